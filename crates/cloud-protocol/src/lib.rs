@@ -1,0 +1,1 @@
+//! What gateway and cloud say to each other.

@@ -1,0 +1,1 @@
+//! The rules of the estate: pure, deterministic, no_std.

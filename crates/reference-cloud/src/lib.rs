@@ -1,0 +1,1 @@
+//! A small real receiver of the sync API.

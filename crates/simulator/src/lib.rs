@@ -1,0 +1,1 @@
+//! A simulated estate: devices that speak real MQTT.
