@@ -1,1 +1,43 @@
-//! What gateway and cloud say to each other.
+//! What gateway and cloud say to each other: the sync API.
+//!
+//! Bodies travel as CBOR or JSON and are read through the same bounded, strict tree as device
+//! payloads ([`firmware_protocols::value`]). The crate does no I/O and knows no clock.
+//!
+//! * [`uplink`] — lanes, items, batches and their answer.
+//! * [`downlink`] — what the cloud tells the gateway.
+//! * [`chain`] — the hash chain over a lane's items.
+//! * [`problem`] — RFC 9457 problems and their types.
+#![no_std]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+
+pub mod chain;
+pub mod downlink;
+pub mod problem;
+pub mod uplink;
+
+pub use chain::Chain;
+pub use downlink::{Downlink, DownlinkItem};
+pub use problem::{Problem, ProblemType};
+pub use uplink::{Acked, Batch, Item, Lane, LaneBatch, Report};
+
+/// The media type of CBOR bodies (RFC 8949).
+pub const CBOR: &str = "application/cbor";
+/// The media type of JSON bodies (RFC 8259).
+pub const JSON: &str = "application/json";
+/// The media type of problems (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The domain that separates the digest of a courier's badge from any other SHA-256.
+pub const BADGE_DOMAIN: &[u8] = b"linli/v1/badge\0";
+
+/// The digest by which gateway and cloud know a badge: SHA-256 over [`BADGE_DOMAIN`] and the
+/// badge's symbol in UTF-8.
+pub fn badge_digest(symbol: &str) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    hash.update(BADGE_DOMAIN);
+    hash.update(symbol.as_bytes());
+    hash.finalize().into()
+}

@@ -1,0 +1,285 @@
+//! The downlink: what the cloud tells the gateway, numbered, by long poll.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use firmware_protocols::Ident;
+use firmware_protocols::fields::{Fields, Malformed};
+use firmware_protocols::value::{Key, Value, map};
+
+use crate::uplink::time;
+
+/// One numbered item. An item that can't be read is kept as such, so that it never blocks the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DownlinkItem {
+    /// Its place in the gateway's downlink, rising.
+    pub seq: u64,
+    /// What it says, or why it can't be read.
+    pub what: Result<Downlink, Malformed>,
+}
+
+/// What the cloud says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Downlink {
+    /// `parcel.expected`: a parcel will come.
+    ParcelExpected(ExpectedParcel),
+    /// `parcel.cancelled`: it won't.
+    ParcelCancelled {
+        /// The parcel's id.
+        parcel: String,
+    },
+    /// `parcel.extended`: it may stay longer.
+    ParcelExtended {
+        /// The parcel's id.
+        parcel: String,
+        /// The new deadline, ms since the Unix epoch.
+        deadline: i64,
+    },
+    /// `code.reissue`: the code was lost; the old one dies.
+    CodeReissue {
+        /// The parcel's id.
+        parcel: String,
+    },
+    /// `courier`: a badge that may deposit.
+    Courier {
+        /// An opaque name for the record.
+        courier: String,
+        /// [`crate::badge_digest`] of the badge's symbol.
+        badge: [u8; 32],
+        /// Until when, ms since the Unix epoch.
+        valid_until: i64,
+    },
+    /// `settings`: numbers by name.
+    Settings(BTreeMap<String, i64>),
+}
+
+/// A parcel that will come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedParcel {
+    /// Its id, also the symbol on its waybill.
+    pub parcel: String,
+    /// Its recipient, an opaque token.
+    pub recipient: String,
+    /// The compartment it needs.
+    pub size: Size,
+    /// The temperature it needs.
+    pub zone: Zone,
+    /// The bank or desk where it will wait.
+    pub point: Ident,
+    /// Until when it may wait, ms since the Unix epoch.
+    pub deadline: i64,
+    /// Whether the recipient agreed to a locker.
+    pub consent: bool,
+    /// How many items are in it.
+    pub items: Option<u32>,
+}
+
+/// Sizes of parcels and compartments, smallest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Size {
+    /// Small.
+    S,
+    /// Medium.
+    M,
+    /// Large.
+    L,
+}
+
+impl Size {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("S", Self::S), ("M", Self::M), ("L", Self::L)];
+
+    /// The word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::S => "S",
+            Self::M => "M",
+            Self::L => "L",
+        }
+    }
+}
+
+/// Temperature zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Zone {
+    /// As it is.
+    Ambient,
+    /// 0 to 8 °C.
+    Chilled,
+    /// Below −18 °C.
+    Frozen,
+}
+
+impl Zone {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("ambient", Self::Ambient),
+        ("chilled", Self::Chilled),
+        ("frozen", Self::Frozen),
+    ];
+
+    /// The word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ambient => "ambient",
+            Self::Chilled => "chilled",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+impl DownlinkItem {
+    /// The item as it travels.
+    pub fn to_value(&self) -> Value {
+        let Ok(what) = &self.what else {
+            return map([("seq", Some(self.seq.into()))]);
+        };
+        let Value::Map(mut entries) = map([
+            ("seq", Some(self.seq.into())),
+            ("kind", Some(what.kind().into())),
+        ]) else {
+            return Value::Null;
+        };
+        if let Value::Map(own) = what.to_value() {
+            entries.extend(own);
+        }
+        Value::Map(entries)
+    }
+
+    /// Reads an item; only a missing or wrong `seq` is an error of the whole.
+    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        Ok(Self {
+            seq: f.uint("seq", 1, u64::MAX)?,
+            what: Downlink::from_fields(f),
+        })
+    }
+
+    /// The body of the answer to `GET /v1/gateways/{gateway}/downlink`.
+    pub fn write_all(items: &[Self]) -> Value {
+        let items = items.iter().map(Self::to_value).collect();
+        map([("items", Some(Value::Array(items)))])
+    }
+
+    /// Reads the body of the answer.
+    pub fn read_all(value: &Value) -> Result<Vec<Self>, Malformed> {
+        match Fields::of(value)?.need("items")? {
+            Value::Array(items) => items.iter().map(Self::from_value).collect(),
+            other => Err(Malformed::field("items", "an array", other.kind())),
+        }
+    }
+}
+
+impl Downlink {
+    /// The word on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::ParcelExpected(_) => "parcel.expected",
+            Self::ParcelCancelled { .. } => "parcel.cancelled",
+            Self::ParcelExtended { .. } => "parcel.extended",
+            Self::CodeReissue { .. } => "code.reissue",
+            Self::Courier { .. } => "courier",
+            Self::Settings(_) => "settings",
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            Self::ParcelExpected(p) => map([
+                ("parcel", Some(p.parcel.as_str().into())),
+                ("recipient", Some(p.recipient.as_str().into())),
+                ("size", Some(p.size.word().into())),
+                ("zone", Some(p.zone.word().into())),
+                ("point", Some(p.point.as_str().into())),
+                ("deadline", Some(p.deadline.into())),
+                ("consent", Some(p.consent.into())),
+                ("items", p.items.map(Value::from)),
+            ]),
+            Self::ParcelCancelled { parcel } | Self::CodeReissue { parcel } => {
+                map([("parcel", Some(parcel.as_str().into()))])
+            }
+            Self::ParcelExtended { parcel, deadline } => map([
+                ("parcel", Some(parcel.as_str().into())),
+                ("deadline", Some((*deadline).into())),
+            ]),
+            Self::Courier {
+                courier,
+                badge,
+                valid_until,
+            } => map([
+                ("courier", Some(courier.as_str().into())),
+                ("badge", Some(Value::Bytes(badge.to_vec()))),
+                ("valid_until", Some((*valid_until).into())),
+            ]),
+            Self::Settings(settings) => map([(
+                "settings",
+                Some(Value::Map(
+                    settings
+                        .iter()
+                        .map(|(name, n)| (Key::Text(name.clone()), (*n).into()))
+                        .collect(),
+                )),
+            )]),
+        }
+    }
+
+    fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
+        let parcel = || f.text("parcel", 128).map(ToString::to_string);
+        Ok(match f.text("kind", 32)? {
+            "parcel.expected" => Self::ParcelExpected(ExpectedParcel {
+                parcel: parcel()?,
+                recipient: f.text("recipient", 128)?.to_string(),
+                size: f.word("size", Size::WORDS)?,
+                zone: f.word("zone", Zone::WORDS)?,
+                point: f.ident("point")?,
+                deadline: time(f, "deadline")?,
+                consent: f
+                    .bool_opt("consent")?
+                    .ok_or_else(|| Malformed("field 'consent' is missing".to_string()))?,
+                items: f
+                    .uint_opt("items", 0, u64::from(u32::MAX))?
+                    .and_then(|n| u32::try_from(n).ok()),
+            }),
+            "parcel.cancelled" => Self::ParcelCancelled { parcel: parcel()? },
+            "parcel.extended" => Self::ParcelExtended {
+                parcel: parcel()?,
+                deadline: time(f, "deadline")?,
+            },
+            "code.reissue" => Self::CodeReissue { parcel: parcel()? },
+            "courier" => {
+                let badge = f.need("badge")?;
+                Self::Courier {
+                    courier: f.text("courier", 128)?.to_string(),
+                    badge: badge
+                        .as_bytes()
+                        .and_then(|bytes| bytes.try_into().ok())
+                        .ok_or_else(|| Malformed::field("badge", "32 bytes", badge.kind()))?,
+                    valid_until: time(f, "valid_until")?,
+                }
+            }
+            "settings" => Self::Settings(settings(f)?),
+            unknown => {
+                return Err(Malformed(alloc::format!("unknown kind '{unknown}'")));
+            }
+        })
+    }
+}
+
+fn settings(f: Fields<'_>) -> Result<BTreeMap<String, i64>, Malformed> {
+    let value = f.need("settings")?;
+    let Value::Map(entries) = value else {
+        return Err(Malformed::field("settings", "a map", value.kind()));
+    };
+    let mut out = BTreeMap::new();
+    for (key, value) in entries {
+        let Value::Int(n) = value else {
+            return Err(Malformed::field("settings", "integers", value.kind()));
+        };
+        let n = i64::try_from(*n)
+            .map_err(|_| Malformed::field("settings", "64-bit integers", "a larger one"))?;
+        out.insert(key.to_string(), n);
+    }
+    Ok(out)
+}

@@ -1,0 +1,431 @@
+//! The uplink: batches of items by lane, each lane numbered from 1 without a gap within an epoch.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use firmware_protocols::Ident;
+use firmware_protocols::event::Secret;
+use firmware_protocols::fields::{Fields, Malformed};
+use firmware_protocols::value::{Key, Value, map};
+
+use crate::Chain;
+
+/// The lanes, in the order of their urgency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Every state of every parcel.
+    Fulfilment,
+    /// How the gateway itself is.
+    Health,
+    /// Aggregated demand.
+    Demand,
+}
+
+impl Lane {
+    /// Every lane, most urgent first.
+    pub const ALL: [Self; 3] = [Self::Fulfilment, Self::Health, Self::Demand];
+
+    /// The lane's name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fulfilment => "fulfilment",
+            Self::Health => "health",
+            Self::Demand => "demand",
+        }
+    }
+
+    /// The lane of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+}
+
+/// One item of a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// From 1, without a gap within lane and epoch.
+    pub seq: u64,
+    /// When it was made, ms since the Unix epoch.
+    pub at: i64,
+    /// What it says.
+    pub report: Report,
+}
+
+/// What an item says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// A parcel's new state (lane `fulfilment`).
+    Parcel(ParcelReport),
+    /// A closed bucket of demand (lane `demand`).
+    Demand(DemandReport),
+    /// The gateway's own state (lane `health`): counters by name.
+    Health(BTreeMap<String, u64>),
+}
+
+/// A parcel's new state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParcelReport {
+    /// The parcel's id.
+    pub parcel: String,
+    /// Its state.
+    pub state: ParcelState,
+    /// When it came into the state, ms since the Unix epoch.
+    pub since: i64,
+    /// The bank that holds it.
+    pub bank: Option<Ident>,
+    /// The compartment that holds it.
+    pub compartment: Option<u16>,
+    /// The desk that holds it.
+    pub desk: Option<Ident>,
+    /// Its pickup code, when it is new, for the notice to the resident.
+    pub code: Option<CodeForResident>,
+}
+
+/// A pickup code on its way to the resident's notice.
+///
+/// The salt keeps the digits from being guessed out of the lane's hash chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeForResident {
+    /// The digits.
+    pub digits: Secret,
+    /// 16 random bytes.
+    pub salt: Vec<u8>,
+}
+
+/// The states of a parcel that the cloud hears of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParcelState {
+    /// Announced; its code is issued.
+    Expected,
+    /// In a compartment or at a desk; its code is good.
+    Deposited,
+    /// With its recipient.
+    Collected,
+    /// Cancelled before deposit.
+    Cancelled,
+}
+
+impl ParcelState {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("expected", Self::Expected),
+        ("deposited", Self::Deposited),
+        ("collected", Self::Collected),
+        ("cancelled", Self::Cancelled),
+    ];
+
+    /// The word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Expected => "expected",
+            Self::Deposited => "deposited",
+            Self::Collected => "collected",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A whole closed bucket of demand, released once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DemandReport {
+    /// The building, or the whole site if `None`.
+    pub building: Option<Ident>,
+    /// Its start, ms since the Unix epoch.
+    pub start: i64,
+    /// Its length in minutes.
+    pub minutes: u32,
+    /// 1; a correction has a higher one and replaces the earlier.
+    pub revision: u32,
+    /// Counts by series: `comings`, `goings`, `deposits`, `collections`, `intent:ITEM`.
+    pub series: BTreeMap<String, u64>,
+}
+
+impl Item {
+    /// The item as it travels.
+    pub fn to_value(&self) -> Value {
+        let Value::Map(mut entries) = map([
+            ("seq", Some(self.seq.into())),
+            ("at", Some(self.at.into())),
+            ("kind", Some(self.report.kind().into())),
+        ]) else {
+            return Value::Null;
+        };
+        if let Value::Map(own) = self.report.to_value() {
+            entries.extend(own);
+        }
+        Value::Map(entries)
+    }
+
+    /// Reads an item.
+    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        Ok(Self {
+            seq: f.uint("seq", 1, u64::MAX)?,
+            at: time(f, "at")?,
+            report: Report::from_fields(f)?,
+        })
+    }
+}
+
+impl Report {
+    /// The word on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Parcel(_) => "parcel",
+            Self::Demand(_) => "demand",
+            Self::Health(_) => "health",
+        }
+    }
+
+    /// The lane it travels in.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Parcel(_) => Lane::Fulfilment,
+            Self::Demand(_) => Lane::Demand,
+            Self::Health(_) => Lane::Health,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Parcel(p) => map([
+                ("parcel", Some(p.parcel.as_str().into())),
+                ("state", Some(p.state.word().into())),
+                ("since", Some(p.since.into())),
+                ("bank", p.bank.as_ref().map(|id| id.as_str().into())),
+                ("compartment", p.compartment.map(Value::from)),
+                ("desk", p.desk.as_ref().map(|id| id.as_str().into())),
+                ("code", p.code.as_ref().map(CodeForResident::to_value)),
+            ]),
+            Self::Demand(d) => map([
+                (
+                    "scope",
+                    Some(match &d.building {
+                        Some(building) => map([("building", Some(building.as_str().into()))]),
+                        None => map([("site", Some(true.into()))]),
+                    }),
+                ),
+                ("start", Some(d.start.into())),
+                ("minutes", Some(d.minutes.into())),
+                ("revision", Some(d.revision.into())),
+                ("series", Some(counts_value(&d.series))),
+            ]),
+            Self::Health(counters) => map([("counters", Some(counts_value(counters)))]),
+        }
+    }
+
+    fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
+        match f.text("kind", 32)? {
+            "parcel" => Ok(Self::Parcel(ParcelReport {
+                parcel: f.text("parcel", 128)?.to_string(),
+                state: f.word("state", ParcelState::WORDS)?,
+                since: time(f, "since")?,
+                bank: f.get("bank").map(|_| f.ident("bank")).transpose()?,
+                compartment: f
+                    .uint_opt("compartment", 1, 65_535)?
+                    .and_then(|n| u16::try_from(n).ok()),
+                desk: f.get("desk").map(|_| f.ident("desk")).transpose()?,
+                code: f
+                    .get("code")
+                    .map(CodeForResident::from_value)
+                    .transpose()?,
+            })),
+            "demand" => {
+                let scope = Fields::of(f.need("scope")?)?;
+                let building = match scope.get("building") {
+                    Some(_) => Some(scope.ident("building")?),
+                    None => None,
+                };
+                Ok(Self::Demand(DemandReport {
+                    building,
+                    start: time(f, "start")?,
+                    minutes: u32::try_from(f.uint("minutes", 1, 44_640)?).unwrap_or(60),
+                    revision: u32::try_from(f.uint("revision", 1, u64::from(u32::MAX))?)
+                        .unwrap_or(u32::MAX),
+                    series: counts(f, "series")?,
+                }))
+            }
+            "health" => Ok(Self::Health(counts(f, "counters")?)),
+            unknown => Err(Malformed(format!("unknown kind '{unknown}'"))),
+        }
+    }
+}
+
+impl CodeForResident {
+    /// The field `code` of a parcel's report.
+    pub fn to_value(&self) -> Value {
+        map([
+            ("digits", Some(self.digits.reveal().into())),
+            ("salt", Some(Value::Bytes(self.salt.clone()))),
+        ])
+    }
+
+    /// Reads the field.
+    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        let salt = f.need("salt")?;
+        Ok(Self {
+            digits: Secret::new(f.text("digits", 16)?),
+            salt: salt
+                .as_bytes()
+                .ok_or_else(|| Malformed::field("salt", "bytes", salt.kind()))?,
+        })
+    }
+}
+
+/// A batch: for each lane that has something, the items after a position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Set when the store was made or restored; a higher one starts over at `after: 0`.
+    pub epoch: u64,
+    /// By lane.
+    pub lanes: BTreeMap<Lane, LaneBatch>,
+}
+
+/// One lane's part of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LaneBatch {
+    /// The last sequence number that the sender takes as acknowledged.
+    pub after: u64,
+    /// The chain up to and including `after`.
+    pub chain: Chain,
+    /// `after + 1`, `after + 2`, …
+    pub items: Vec<Item>,
+}
+
+impl Batch {
+    /// The body of `POST /v1/gateways/{gateway}/uplink`.
+    pub fn to_value(&self) -> Value {
+        let lanes = self
+            .lanes
+            .iter()
+            .map(|(lane, part)| {
+                let items = part.items.iter().map(Item::to_value).collect();
+                let part = map([
+                    ("after", Some(part.after.into())),
+                    ("chain", Some(Value::Bytes(part.chain.0.to_vec()))),
+                    ("items", Some(Value::Array(items))),
+                ]);
+                (Key::Text(lane.name().to_string()), part)
+            })
+            .collect();
+        map([
+            ("epoch", Some(self.epoch.into())),
+            ("lanes", Some(Value::Map(lanes))),
+        ])
+    }
+
+    /// Reads the body.
+    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        let mut lanes = BTreeMap::new();
+        for (lane, part) in lane_map(f.need("lanes")?, "lanes")? {
+            lanes.insert(lane, LaneBatch::from_value(part)?);
+        }
+        Ok(Self {
+            epoch: f.uint("epoch", 0, u64::MAX)?,
+            lanes,
+        })
+    }
+}
+
+impl LaneBatch {
+    fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        let chain = f.need("chain")?;
+        let chain: [u8; 32] = chain
+            .as_bytes()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| Malformed::field("chain", "32 bytes", chain.kind()))?;
+        let items = match f.need("items")? {
+            Value::Array(items) => items.iter().map(Item::from_value).collect::<Result<_, _>>()?,
+            other => return Err(Malformed::field("items", "an array", other.kind())),
+        };
+        Ok(Self {
+            after: f.uint("after", 0, u64::MAX)?,
+            chain: Chain(chain),
+            items,
+        })
+    }
+}
+
+/// The answer to a batch: per lane, the last item that the cloud has for good.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acked(pub BTreeMap<Lane, u64>);
+
+impl Acked {
+    /// The body of the answer.
+    pub fn to_value(&self) -> Value {
+        let lanes = self
+            .0
+            .iter()
+            .map(|(lane, seq)| (Key::Text(lane.name().to_string()), (*seq).into()))
+            .collect();
+        map([("acked", Some(Value::Map(lanes)))])
+    }
+
+    /// Reads the answer.
+    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let acked = Fields::of(value)?.need("acked")?;
+        let mut out = BTreeMap::new();
+        for (lane, seq) in lane_map(acked, "acked")? {
+            let Value::Int(n) = seq else {
+                return Err(Malformed::field("acked", "an integer a lane", seq.kind()));
+            };
+            let seq = u64::try_from(*n)
+                .map_err(|_| Malformed::field("acked", "an unsigned integer", "a negative one"))?;
+            out.insert(lane, seq);
+        }
+        Ok(Self(out))
+    }
+}
+
+/// The entries of a map by lane.
+fn lane_map<'a>(value: &'a Value, name: &str) -> Result<Vec<(Lane, &'a Value)>, Malformed> {
+    let Value::Map(entries) = value else {
+        return Err(Malformed::field(name, "a map by lane", value.kind()));
+    };
+    entries
+        .iter()
+        .map(|(key, value)| match key {
+            Key::Text(text) => Lane::from_name(text)
+                .map(|lane| (lane, value))
+                .ok_or_else(|| Malformed(format!("unknown lane '{text}'"))),
+            Key::Int(_) => Err(Malformed::field(name, "a lane's name", "an integer")),
+        })
+        .collect()
+}
+
+/// A time in milliseconds since the Unix epoch.
+pub(crate) fn time(f: Fields<'_>, name: &str) -> Result<i64, Malformed> {
+    let ms = f.uint(name, 0, i64::MAX.unsigned_abs())?;
+    Ok(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn counts_value(counts: &BTreeMap<String, u64>) -> Value {
+    Value::Map(
+        counts
+            .iter()
+            .map(|(name, count)| (Key::Text(name.clone()), (*count).into()))
+            .collect(),
+    )
+}
+
+fn counts(f: Fields<'_>, name: &str) -> Result<BTreeMap<String, u64>, Malformed> {
+    let value = f.need(name)?;
+    let Value::Map(entries) = value else {
+        return Err(Malformed::field(name, "a map of counts", value.kind()));
+    };
+    let mut out = BTreeMap::new();
+    for (key, count) in entries {
+        let Value::Int(n) = count else {
+            return Err(Malformed::field(name, "integers", count.kind()));
+        };
+        let n = u64::try_from(*n)
+            .map_err(|_| Malformed::field(name, "unsigned integers", "a negative one"))?;
+        out.insert(key.to_string(), n);
+    }
+    Ok(out)
+}
