@@ -1,1 +1,40 @@
-//! The rules of the estate: pure, deterministic, no_std.
+//! The rules of the estate: devices, compartments, parcels, pickup codes, lockout, demand.
+//!
+//! [`Estate`] is a plain value. It does no I/O and has no clock and no randomness of its own: both
+//! come in with each input ([`Context`]), so a day can be replayed and a million days simulated.
+//! The crate is `no_std`: the compiler proves that it can't touch the world.
+//!
+//! The order of calls, kept by the one who owns the estate (the journal):
+//!
+//! 1. [`Estate::load`] once, from what is on disk.
+//! 2. For each input [`Estate::handle`]: changes memory, returns a verdict and the effects.
+//! 3. After a batch of inputs [`Estate::take_changes`]: what must be written, coalesced.
+//! 4. Once that is on disk: the effects, and [`Estate::take_receipts`].
+//! 5. If writing failed: drop the estate and [`Estate::load`] again.
+//!
+//! Invariant: nothing that `handle` does can be seen outside before its changes are on disk.
+//! Invariant: loading never causes an effect, so nothing fires again after a restart.
+#![no_std]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+
+pub mod change;
+pub mod code;
+pub mod command;
+pub mod compartment;
+pub mod context;
+pub mod demand;
+pub mod device;
+pub mod input;
+pub mod keypad;
+pub mod layout;
+pub mod parcel;
+
+pub use change::{Change, Snapshot};
+pub use context::{Context, Digest, Now, TimeQuality};
+pub use input::{DeviceEvent, Effect, Happening, Input, Outcome, Verdict};
+pub use layout::Layout;
+
+/// The estate.
+pub struct Estate;
