@@ -1,3 +1,9 @@
 //! The gateway.
+pub mod clock;
+pub mod config;
 pub mod intake;
+pub mod journal;
+pub mod keys;
 pub mod links;
+pub mod presence;
+pub mod store;

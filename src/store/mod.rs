@@ -61,7 +61,9 @@ pub enum StoreError {
         known: i64,
     },
     /// A pragma that durability rests on didn't take.
-    #[error("{path}: {pragma} is '{found}', must be '{wanted}'. Is the file on a file system without shared memory?")]
+    #[error(
+        "{path}: {pragma} is '{found}', must be '{wanted}'. Is the file on a file system without shared memory?"
+    )]
     Pragma {
         /// The file.
         path: PathBuf,
@@ -73,7 +75,9 @@ pub enum StoreError {
         wanted: &'static str,
     },
     /// A row that can't be what we wrote.
-    #[error("{table}: a row can't be read: {what}. Run 'sqlite3 {table}' on a copy, and restore the last backup if it is damaged")]
+    #[error(
+        "{table}: a row can't be read: {what}. Run 'sqlite3 {table}' on a copy, and restore the last backup if it is damaged"
+    )]
     Damaged {
         /// Where.
         table: &'static str,

@@ -1,8 +1,9 @@
 //! Opening the store: pragmas that durability rests on, migrations, the epoch.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -15,7 +16,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("0001.sql")];
 /// Opens the one writing connection and brings the schema up to date.
 ///
 /// `wall_ms` is the time now, for the epoch of a new store (WIRE: Unix seconds).
-pub fn open_writer(path: &Path, wall_ms: i64) -> Result<Connection, StoreError> {
+pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreError> {
     let mut conn = Connection::open(path).map_err(doing("opened"))?;
     conn.busy_timeout(Duration::from_secs(5))
         .map_err(doing("opened"))?;
@@ -23,8 +24,9 @@ pub fn open_writer(path: &Path, wall_ms: i64) -> Result<Connection, StoreError> 
     set_pragmas(&conn, path)?;
     migrate(&mut conn, wall_ms)?;
     sync_folder(path)?;
-    count_wal_pages(&conn);
-    Ok(conn)
+    conn.set_prepared_statement_cache_capacity(64);
+    let wal_pages = count_wal_pages(&mut conn)?;
+    Ok(WriterConnection { conn, wal_pages })
 }
 
 /// Opens a connection that can only read.
@@ -38,30 +40,39 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(conn)
 }
 
-/// Pages in the write-ahead log since it was last reset, as of this thread's last commit.
-pub fn wal_pages() -> i32 {
-    WAL_PAGES.get()
+/// The one writing connection.
+pub struct WriterConnection {
+    /// The connection.
+    pub conn: Connection,
+    wal_pages: Arc<AtomicI32>,
 }
 
-/// Moves the write-ahead log into the database as far as readers allow.
-pub fn checkpoint(conn: &Connection) -> Result<(), StoreError> {
-    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        .map_err(doing("checkpointed"))?;
-    WAL_PAGES.set(0);
-    Ok(())
-}
+impl WriterConnection {
+    /// Pages in the write-ahead log that no checkpoint has moved yet.
+    pub fn wal_pages(&self) -> i32 {
+        self.wal_pages.load(Ordering::Relaxed)
+    }
 
-thread_local! {
-    // SQLite's hook is a plain function; the writer stays on one thread, so this is its state.
-    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
-}
-
-fn count_wal_pages(conn: &Connection) {
-    WAL_PAGES.set(0);
-    conn.wal_hook(Some(|_, pages| {
-        WAL_PAGES.set(pages);
+    /// Moves the write-ahead log into the database as far as readers allow.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(doing("checkpointed"))?;
+        self.wal_pages.store(0, Ordering::Relaxed);
         Ok(())
-    }));
+    }
+}
+
+/// Counts the pages in the write-ahead log after each commit.
+fn count_wal_pages(conn: &mut Connection) -> Result<Arc<AtomicI32>, StoreError> {
+    let pages = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&pages);
+    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+        counter.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))
+    .map_err(doing("configured"))?;
+    Ok(pages)
 }
 
 fn set_pragmas(conn: &Connection, path: &Path) -> Result<(), StoreError> {

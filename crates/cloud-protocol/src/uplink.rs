@@ -227,10 +227,7 @@ impl Report {
                     .uint_opt("compartment", 1, 65_535)?
                     .and_then(|n| u16::try_from(n).ok()),
                 desk: f.get("desk").map(|_| f.ident("desk")).transpose()?,
-                code: f
-                    .get("code")
-                    .map(CodeForResident::from_value)
-                    .transpose()?,
+                code: f.get("code").map(CodeForResident::from_value).transpose()?,
             })),
             "demand" => {
                 let scope = Fields::of(f.need("scope")?)?;
@@ -340,7 +337,10 @@ impl LaneBatch {
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or_else(|| Malformed::field("chain", "32 bytes", chain.kind()))?;
         let items = match f.need("items")? {
-            Value::Array(items) => items.iter().map(Item::from_value).collect::<Result<_, _>>()?,
+            Value::Array(items) => items
+                .iter()
+                .map(Item::from_value)
+                .collect::<Result<_, _>>()?,
             other => return Err(Malformed::field("items", "an array", other.kind())),
         };
         Ok(Self {
