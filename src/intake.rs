@@ -164,7 +164,7 @@ impl Intake {
                 }
                 Err(malformed) => pieces.push(Piece::Malformed(quarantine_row(
                     now,
-                    device,
+                    device.as_str(),
                     "event",
                     malformed.0,
                     &payload,
@@ -188,6 +188,20 @@ impl Intake {
         self.quarantine(device, topic, reason, &payload).await;
     }
 
+    /// A publication by something that isn't one of our devices, through a broker that let it pass.
+    /// Kept in quarantine, and acknowledged, so that it isn't sent for ever.
+    pub async fn stranger(&self, topic: &str, payload: Bytes) -> Answer {
+        let now = self.0.clock.now();
+        let reason = "no device of this configuration: add it as [[device]], or stop it".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.0.inbox.submit(Work::Quarantine {
+            device: None,
+            row: quarantine_row(now, "stranger", topic, reason, &payload),
+            reply,
+        });
+        answered(answer).await
+    }
+
     /// The device's link went up or down, or it published its status.
     pub fn presence(&self, device: &Ident, online: bool) {
         self.0.presence.set(device, online);
@@ -204,7 +218,7 @@ impl Intake {
         let (reply, answer) = oneshot::channel();
         self.0.inbox.submit(Work::Quarantine {
             device: Some(device.clone()),
-            row: quarantine_row(now, device, topic, reason, payload),
+            row: quarantine_row(now, device.as_str(), topic, reason, payload),
             reply,
         });
         answered(answer).await
@@ -437,14 +451,14 @@ fn fingerprint(kind: &str, body: &[u8]) -> u64 {
 
 fn quarantine_row(
     now: Now,
-    device: &Ident,
+    source: &str,
     topic: &str,
     reason: String,
     payload: &[u8],
 ) -> QuarantineRow {
     QuarantineRow {
         received_ms: now.wall_ms,
-        source: device.to_string(),
+        source: source.to_owned(),
         topic: topic.chars().take(256).collect(),
         reason,
         size_bytes: payload.len(),
