@@ -1,4 +1,6 @@
 //! How devices reach us.
+pub mod embedded;
+
 use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
