@@ -1,5 +1,6 @@
 //! How devices reach us. Links know the journal's inbox and not each other.
 
+pub mod embedded;
 pub mod external;
 
 use std::sync::{Mutex, PoisonError};
