@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A device that was heard, and the ledger of what was received from it:
 /// `received = stored + duplicate + quarantined`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceRow {
     /// Its id.
     pub device: String,
