@@ -289,6 +289,11 @@ impl Config {
         }
     }
 
+    /// The file of the devices' password hashes.
+    pub fn passwords(&self) -> PathBuf {
+        self.state_dir.join("passwords")
+    }
+
     /// What stands where.
     pub fn layout(&self) -> Layout {
         Layout {

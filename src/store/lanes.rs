@@ -72,22 +72,25 @@ pub fn epoch(conn: &Connection) -> Result<u64, StoreError> {
 /// What to send next: the items after the last acknowledged one of each lane, most urgent lane
 /// first, within `items_max` items and about `bytes_max` bytes. `None` when nothing waits.
 ///
-/// A less urgent lane gets a place only once the more urgent ones are wholly in the batch.
+/// A less urgent lane gets a place only once the more urgent ones are wholly in the batch. Lanes in
+/// `held` are left out. A first item that is over `bytes_max` by itself is sent alone.
 pub fn next_batch(
     conn: &Connection,
     key: &StoreKey,
     items_max: usize,
     bytes_max: usize,
+    held: &[Lane],
 ) -> Result<Option<Batch>, StoreError> {
     let mut lanes = BTreeMap::new();
     let mut room = Room {
         items: items_max.max(1),
         bytes: bytes_max,
+        started: false,
     };
     let heads = heads(conn)?;
     for lane in Lane::ALL {
         let head = heads.get(&lane).copied().unwrap_or_default();
-        if head.last_seq == head.acked_seq {
+        if head.last_seq == head.acked_seq || held.contains(&lane) {
             continue;
         }
         let items = lane_items(conn, key, lane, head.acked_seq, &mut room)?;
@@ -176,6 +179,7 @@ pub(super) fn part_from_code(mut item: Item) -> (Item, Option<CodeForResident>) 
 struct Room {
     items: usize,
     bytes: usize,
+    started: bool,
 }
 
 fn lane_items(
@@ -197,10 +201,11 @@ fn lane_items(
     while let Some(row) = rows.next().map_err(doing("read"))? {
         let body: Vec<u8> = row.get(0).map_err(doing("read"))?;
         let secret: Option<Vec<u8>> = row.get(1).map_err(doing("read"))?;
-        if room.bytes < body.len() && !items.is_empty() {
+        if room.bytes < body.len() && room.started {
             room.items = 0;
             break;
         }
+        room.started = true;
         room.bytes = room.bytes.saturating_sub(body.len());
         room.items = room.items.saturating_sub(1);
         items.push(join_code(&body, secret.as_deref(), key)?);
