@@ -5,8 +5,10 @@
 //! then lets answers out. [`daemon`] puts it all together; [`cli`] are clients of [`control`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod credentials;
 pub mod intake;
 pub mod journal;
