@@ -235,7 +235,7 @@ fn what_is_written_is_what_is_loaded_through_random_evenings() {
         let mut reference = Snapshot::default();
         let mut estate = Estate::load(layout(), Snapshot::default()).unwrap();
         let mut evening = Evening {
-            random: Seeded(seed * 0x9e37_79b9_7f4a_7c15),
+            random: Seeded(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15)),
             tick_ms: 0,
             seq: 0,
             codes: Vec::new(),
@@ -260,12 +260,22 @@ fn what_is_written_is_what_is_loaded_through_random_evenings() {
             assert_eq!(loaded, reference, "seed {seed}");
         }
         let again = Estate::load(layout(), load::snapshot(&store.conn).unwrap()).unwrap();
-        assert!(again == estate, "seed {seed}: the estate differs after a reload");
+        assert!(
+            again == estate,
+            "seed {seed}: the estate differs after a reload"
+        );
     }
     // The evenings were worth the name.
     for what in [
-        "expected", "depositing", "deposited", "collecting", "collected", "command", "household",
-        "cell gone", "keypad",
+        "expected",
+        "depositing",
+        "deposited",
+        "collecting",
+        "collected",
+        "command",
+        "household",
+        "cell gone",
+        "keypad",
     ] {
         assert!(seen.contains(what), "no evening had: {what}");
     }
@@ -360,7 +370,11 @@ fn an_urgent_lane_fills_the_batch_before_the_others() {
         at_ms: 1,
         report: Report::Health([("events".to_owned(), 1)].into()),
     };
-    store.write(&[demand, parcel_report("p-1", None), parcel_report("p-2", None)]);
+    store.write(&[
+        demand,
+        parcel_report("p-1", None),
+        parcel_report("p-2", None),
+    ]);
     let lanes_of = |items, held: &[Lane]| {
         let batch = lanes::next_batch(&store.conn, &store.keys.store, items, 10_000, held);
         let lanes = batch.unwrap().unwrap().lanes;
