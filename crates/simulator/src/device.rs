@@ -61,6 +61,11 @@ impl Spec {
 pub trait Model: Send + Sync {
     /// Carries out an order that is new and in time. Must not wait.
     fn obey(&self, order: &Order) -> Obeyed;
+
+    /// What it reports after its `hello`, at every start.
+    fn at_start(&self) -> Vec<Kind> {
+        Vec::new()
+    }
 }
 
 /// What came of an order.
@@ -258,8 +263,10 @@ impl Inner {
             firmware: env!("CARGO_PKG_VERSION").to_string(),
             capabilities: self.spec.capabilities.clone(),
         };
-        // A full outbox has the older events in it, which matter more.
-        let _ = self.report(hello);
+        for kind in std::iter::once(hello).chain(self.model.at_start()) {
+            // A full outbox has the older events in it, which matter more.
+            let _ = self.report(kind);
+        }
     }
 }
 

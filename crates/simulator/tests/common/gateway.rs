@@ -14,6 +14,9 @@ use rumqttc::{AsyncClient, MqttOptions, NetworkOptions, PublishOptions, QoS};
 use simulator::Tempo;
 use tokio::task::JoinHandle;
 
+/// How long a command holds: ten minutes of the play, which may be less than a second.
+const HOLDS_MS: i64 = 600_000;
+
 /// What a device gets for an event that is new.
 pub type Answers = Arc<dyn Fn(&Ident, &Kind) -> Option<Order> + Send + Sync>;
 
@@ -122,12 +125,12 @@ impl Gateway {
         publish(&self.client, Channel::Command.topic(device), payload);
     }
 
-    /// A command that holds for ten seconds of the play.
+    /// A command that holds for ten minutes of the play, which may be a second or less.
     pub fn order(&self, id: &str, order: Order) -> Command {
         Command {
             id: id.to_string(),
-            expires: self.tempo.now_ms() + 10_000,
-            ttl_ms: 10_000,
+            expires: self.tempo.now_ms() + HOLDS_MS,
+            ttl_ms: 600_000,
             order,
         }
     }
@@ -172,8 +175,8 @@ fn hear(
         kept.commands += 1;
         let command = Command {
             id: format!("c-{}", kept.commands),
-            expires: tempo.now_ms() + 10_000,
-            ttl_ms: 10_000,
+            expires: tempo.now_ms() + HOLDS_MS,
+            ttl_ms: 600_000,
             order,
         };
         publish(
