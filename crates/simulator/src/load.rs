@@ -5,6 +5,7 @@
 //! a test can kill the gateway at any moment and hold it to what it had promised.
 
 mod connection;
+mod window;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::Mosquitto;
 use common::gateway::{Answers, Gateway};
+use common::{Mosquitto, wait_for};
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::Door;
 use firmware_protocols::{Form, Ident, Kind, Order};
@@ -157,6 +157,9 @@ async fn parcels_come_and_go_and_everything_is_on_record() {
             .unwrap()
             .unwrap();
     }
+    for device in world.all_devices() {
+        wait_for("an empty outbox", || device.waiting() == 0).await;
+    }
     world.stop().await;
 
     let home = |place: &Whereabouts| *place == Whereabouts::Home;
@@ -183,7 +186,6 @@ async fn parcels_come_and_go_and_everything_is_on_record() {
 
     let kept = gateway.kept.lock().unwrap();
     for device in world.all_devices() {
-        assert_eq!(device.waiting(), 0, "{}", device.id());
         let record: Vec<_> = device.record().iter().map(|a| (a.boot, a.seq)).collect();
         let own = kept.events.iter().filter(|(id, _)| id == device.id());
         let stored: Vec<_> = own.map(|(_, e)| (e.boot, e.seq)).collect();
