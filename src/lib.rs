@@ -1,3 +1,16 @@
-//! The gateway.
+//! The neighbourhood gateway: durable events, parcel hand-over and demand for a housing estate.
+//!
+//! `ARCHITECTURE.md` in the repository draws the house; in short: [`links`] and [`cloud`] hand what
+//! they hear to the [`journal`], which lets the estate decide, writes to the [`store`], and only
+//! then lets answers out. [`daemon`] puts it all together; [`cli`] are clients of [`control`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod clock;
+pub mod config;
+pub mod credentials;
 pub mod intake;
+pub mod journal;
+pub mod keys;
 pub mod links;
+pub mod presence;
+pub mod store;

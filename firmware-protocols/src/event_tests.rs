@@ -63,9 +63,18 @@ fn every_kind_survives_the_wire_in_both_forms() {
     ];
     let events: Vec<Event> = kinds
         .into_iter()
-        .zip([When::Unsaid, When::Age(5), When::At(1_780_000_000_000)].into_iter().cycle())
+        .zip(
+            [When::Unsaid, When::Age(5), When::At(1_780_000_000_000)]
+                .into_iter()
+                .cycle(),
+        )
         .zip(1..)
-        .map(|((kind, when), seq)| Event { boot: 9, seq, when, kind })
+        .map(|((kind, when), seq)| Event {
+            boot: 9,
+            seq,
+            when,
+            kind,
+        })
         .collect();
     for form in [Form::Cbor, Form::Json] {
         let back = decode(&encode(&events, form)).unwrap();

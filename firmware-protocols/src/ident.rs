@@ -142,7 +142,14 @@ mod tests {
     fn slots_read_as_written() {
         let slot: Slot = "bank-a/7".parse().unwrap();
         assert_eq!(slot.to_string(), "bank-a/7");
-        for bad in ["bank-a", "bank-a/0", "bank-a/x", "/7", "Bank/7", "bank-a/70000"] {
+        for bad in [
+            "bank-a",
+            "bank-a/0",
+            "bank-a/x",
+            "/7",
+            "Bank/7",
+            "bank-a/70000",
+        ] {
             assert!(bad.parse::<Slot>().is_err(), "{bad}");
         }
     }

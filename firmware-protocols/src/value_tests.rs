@@ -22,7 +22,10 @@ fn the_rfcs_examples_are_read() {
     assert_eq!(cbor("fa47c35000"), Ok(Value::Float(100_000.0)));
     assert_eq!(cbor("fb3ff199999999999a"), Ok(Value::Float(1.1)));
     assert_eq!(cbor("f97c00"), Ok(Value::Float(f64::INFINITY)));
-    assert_eq!(cbor("5f42010243030405ff"), Ok(Value::Bytes(vec![1, 2, 3, 4, 5])));
+    assert_eq!(
+        cbor("5f42010243030405ff"),
+        Ok(Value::Bytes(vec![1, 2, 3, 4, 5]))
+    );
     assert_eq!(cbor("7f657374726561646d696e67ff"), Ok("streaming".into()));
     assert_eq!(
         cbor("9f018202039f0405ffff").unwrap().to_json(),

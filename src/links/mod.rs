@@ -1,7 +1,17 @@
-//! How devices reach us.
+//! How devices reach us. Links know the journal's inbox and not each other.
+
+pub mod embedded;
+pub mod external;
+
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
+
+/// How many messages may wait for the links. Beyond it the journal drops and counts them: a receipt
+/// comes again with the next event, a command runs out and the person tries again.
+pub const OUTBOUND_MAX: usize = 4_096;
 
 /// A message for a device, encoded, sent only after the commit that caused it.
 #[derive(Debug, Clone)]
@@ -14,4 +24,44 @@ pub struct ToDevice {
     pub payload: Bytes,
     /// How long a broker may hold it, ms (message expiry interval, commands only).
     pub expiry_ms: Option<u64>,
+}
+
+/// Whether a link works, for `linli status`.
+#[derive(Debug, Default)]
+pub struct LinkStatus(Mutex<LinkState>);
+
+/// Whether a link works.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// It hasn't worked yet.
+    #[default]
+    Starting,
+    /// It works.
+    Up,
+    /// It doesn't, and why.
+    Down(String),
+}
+
+impl LinkStatus {
+    /// How it is.
+    pub fn state(&self) -> LinkState {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// It works.
+    pub fn up(&self) {
+        self.set(LinkState::Up);
+    }
+
+    /// It doesn't.
+    pub fn down(&self, why: &str) {
+        self.set(LinkState::Down(why.to_owned()));
+    }
+
+    fn set(&self, state: LinkState) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
 }

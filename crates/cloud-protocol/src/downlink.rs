@@ -8,7 +8,8 @@ use firmware_protocols::Ident;
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
-use crate::uplink::time;
+use crate::NUMBER_MAX;
+use crate::read::{bytes, time};
 
 /// One numbered item. An item that can't be read is kept as such, so that it never blocks the next.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +153,7 @@ impl DownlinkItem {
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
         let f = Fields::of(value)?;
         Ok(Self {
-            seq: f.uint("seq", 1, u64::MAX)?,
+            seq: f.uint("seq", 1, NUMBER_MAX)?,
             what: Downlink::from_fields(f),
         })
     }
@@ -248,17 +249,11 @@ impl Downlink {
                 deadline: time(f, "deadline")?,
             },
             "code.reissue" => Self::CodeReissue { parcel: parcel()? },
-            "courier" => {
-                let badge = f.need("badge")?;
-                Self::Courier {
-                    courier: f.text("courier", 128)?.to_string(),
-                    badge: badge
-                        .as_bytes()
-                        .and_then(|bytes| bytes.try_into().ok())
-                        .ok_or_else(|| Malformed::field("badge", "32 bytes", badge.kind()))?,
-                    valid_until: time(f, "valid_until")?,
-                }
-            }
+            "courier" => Self::Courier {
+                courier: f.text("courier", 128)?.to_string(),
+                badge: bytes(f, "badge")?,
+                valid_until: time(f, "valid_until")?,
+            },
             "settings" => Self::Settings(settings(f)?),
             unknown => {
                 return Err(Malformed(alloc::format!("unknown kind '{unknown}'")));

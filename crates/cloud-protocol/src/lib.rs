@@ -4,6 +4,7 @@
 //! payloads ([`firmware_protocols::value`]). The crate does no I/O and knows no clock.
 //!
 //! * [`uplink`] — lanes, items, batches and their answer.
+//! * [`received`] — a batch as the receiving side sees it.
 //! * [`downlink`] — what the cloud tells the gateway.
 //! * [`chain`] — the hash chain over a lane's items.
 //! * [`problem`] — RFC 9457 problems and their types.
@@ -15,11 +16,14 @@ extern crate alloc;
 pub mod chain;
 pub mod downlink;
 pub mod problem;
+mod read;
+pub mod received;
 pub mod uplink;
 
 pub use chain::Chain;
 pub use downlink::{Downlink, DownlinkItem};
 pub use problem::{Problem, ProblemType};
+pub use received::Received;
 pub use uplink::{Acked, Batch, Item, Lane, LaneBatch, Report};
 
 /// The media type of CBOR bodies (RFC 8949).
@@ -28,6 +32,15 @@ pub const CBOR: &str = "application/cbor";
 pub const JSON: &str = "application/json";
 /// The media type of problems (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The largest sequence number, epoch or time: 2⁵³ − 1, so that every JSON reader holds it exactly.
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// The largest body of a request or an answer, in bytes.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+
+/// The longest that a request may ask a long poll to wait, in seconds; more counts as this.
+pub const WAIT_MAX_SECONDS: u64 = 60;
 
 /// The domain that separates the digest of a courier's badge from any other SHA-256.
 pub const BADGE_DOMAIN: &[u8] = b"linli/v1/badge\0";

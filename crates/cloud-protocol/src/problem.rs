@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Value, map};
 
+use crate::NUMBER_MAX;
+
 /// The types of problem, `urn:linli:problem:` and the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemType {
@@ -88,24 +90,33 @@ impl Problem {
         ])
     }
 
-    /// Reads a body; unknown types are kept as `None`.
+    /// Reads a body as RFC 9457 § 3.1 asks: a member of a wrong type counts as absent, and a type
+    /// that isn't ours is `None`. Texts lose control characters and what is over their bound
+    /// (title 256 characters, detail 1,024, lane 32), as they are shown to a person.
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
         let f = Fields::of(value)?;
-        let urn = f.text_opt("type", 256)?;
+        let urn = text(f, "type", 256);
         let kind = ProblemType::WORDS
             .iter()
-            .find(|(word, _)| Some(*word) == urn)
+            .find(|(word, _)| Some(*word) == urn.as_deref())
             .map(|(_, kind)| *kind);
+        let status = f.uint_opt("status", 100, 599).ok().flatten();
         Ok(Self {
             kind,
-            status: f
-                .uint_opt("status", 100, 599)?
-                .and_then(|n| u16::try_from(n).ok())
-                .unwrap_or(500),
-            title: f.text_opt("title", 256)?.unwrap_or("refused").to_string(),
-            detail: f.text_opt("detail", 1024)?.map(ToString::to_string),
-            lane: f.text_opt("lane", 32)?.map(ToString::to_string),
-            expected: f.uint_opt("expected", 0, u64::MAX)?,
+            status: status.and_then(|n| u16::try_from(n).ok()).unwrap_or(500),
+            title: text(f, "title", 256).unwrap_or_else(|| "refused".to_string()),
+            detail: text(f, "detail", 1024),
+            lane: text(f, "lane", 32),
+            expected: f.uint_opt("expected", 0, NUMBER_MAX).ok().flatten(),
         })
     }
+}
+
+/// What can be shown of a text, if there is something.
+fn text(f: Fields<'_>, name: &str, max: usize) -> Option<String> {
+    let Some(Value::Text(text)) = f.get(name) else {
+        return None;
+    };
+    let shown: String = text.chars().filter(|c| !c.is_control()).take(max).collect();
+    (!shown.is_empty()).then_some(shown)
 }

@@ -10,7 +10,9 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
-use crate::Chain;
+use crate::read::{bytes, time, within};
+use crate::received::Received;
+use crate::{Chain, NUMBER_MAX};
 
 /// The lanes, in the order of their urgency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,7 +164,7 @@ impl Item {
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
         let f = Fields::of(value)?;
         Ok(Self {
-            seq: f.uint("seq", 1, u64::MAX)?,
+            seq: f.uint("seq", 1, NUMBER_MAX)?,
             at: time(f, "at")?,
             report: Report::from_fields(f)?,
         })
@@ -216,7 +218,10 @@ impl Report {
         }
     }
 
-    fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
+    /// The kinds that this version knows.
+    pub(crate) const KINDS: [&'static str; 3] = ["parcel", "demand", "health"];
+
+    pub(crate) fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
         match f.text("kind", 32)? {
             "parcel" => Ok(Self::Parcel(ParcelReport {
                 parcel: f.text("parcel", 128)?.to_string(),
@@ -227,26 +232,16 @@ impl Report {
                     .uint_opt("compartment", 1, 65_535)?
                     .and_then(|n| u16::try_from(n).ok()),
                 desk: f.get("desk").map(|_| f.ident("desk")).transpose()?,
-                code: f
-                    .get("code")
-                    .map(CodeForResident::from_value)
-                    .transpose()?,
+                code: f.get("code").map(CodeForResident::from_value).transpose()?,
             })),
-            "demand" => {
-                let scope = Fields::of(f.need("scope")?)?;
-                let building = match scope.get("building") {
-                    Some(_) => Some(scope.ident("building")?),
-                    None => None,
-                };
-                Ok(Self::Demand(DemandReport {
-                    building,
-                    start: time(f, "start")?,
-                    minutes: u32::try_from(f.uint("minutes", 1, 44_640)?).unwrap_or(60),
-                    revision: u32::try_from(f.uint("revision", 1, u64::from(u32::MAX))?)
-                        .unwrap_or(u32::MAX),
-                    series: counts(f, "series")?,
-                }))
-            }
+            "demand" => Ok(Self::Demand(DemandReport {
+                building: scope(f.need("scope")?)?,
+                start: time(f, "start")?,
+                minutes: u32::try_from(f.uint("minutes", 1, 44_640)?).unwrap_or(60),
+                revision: u32::try_from(f.uint("revision", 1, u64::from(u32::MAX))?)
+                    .unwrap_or(u32::MAX),
+                series: counts(f, "series")?,
+            })),
             "health" => Ok(Self::Health(counts(f, "counters")?)),
             unknown => Err(Malformed(format!("unknown kind '{unknown}'"))),
         }
@@ -264,13 +259,18 @@ impl CodeForResident {
 
     /// Reads the field.
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
-        let f = Fields::of(value)?;
-        let salt = f.need("salt")?;
+        let f = Fields::of(value).map_err(|e| within("field 'code'", &e))?;
+        let digits = f.text("digits", 16)?;
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Malformed::field(
+                "digits",
+                "digits 0 to 9",
+                "other characters",
+            ));
+        }
         Ok(Self {
-            digits: Secret::new(f.text("digits", 16)?),
-            salt: salt
-                .as_bytes()
-                .ok_or_else(|| Malformed::field("salt", "bytes", salt.kind()))?,
+            digits: Secret::new(digits),
+            salt: bytes::<16>(f, "salt")?.to_vec(),
         })
     }
 }
@@ -319,35 +319,9 @@ impl Batch {
 
     /// Reads the body.
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
-        let f = Fields::of(value)?;
-        let mut lanes = BTreeMap::new();
-        for (lane, part) in lane_map(f.need("lanes")?, "lanes")? {
-            lanes.insert(lane, LaneBatch::from_value(part)?);
-        }
-        Ok(Self {
-            epoch: f.uint("epoch", 0, u64::MAX)?,
-            lanes,
-        })
-    }
-}
-
-impl LaneBatch {
-    fn from_value(value: &Value) -> Result<Self, Malformed> {
-        let f = Fields::of(value)?;
-        let chain = f.need("chain")?;
-        let chain: [u8; 32] = chain
-            .as_bytes()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| Malformed::field("chain", "32 bytes", chain.kind()))?;
-        let items = match f.need("items")? {
-            Value::Array(items) => items.iter().map(Item::from_value).collect::<Result<_, _>>()?,
-            other => return Err(Malformed::field("items", "an array", other.kind())),
-        };
-        Ok(Self {
-            after: f.uint("after", 0, u64::MAX)?,
-            chain: Chain(chain),
-            items,
-        })
+        Received::from_value(value)
+            .map_err(|refused| refused.reason)?
+            .into_batch()
     }
 }
 
@@ -398,10 +372,18 @@ fn lane_map<'a>(value: &'a Value, name: &str) -> Result<Vec<(Lane, &'a Value)>, 
         .collect()
 }
 
-/// A time in milliseconds since the Unix epoch.
-pub(crate) fn time(f: Fields<'_>, name: &str) -> Result<i64, Malformed> {
-    let ms = f.uint(name, 0, i64::MAX.unsigned_abs())?;
-    Ok(i64::try_from(ms).unwrap_or(i64::MAX))
+/// The building of a demand's scope, or `None` for the whole site.
+fn scope(value: &Value) -> Result<Option<Ident>, Malformed> {
+    let f = Fields::of(value).map_err(|e| within("field 'scope'", &e))?;
+    match (f.get("building"), f.bool_opt("site")?) {
+        (Some(_), None | Some(false)) => f.ident("building").map(Some),
+        (None, Some(true)) => Ok(None),
+        _ => Err(Malformed::field(
+            "scope",
+            "either {building: ID} or {site: true}",
+            "neither or both",
+        )),
+    }
 }
 
 fn counts_value(counts: &BTreeMap<String, u64>) -> Value {

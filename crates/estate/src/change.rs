@@ -10,6 +10,7 @@ use alloc::string::String;
 use cloud_protocol::Report;
 use firmware_protocols::{Ident, Slot};
 
+use crate::Digest;
 use crate::code::CodeRow;
 use crate::command::CommandRow;
 use crate::compartment::CompartmentRow;
@@ -17,7 +18,6 @@ use crate::demand::{Cell, CellKey};
 use crate::device::{BootRow, DeviceRow};
 use crate::keypad::KeypadRow;
 use crate::parcel::{CourierRow, ParcelRow, TraceEntry};
-use crate::Digest;
 
 /// One row to write.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,9 +16,9 @@ pub struct CompartmentRow {
     pub door: Door,
     /// What the occupancy sensor last said; `None` if it never did, or there is none.
     pub occupied: Option<bool>,
-    /// Why it isn't used: an alarm of the device, an open that failed.
+    /// Why nothing is put in: an open that failed. Ends when the door is seen open.
     pub fault: Option<String>,
-    /// How often it was opened: wear is spread evenly.
+    /// How often it was told to open: wear is spread evenly.
     pub openings: u64,
 }
 

@@ -37,8 +37,12 @@ pub struct DeviceRow {
 /// The most ranges kept ahead of a gap. Beyond it the lowest gap is given up (see [`BootRow`]).
 pub const RANGES_MAX: usize = 64;
 
-/// The most boots of one device that are kept.
+/// The most boots of one device from which events are taken.
 pub const BOOTS_MAX: usize = 8;
+
+/// The most boots of one device that are kept beyond [`BOOTS_MAX`], closed: only to know their
+/// events again.
+pub const BOOTS_CLOSED_MAX: usize = 8;
 
 /// How far one boot of a device has been received: what dedupe and receipts rest on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +56,14 @@ pub struct BootRow {
     /// Ranges (first, last) received beyond a gap, rising, not touching.
     pub ahead: Vec<(u64, u64)>,
     /// Ranges given up so that the list stays bounded, rising. An event that still comes for one
-    /// of them can't be told from a duplicate any more, so it goes to quarantine, not away.
+    /// of them can't be told from a duplicate any more, so it goes to quarantine, not away. A range
+    /// up to `u64::MAX` closes the boot.
     pub given_up: Vec<(u64, u64)>,
     /// The fingerprint of event 1: when another event 1 comes, the device uses its boot number twice.
     pub first: Option<u64>,
     /// The device was seen to use this boot number twice; from then on what looks like a duplicate
     /// goes to quarantine instead.
     pub reused: bool,
-    /// The tick at which it was last heard: the longest silent boot is dropped first.
+    /// The tick at which it was last heard: the longest silent boot is closed first.
     pub heard_tick_ms: u64,
 }

@@ -19,22 +19,36 @@
 
 extern crate alloc;
 
+pub mod announce;
 pub mod change;
 pub mod code;
+mod collect;
 pub mod command;
 pub mod compartment;
 pub mod context;
 pub mod demand;
+mod deposit;
 pub mod device;
+mod doors;
+mod estate;
+mod hours;
 pub mod input;
 pub mod keypad;
 pub mod layout;
+mod ledger;
+mod load;
+pub mod opening;
 pub mod parcel;
+mod places;
+pub mod settings;
+pub mod sweep;
+mod text;
+mod tracked;
+mod turn;
 
 pub use change::{Change, Snapshot};
 pub use context::{Context, Digest, Now, TimeQuality};
+pub use estate::Estate;
 pub use input::{DeviceEvent, Effect, Happening, Input, Outcome, Verdict};
 pub use layout::Layout;
-
-/// The estate.
-pub struct Estate;
+pub use places::LoadError;

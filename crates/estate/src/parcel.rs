@@ -1,11 +1,18 @@
 //! Parcels: their life, the couriers who bring them, and the trace of every step.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
 
+use cloud_protocol::Report;
 use cloud_protocol::downlink::ExpectedParcel;
+use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
 use firmware_protocols::{Ident, Slot};
 
-use crate::{Digest, TimeQuality};
+use crate::compartment::Holds;
+use crate::estate::Estate;
+use crate::turn::Turn;
+use crate::{Digest, Now, TimeQuality};
 
 /// A parcel: what was announced, and where it stands in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +21,8 @@ pub struct ParcelRow {
     pub parcel: ExpectedParcel,
     /// Where it stands.
     pub stage: Stage,
-    /// Since when, ms since the Unix epoch, as the wall clock stood.
+    /// Since when, ms since the Unix epoch, as the wall clock stood. A hand-over whose door is
+    /// seen open counts from then.
     pub since_ms: i64,
     /// Since when, in ticks.
     pub since_tick_ms: u64,
@@ -74,6 +82,15 @@ pub enum Place {
     Desk(Ident),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(slot) => slot.fmt(f),
+            Self::Desk(desk) => desk.fmt(f),
+        }
+    }
+}
+
 impl Stage {
     /// The word for people and stores.
     pub const fn word(&self) -> &'static str {
@@ -84,6 +101,28 @@ impl Stage {
             Self::Collecting { .. } => "collecting",
             Self::Collected { .. } => "collected",
             Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// What the cloud hears of it: hand-overs under way are the box's own business.
+    pub const fn reported(&self) -> ParcelState {
+        match self {
+            Self::Expected | Self::Depositing { .. } => ParcelState::Expected,
+            Self::Deposited { .. } | Self::Collecting { .. } => ParcelState::Deposited,
+            Self::Collected { .. } => ParcelState::Collected,
+            Self::Cancelled => ParcelState::Cancelled,
+        }
+    }
+
+    /// The bank, compartment and desk that the cloud hears of.
+    fn reported_place(&self) -> (Option<&Slot>, Option<&Ident>) {
+        match self {
+            Self::Deposited { place } | Self::Collected { place, .. } => match place {
+                Place::Slot(slot) => (Some(slot), None),
+                Place::Desk(desk) => (None, Some(desk)),
+            },
+            Self::Collecting { slot, .. } => (Some(slot), None),
+            Self::Expected | Self::Depositing { .. } | Self::Cancelled => (None, None),
         }
     }
 
@@ -121,4 +160,68 @@ pub struct TraceEntry {
     pub who: String,
     /// More, in words; never a code.
     pub detail: Option<String>,
+}
+
+impl Estate {
+    /// The only way in which a parcel's stage changes. A finished parcel stays as it is.
+    pub(crate) fn set_stage(&mut self, now: &Now, parcel: &str, stage: Stage) {
+        if let Some(row) = self.parcels.get_mut(parcel)
+            && !row.stage.finished()
+        {
+            row.stage = stage;
+            row.since_ms = now.wall_ms;
+            row.since_tick_ms = now.tick_ms;
+        }
+    }
+
+    /// The only way in which a compartment's use changes.
+    pub(crate) fn set_holds(&mut self, slot: &Slot, holds: Holds) {
+        if let Some(row) = self.compartments.get_mut(slot) {
+            row.holds = holds;
+        }
+    }
+
+    /// The parcel has come to where it waits.
+    pub(crate) fn deposited(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        parcel: &str,
+        place: Place,
+        courier: &str,
+    ) {
+        let now = turn.now;
+        let Some(row) = self.parcels.get(parcel) else {
+            return;
+        };
+        let (point, recipient) = (row.parcel.point.clone(), row.parcel.recipient.clone());
+        let detail = Some(place.to_string());
+        self.set_stage(&now, parcel, Stage::Deposited { place });
+        self.report(&now, parcel, None);
+        self.trace(
+            &now,
+            parcel,
+            "deposited",
+            format!("courier {courier}"),
+            detail,
+        );
+        self.count_parcel(turn, &point, "deposits", &recipient);
+    }
+
+    /// Tells the cloud where a parcel stands, with its code if that is new.
+    pub(crate) fn report(&mut self, now: &Now, parcel: &str, code: Option<CodeForResident>) {
+        let Some(row) = self.parcels.get(parcel) else {
+            return;
+        };
+        let (slot, desk) = row.stage.reported_place();
+        let report = ParcelReport {
+            parcel: parcel.to_string(),
+            state: row.stage.reported(),
+            since: row.since_ms,
+            bank: slot.map(|slot| slot.bank.clone()),
+            compartment: slot.map(|slot| slot.compartment),
+            desk: desk.cloned(),
+            code,
+        };
+        self.uplinks.push((now.wall_ms, Report::Parcel(report)));
+    }
 }

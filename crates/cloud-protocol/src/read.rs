@@ -1,0 +1,32 @@
+//! Reading what several bodies have in common, with errors that say where and what.
+
+use alloc::format;
+use alloc::string::ToString as _;
+
+use firmware_protocols::fields::{Fields, Malformed};
+
+use crate::NUMBER_MAX;
+
+/// A time in milliseconds since the Unix epoch.
+pub(crate) fn time(f: Fields<'_>, name: &str) -> Result<i64, Malformed> {
+    let ms = f.uint(name, 0, NUMBER_MAX)?;
+    i64::try_from(ms).map_err(|_| Malformed::field(name, "a time", &ms.to_string()))
+}
+
+/// A byte string of exactly `N` bytes (base64url without padding in JSON).
+pub(crate) fn bytes<const N: usize>(f: Fields<'_>, name: &str) -> Result<[u8; N], Malformed> {
+    let value = f.need(name)?;
+    let expected = || format!("{N} bytes (in JSON: base64url without padding)");
+    let Some(bytes) = value.as_bytes() else {
+        return Err(Malformed::field(name, &expected(), value.kind()));
+    };
+    let got = format!("{} bytes", bytes.len());
+    bytes
+        .try_into()
+        .map_err(|_| Malformed::field(name, &expected(), &got))
+}
+
+/// The same error with the place where it was met.
+pub(crate) fn within(place: &str, e: &Malformed) -> Malformed {
+    Malformed(format!("{place}: {e}"))
+}

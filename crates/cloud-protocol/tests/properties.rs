@@ -1,0 +1,252 @@
+//! What always holds: what is written is read again, in both encodings, and no bytes make the
+//! readers panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
+use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
+use cloud_protocol::{
+    Acked, Batch, Chain, Downlink, DownlinkItem, Item, Lane, LaneBatch, NUMBER_MAX, Problem,
+    ProblemType, Received, Report,
+};
+use firmware_protocols::event::Secret;
+use firmware_protocols::{Form, Ident, Value};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn ident() -> impl Strategy<Value = Ident> {
+    "[a-z0-9][a-z0-9-]{0,62}".prop_map(|text| Ident::new(&text).unwrap())
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[^\\x00]{1,128}"
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    0..=i64::try_from(NUMBER_MAX).unwrap()
+}
+
+fn counts() -> impl Strategy<Value = BTreeMap<String, u64>> {
+    btree_map("[a-z:]{1,12}", any::<u64>(), 0..5)
+}
+
+fn code() -> impl Strategy<Value = CodeForResident> {
+    ("[0-9]{4,16}", any::<[u8; 16]>()).prop_map(|(digits, salt)| CodeForResident {
+        digits: Secret::new(digits),
+        salt: salt.to_vec(),
+    })
+}
+
+fn parcel_report() -> impl Strategy<Value = Report> {
+    let states: Vec<_> = ParcelState::WORDS.iter().map(|(_, state)| *state).collect();
+    (
+        name(),
+        select(states),
+        time(),
+        of(ident()),
+        of(1..=u16::MAX),
+        of(ident()),
+        of(code()),
+    )
+        .prop_map(|(parcel, state, since, bank, compartment, desk, code)| {
+            Report::Parcel(ParcelReport {
+                parcel,
+                state,
+                since,
+                bank,
+                compartment,
+                desk,
+                code,
+            })
+        })
+}
+
+fn demand_report() -> impl Strategy<Value = Report> {
+    (of(ident()), time(), 1..=44_640u32, 1..=u32::MAX, counts()).prop_map(
+        |(building, start, minutes, revision, series)| {
+            Report::Demand(DemandReport {
+                building,
+                start,
+                minutes,
+                revision,
+                series,
+            })
+        },
+    )
+}
+
+fn lane_batch(report: impl Strategy<Value = Report>) -> impl Strategy<Value = LaneBatch> {
+    (
+        0..NUMBER_MAX - 10,
+        any::<[u8; 32]>(),
+        vec((time(), report), 0..4),
+    )
+        .prop_map(|(after, chain, items)| LaneBatch {
+            after,
+            chain: Chain(chain),
+            items: (after + 1..)
+                .zip(items)
+                .map(|(seq, (at, report))| Item { seq, at, report })
+                .collect(),
+        })
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    (
+        0..=NUMBER_MAX,
+        of(lane_batch(parcel_report())),
+        of(lane_batch(demand_report())),
+        of(lane_batch(counts().prop_map(Report::Health))),
+    )
+        .prop_map(|(epoch, fulfilment, demand, health)| Batch {
+            epoch,
+            lanes: [
+                (Lane::Fulfilment, fulfilment),
+                (Lane::Demand, demand),
+                (Lane::Health, health),
+            ]
+            .into_iter()
+            .filter_map(|(lane, part)| Some((lane, part?)))
+            .collect(),
+        })
+}
+
+fn expected_parcel() -> impl Strategy<Value = Downlink> {
+    let sizes: Vec<_> = Size::WORDS.iter().map(|(_, size)| *size).collect();
+    let zones: Vec<_> = Zone::WORDS.iter().map(|(_, zone)| *zone).collect();
+    (
+        (name(), name(), select(sizes), select(zones)),
+        (ident(), time(), any::<bool>(), of(any::<u32>())),
+    )
+        .prop_map(
+            |((parcel, recipient, size, zone), (point, deadline, consent, items))| {
+                Downlink::ParcelExpected(ExpectedParcel {
+                    parcel,
+                    recipient,
+                    size,
+                    zone,
+                    point,
+                    deadline,
+                    consent,
+                    items,
+                })
+            },
+        )
+}
+
+fn downlink() -> impl Strategy<Value = Downlink> {
+    prop_oneof![
+        expected_parcel(),
+        name().prop_map(|parcel| Downlink::ParcelCancelled { parcel }),
+        (name(), time())
+            .prop_map(|(parcel, deadline)| Downlink::ParcelExtended { parcel, deadline }),
+        name().prop_map(|parcel| Downlink::CodeReissue { parcel }),
+        (name(), any::<[u8; 32]>(), time()).prop_map(|(courier, badge, valid_until)| {
+            Downlink::Courier {
+                courier,
+                badge,
+                valid_until,
+            }
+        }),
+        btree_map("[a-z_.]{1,20}", any::<i64>(), 0..5).prop_map(Downlink::Settings),
+    ]
+}
+
+fn both_forms(value: &Value) -> [Value; 2] {
+    [Form::Cbor, Form::Json].map(|form| Value::read(&value.write(form)).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn batches_survive_both_encodings(batch in batch()) {
+        for value in both_forms(&batch.to_value()) {
+            prop_assert_eq!(Batch::from_value(&value).unwrap(), batch.clone());
+        }
+    }
+
+    #[test]
+    fn receivers_find_the_chain_of_the_sender(batch in batch()) {
+        for value in both_forms(&batch.to_value()) {
+            let received = Received::from_value(&value).unwrap();
+            for (lane, part) in &received.lanes {
+                for (item, sent) in part.items.iter().zip(&batch.lanes[lane].items) {
+                    prop_assert_eq!(part.chain.then_encoded(&item.encoded()), part.chain.then(sent));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn downlinks_survive_both_encodings(seq in 1..=NUMBER_MAX, whats in vec(downlink(), 0..4)) {
+        let items: Vec<_> = whats.into_iter().map(|what| DownlinkItem { seq, what: Ok(what) }).collect();
+        for value in both_forms(&DownlinkItem::write_all(&items)) {
+            prop_assert_eq!(DownlinkItem::read_all(&value).unwrap(), items.clone());
+        }
+    }
+
+    #[test]
+    fn answers_survive_both_encodings(acked in btree_map(select(Lane::ALL.to_vec()), any::<u64>(), 0..3)) {
+        let acked = Acked(acked);
+        for value in both_forms(&acked.to_value()) {
+            prop_assert_eq!(Acked::from_value(&value).unwrap(), acked.clone());
+        }
+    }
+
+    #[test]
+    fn problems_survive_both_encodings(
+        kind in of(select(ProblemType::WORDS.iter().map(|(_, kind)| *kind).collect::<Vec<_>>())),
+        status in 100..600u16,
+        title in "\\PC{1,256}",
+        detail in of("\\PC{1,1024}"),
+        lane in of("[a-z]{1,32}"),
+        expected in of(0..=NUMBER_MAX),
+    ) {
+        let problem = Problem { kind, status, title, detail, lane, expected };
+        for value in both_forms(&problem.to_value()) {
+            prop_assert_eq!(Problem::from_value(&value).unwrap(), problem.clone());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+        read_as_everything(&bytes);
+    }
+
+    /// Close to the real thing: a good body with one byte changed.
+    #[test]
+    fn a_damaged_body_is_read_or_refused(
+        batch in batch(),
+        what in downlink(),
+        json in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let form = if json { Form::Json } else { Form::Cbor };
+        let items = DownlinkItem::write_all(&[DownlinkItem { seq: 1, what: Ok(what) }]);
+        for mut body in [batch.to_value().write(form), items.write(form)] {
+            let at = at.index(body.len());
+            body[at] = byte;
+            read_as_everything(&body);
+        }
+    }
+}
+
+fn read_as_everything(body: &[u8]) {
+    let Ok(value) = Value::read(body) else {
+        return;
+    };
+    let _ = Batch::from_value(&value);
+    let _ = Acked::from_value(&value);
+    let _ = Problem::from_value(&value);
+    if let Ok(received) = Received::from_value(&value) {
+        for item in received.lanes.values().flat_map(|part| &part.items) {
+            let _ = item.encoded();
+        }
+    }
+    if let Ok(items) = DownlinkItem::read_all(&value) {
+        let _ = DownlinkItem::write_all(&items).to_cbor();
+    }
+}

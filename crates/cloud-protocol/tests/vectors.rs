@@ -1,0 +1,147 @@
+//! The vectors of SYNC.md, as bytes: encodings and chains computed by another implementation
+//! (Python, hand-written deterministic CBOR and hashlib).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
+use cloud_protocol::{Batch, Chain, Item, Lane, LaneBatch, Received, Report, badge_digest};
+use firmware_protocols::event::Secret;
+use firmware_protocols::{Form, Ident, Value};
+
+const EXPECTED: &str = "a76261741b00000199c82cc000637365710164636f6465a26473616c7450000102030405060708090a0b0c0d0e0f6664696769747366303034373131646b696e646670617263656c6573696e63651b00000199c82cc0006573746174656865787065637465646670617263656c63502d31";
+const DEPOSITED: &str = "a86261741b00000199c82ea24063736571026462616e6b6662616e6b2d61646b696e646670617263656c6573696e63651b00000199c82ea078657374617465696465706f73697465646670617263656c63502d316b636f6d706172746d656e7407";
+const DEMAND: &str = "a86261741b00000199c863ae806373657101646b696e646664656d616e646573636f7065a1686275696c64696e676262316573746172741b00000199c832da8066736572696573a366676f696e677319012c67636f6d696e6773176b696e74656e743a656767731a00011170676d696e75746573183c687265766973696f6e01";
+const HEALTH: &str = "a46261741b00000199c82cc0006373657101646b696e64666865616c746868636f756e74657273a2666576656e74731b00000001000000006673746172747301";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn parcel(state: ParcelState, since: i64) -> ParcelReport {
+    ParcelReport {
+        parcel: "P-1".to_string(),
+        state,
+        since,
+        bank: None,
+        compartment: None,
+        desk: None,
+        code: None,
+    }
+}
+
+fn expected() -> Item {
+    Item {
+        seq: 1,
+        at: 1_760_000_000_000,
+        report: Report::Parcel(ParcelReport {
+            code: Some(CodeForResident {
+                digits: Secret::new("004711"),
+                salt: (0..16).collect(),
+            }),
+            ..parcel(ParcelState::Expected, 1_760_000_000_000)
+        }),
+    }
+}
+
+fn deposited() -> Item {
+    Item {
+        seq: 2,
+        at: 1_760_000_123_456,
+        report: Report::Parcel(ParcelReport {
+            bank: Some(Ident::new("bank-a").unwrap()),
+            compartment: Some(7),
+            ..parcel(ParcelState::Deposited, 1_760_000_123_000)
+        }),
+    }
+}
+
+fn demand() -> Item {
+    let counts = [("comings", 23), ("goings", 300), ("intent:eggs", 70_000)];
+    Item {
+        seq: 1,
+        at: 1_760_003_600_000,
+        report: Report::Demand(DemandReport {
+            building: Some(Ident::new("b1").unwrap()),
+            start: 1_760_000_400_000,
+            minutes: 60,
+            revision: 1,
+            series: counts.map(|(name, n)| (name.to_string(), n)).into(),
+        }),
+    }
+}
+
+fn health() -> Item {
+    let counters = [("events", 1 << 32), ("starts", 1)];
+    Item {
+        seq: 1,
+        at: 1_760_000_000_000,
+        report: Report::Health(counters.map(|(name, n)| (name.to_string(), n)).into()),
+    }
+}
+
+#[test]
+fn items_have_one_encoding() {
+    for (item, encoding) in [
+        (expected(), EXPECTED),
+        (deposited(), DEPOSITED),
+        (demand(), DEMAND),
+        (health(), HEALTH),
+    ] {
+        assert_eq!(hex(&item.to_value().to_cbor()), encoding);
+    }
+}
+
+#[test]
+fn chains_are_those_of_the_document() {
+    let one = Chain::default().then(&expected());
+    let two = one.then(&deposited());
+    assert_eq!(
+        hex(&one.0),
+        "46399a198cf46841850b5d97ab9b91fe037944649dfd38548cabb3173ceccb62"
+    );
+    assert_eq!(
+        hex(&two.0),
+        "d884477a92c00e90a204530a8fe04c0d0ee645d3aecf3235222a93363c07b688"
+    );
+    assert_eq!(
+        hex(&Chain::default().then(&demand()).0),
+        "68b62c07951d6a5458a885368565ec6eff0034ba3d59487d36d366202239c609"
+    );
+    assert_eq!(
+        hex(&Chain::default().then(&health()).0),
+        "cc0c12a773609ea4230a5bd7f72336970bb7e3139a7c537e83b1f9a802e98d08"
+    );
+}
+
+/// The receiving side finds the same chain, whatever the encoding was that the body came in.
+#[test]
+fn both_encodings_lead_to_the_same_chain() {
+    let batch = Batch {
+        epoch: 1_760_000_000,
+        lanes: [(
+            Lane::Fulfilment,
+            LaneBatch {
+                items: vec![expected(), deposited()],
+                ..LaneBatch::default()
+            },
+        )]
+        .into(),
+    };
+    for form in [Form::Cbor, Form::Json] {
+        let body = batch.to_value().write(form);
+        let received = Received::from_value(&Value::read(&body).unwrap()).unwrap();
+        let items = &received.lanes[&Lane::Fulfilment].items;
+        assert_eq!(hex(&items[0].encoded()), EXPECTED, "{form:?}");
+        assert_eq!(hex(&items[1].encoded()), DEPOSITED, "{form:?}");
+        assert_eq!(received.into_batch().unwrap(), batch);
+    }
+}
+
+#[test]
+fn a_badge_has_one_digest() {
+    // printf 'linli/v1/badge\0B-77' | sha256sum
+    assert_eq!(hex(&badge_digest("B-77")), BADGE);
+}
+
+const BADGE: &str = "b8e4b96f1b0c33f385f308bfb8cad6b0cdf0c61b5429b4c626e1d0a892a3d5a1";

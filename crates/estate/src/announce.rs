@@ -1,0 +1,269 @@
+//! What the cloud says: parcels announced, cancelled, prolonged; new codes; couriers' badges.
+//!
+//! Every item is answered: carried out, or refused with a reason. None blocks the next, and each
+//! may come again without doing anything twice, except `code.reissue`: that is an order, and gives
+//! a new code each time.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use cloud_protocol::Downlink;
+use cloud_protocol::downlink::ExpectedParcel;
+use cloud_protocol::uplink::CodeForResident;
+use firmware_protocols::command::Tone;
+use firmware_protocols::event::Secret;
+
+use crate::code::Length;
+use crate::deposit::run_out;
+use crate::estate::Estate;
+use crate::parcel::{CourierRow, ParcelRow, Stage};
+use crate::turn::Turn;
+use crate::{Digest, Verdict, text};
+
+/// The most parcels in memory; one announced beyond is refused.
+pub const PARCELS_MAX: usize = 50_000;
+
+/// The most badges in memory; one beyond is refused.
+pub const COURIERS_MAX: usize = 10_000;
+
+impl Estate {
+    pub(crate) fn downlink(&mut self, turn: &mut Turn<'_, '_>, item: Downlink) -> Verdict {
+        match item {
+            Downlink::ParcelExpected(parcel) => self.expected(turn, parcel),
+            Downlink::ParcelCancelled { parcel } => self.cancelled(turn, &parcel),
+            Downlink::ParcelExtended { parcel, deadline } => self.extended(turn, &parcel, deadline),
+            Downlink::CodeReissue { parcel } => self.reissue(turn, &parcel),
+            Downlink::Courier {
+                courier,
+                badge,
+                valid_until,
+            } => self.courier(turn, courier, badge, valid_until),
+            Downlink::Settings(settings) => self.take_settings(settings),
+        }
+    }
+
+    fn expected(&mut self, turn: &mut Turn<'_, '_>, parcel: ExpectedParcel) -> Verdict {
+        if !self.places.is_point(&parcel.point) {
+            let (point, points) = (&parcel.point, self.places.point_names());
+            let why = format!("'{point}' isn't a pickup point of this estate; points: {points}");
+            self.refuse(turn, &parcel.parcel, why)
+        } else if let Some(row) = self.parcels.get(&parcel.parcel) {
+            match &row.stage {
+                _ if row.parcel == parcel => Verdict::Taken,
+                Stage::Expected => self.amend(turn, parcel),
+                stage => {
+                    let why = format!("it is {} and can't be announced otherwise", stage.word());
+                    self.refuse(turn, &parcel.parcel, why)
+                }
+            }
+        } else if self.parcels.len() >= PARCELS_MAX {
+            Verdict::Refused(format!(
+                "{PARCELS_MAX} parcels are known already: cancel those that won't come"
+            ))
+        } else {
+            self.announce(turn, parcel)
+        }
+    }
+
+    fn announce(&mut self, turn: &mut Turn<'_, '_>, parcel: ExpectedParcel) -> Verdict {
+        let (id, now) = (parcel.parcel.clone(), turn.now);
+        let Some((code, length)) = self.new_code(turn, &parcel) else {
+            return self.refuse(turn, &id, no_code_free(&parcel));
+        };
+        let detail = format!(
+            "{}, {}, at {}",
+            parcel.size.word(),
+            parcel.zone.word(),
+            parcel.point
+        );
+        let row = ParcelRow {
+            parcel,
+            stage: Stage::Expected,
+            since_ms: now.wall_ms,
+            since_tick_ms: now.tick_ms,
+        };
+        self.parcels.insert(id.clone(), row);
+        self.trace(&now, &id, "announced", "cloud".to_string(), Some(detail));
+        self.trace_code(turn, &id, "code-issued", length);
+        self.report(&now, &id, Some(code));
+        Verdict::Taken
+    }
+
+    /// An expected parcel is announced with other particulars; at another point it needs a new code.
+    fn amend(&mut self, turn: &mut Turn<'_, '_>, parcel: ExpectedParcel) -> Verdict {
+        let (id, now) = (parcel.parcel.clone(), turn.now);
+        let Some(old_point) = self.parcels.get(&id).map(|row| row.parcel.point.clone()) else {
+            return Verdict::Taken;
+        };
+        let moved = old_point != parcel.point;
+        let issued = if moved {
+            let Some(issued) = self.new_code(turn, &parcel) else {
+                return self.refuse(turn, &id, no_code_free(&parcel));
+            };
+            self.kill_code(&old_point, &id, now.tick_ms);
+            Some(issued)
+        } else {
+            None
+        };
+        let detail = format!(
+            "{}, {}, at {}",
+            parcel.size.word(),
+            parcel.zone.word(),
+            parcel.point
+        );
+        if let Some(row) = self.parcels.get_mut(&id) {
+            row.parcel = parcel;
+        }
+        self.trace(
+            &now,
+            &id,
+            "announced-again",
+            "cloud".to_string(),
+            Some(detail),
+        );
+        if let Some((code, length)) = issued {
+            self.trace_code(turn, &id, "code-issued", length);
+            self.report(&now, &id, Some(code));
+        }
+        Verdict::Taken
+    }
+
+    fn cancelled(&mut self, turn: &mut Turn<'_, '_>, id: &str) -> Verdict {
+        let Some(row) = self.parcels.get(id) else {
+            return unknown(id);
+        };
+        let (point, now) = (row.parcel.point.clone(), turn.now);
+        match row.stage.clone() {
+            Stage::Cancelled => return Verdict::Taken,
+            Stage::Expected => {}
+            Stage::Depositing { opened: false, .. } => {
+                self.undo_deposit(turn, id, "cancelled");
+                self.show_at(turn, &point, text::CANCELLED, Tone::Error);
+            }
+            stage => {
+                let why = format!("it is {}: too late to cancel", stage.word());
+                return self.refuse(turn, id, why);
+            }
+        }
+        self.kill_code(&point, id, now.tick_ms);
+        self.set_stage(&now, id, Stage::Cancelled);
+        self.trace(&now, id, "cancelled", "cloud".to_string(), None);
+        self.report(&now, id, None);
+        Verdict::Taken
+    }
+
+    fn extended(&mut self, turn: &mut Turn<'_, '_>, id: &str, deadline: i64) -> Verdict {
+        match self.parcels.get(id) {
+            None => return unknown(id),
+            Some(row) if row.parcel.deadline == deadline => return Verdict::Taken,
+            Some(row) if row.stage.finished() => {
+                let why = format!("it is {}: too late to extend", row.stage.word());
+                return self.refuse(turn, id, why);
+            }
+            Some(_) => {}
+        }
+        if let Some(row) = self.parcels.get_mut(id) {
+            row.parcel.deadline = deadline;
+        }
+        let detail = Some(format!("until {deadline} ms"));
+        self.trace(&turn.now, id, "extended", "cloud".to_string(), detail);
+        Verdict::Taken
+    }
+
+    fn reissue(&mut self, turn: &mut Turn<'_, '_>, id: &str) -> Verdict {
+        let Some(row) = self.parcels.get(id) else {
+            return unknown(id);
+        };
+        if row.stage.finished() {
+            let why = format!("it is {}: too late for a new code", row.stage.word());
+            return self.refuse(turn, id, why);
+        }
+        let (parcel, now) = (row.parcel.clone(), turn.now);
+        let old = self.live_code(&parcel.point, id);
+        let Some((code, length)) = self.new_code(turn, &parcel) else {
+            return self.refuse(turn, id, no_code_free(&parcel));
+        };
+        if let Some(old) = old {
+            self.lay_to_rest(&parcel.point, old, now.tick_ms);
+        }
+        self.trace_code(turn, id, "code-reissued", length);
+        self.report(&now, id, Some(code));
+        Verdict::Taken
+    }
+
+    fn courier(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        courier: String,
+        badge: Digest,
+        valid_until_ms: i64,
+    ) -> Verdict {
+        if !self.couriers.contains(&badge) && self.couriers.len() >= COURIERS_MAX {
+            return Verdict::Refused(format!(
+                "{COURIERS_MAX} badges are known already: they are forgotten a month after their end"
+            ));
+        }
+        if run_out(&turn.now, valid_until_ms) {
+            self.sessions.retain(|_, session| !session.is_by(&badge));
+        }
+        let row = CourierRow {
+            badge,
+            courier,
+            valid_until_ms,
+        };
+        if self.couriers.get(&badge) != Some(&row) {
+            self.couriers.insert(badge, row);
+        }
+        Verdict::Taken
+    }
+
+    fn new_code(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        parcel: &ExpectedParcel,
+    ) -> Option<(CodeForResident, Length)> {
+        let (digits, length) = self.issue_code(turn, &parcel.point, &parcel.parcel)?;
+        let code = CodeForResident {
+            digits: Secret::new(digits),
+            salt: turn.random::<16>().to_vec(),
+        };
+        Some((code, length))
+    }
+
+    fn trace_code(&mut self, turn: &Turn<'_, '_>, id: &str, step: &'static str, length: Length) {
+        let digits = length.digits;
+        let who = || "gateway".to_string();
+        self.trace(&turn.now, id, step, who(), Some(format!("{digits} digits")));
+        if !length.enough {
+            let detail = format!(
+                "with the codes live now, {digits} digits don't keep the chance to guess one below 1 in {} \
+                 a day: raise code_max_digits",
+                self.rules.guess_one_in
+            );
+            self.trace(&turn.now, id, "code-too-short", who(), Some(detail));
+        }
+    }
+
+    /// Refuses, and leaves a word in the parcel's history.
+    fn refuse(&mut self, turn: &Turn<'_, '_>, id: &str, why: String) -> Verdict {
+        self.trace(
+            &turn.now,
+            id,
+            "refused",
+            "gateway".to_string(),
+            Some(why.clone()),
+        );
+        Verdict::Refused(format!("parcel {id}: {why}"))
+    }
+}
+
+fn unknown(id: &str) -> Verdict {
+    Verdict::Refused(format!("parcel {id} isn't known here: announce it first"))
+}
+
+fn no_code_free(parcel: &ExpectedParcel) -> String {
+    format!(
+        "no pickup code is free at {}: raise code_max_digits",
+        parcel.point
+    )
+}

@@ -1,0 +1,253 @@
+//! What compartments report: the doors' part in every hand-over.
+//!
+//! A hand-over under way ends when the door closes after it was seen open. A deposit then ends with
+//! what the occupancy sensor says, a collection likewise; without a sensor, or when it is silent,
+//! closing is enough.
+//!
+//! A door that closes without having been seen open is not yet news: many controllers report their
+//! state right after a command, before the bolt moves. It ends the hand-over only if the sensor
+//! gives evidence of its own: the reading changed since the last report in the way the hand-over
+//! would change it, or the device says that it carried the command out and the reading fits.
+//!
+//! A door that is seen open late, when its command had already been given up as expired, takes the
+//! hand-over up again, for as long as a door may stand open: the compartment knows better than we
+//! do what happened.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use firmware_protocols::Slot;
+use firmware_protocols::command::Tone;
+use firmware_protocols::event::Door;
+
+use crate::command::{CommandRow, CommandState, Purpose};
+use crate::compartment::Holds;
+use crate::estate::Estate;
+use crate::parcel::{Place, Stage};
+use crate::text;
+use crate::turn::{Origin, Turn};
+
+impl Estate {
+    /// A bank reports the state of one of its compartments.
+    pub(crate) fn compartment_says(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        from: &Origin,
+        compartment: u16,
+        door: Door,
+        occupied: Option<bool>,
+    ) {
+        let Some(bank) = from.point.clone() else {
+            return;
+        };
+        let sensor = self
+            .places
+            .bank(&self.layout, &bank)
+            .is_some_and(|bank| bank.occupancy_sensor);
+        let occupied = occupied.filter(|_| sensor);
+        let slot = Slot { bank, compartment };
+        let Some(row) = self.compartments.get_mut(&slot) else {
+            return;
+        };
+        let before = row.occupied;
+        row.door = door;
+        // What the sensor said before the door closed says nothing about now.
+        if occupied.is_some() || door == Door::Closed {
+            row.occupied = occupied;
+        }
+        match door {
+            Door::Open => self.door_opened(turn, &slot),
+            Door::Closed => self.door_closed(turn, &slot, before, occupied),
+            Door::Unknown => {}
+        }
+    }
+
+    fn door_opened(&mut self, turn: &mut Turn<'_, '_>, slot: &Slot) {
+        if let Some(row) = self.compartments.get_mut(slot) {
+            row.fault = None;
+        }
+        if !self.settle_opened(slot) {
+            self.take_up_late(turn, slot);
+        }
+        let Some(parcel) = self.parcel_in(slot) else {
+            return;
+        };
+        let now = turn.now;
+        let Some(row) = self.parcels.get(&parcel) else {
+            return;
+        };
+        let mut stage = row.stage.clone();
+        match &mut stage {
+            Stage::Depositing { opened, .. } | Stage::Collecting { opened, .. } if !*opened => {
+                *opened = true
+            }
+            _ => return,
+        }
+        self.set_stage(&now, &parcel, stage);
+        self.trace(
+            &now,
+            &parcel,
+            "opened",
+            format!("bank {}", slot.bank),
+            Some(slot.to_string()),
+        );
+    }
+
+    fn door_closed(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        slot: &Slot,
+        before: Option<bool>,
+        occupied: Option<bool>,
+    ) {
+        let Some(parcel) = self.parcel_in(slot) else {
+            return;
+        };
+        let Some(row) = self.parcels.get(&parcel) else {
+            return;
+        };
+        match &row.stage {
+            Stage::Depositing {
+                command, opened, ..
+            } => {
+                let evidence =
+                    occupied == Some(true) && (before == Some(false) || self.is_done(command));
+                match (*opened, occupied) {
+                    (true, Some(false)) => {
+                        self.undo_deposit(turn, &parcel, "closed and empty");
+                        self.show_at(turn, &slot.bank, text::NOTHING_INSIDE, Tone::Error);
+                    }
+                    (true, _) => self.finish_deposit(turn, &parcel, slot),
+                    (false, _) if evidence => self.finish_deposit(turn, &parcel, slot),
+                    (false, _) => {}
+                }
+            }
+            Stage::Collecting {
+                command, opened, ..
+            } => {
+                let evidence =
+                    occupied == Some(false) && (before == Some(true) || self.is_done(command));
+                match (*opened, occupied) {
+                    (true, Some(true)) => {
+                        self.undo_collection(turn, &parcel, "closed and still occupied");
+                        let words = text::still_inside(slot.compartment);
+                        self.show_at(turn, &slot.bank, words, Tone::Info);
+                    }
+                    (true, _) => self.finish_collection(turn, &parcel, Place::Slot(slot.clone())),
+                    (false, _) if evidence => {
+                        self.finish_collection(turn, &parcel, Place::Slot(slot.clone()));
+                    }
+                    (false, _) => {}
+                }
+            }
+            Stage::Deposited { .. } if before == Some(true) && occupied == Some(false) => {
+                let who = format!("bank {}", slot.bank);
+                let detail = format!("{slot}: the sensor says empty, without a code");
+                self.trace(&turn.now, &parcel, "seen-empty", who, Some(detail));
+            }
+            _ => {}
+        }
+    }
+
+    /// The parcel that a compartment holds or is kept for.
+    fn parcel_in(&self, slot: &Slot) -> Option<String> {
+        match &self.compartments.get(slot)?.holds {
+            Holds::Nothing => None,
+            Holds::Reserved { parcel } | Holds::Parcel { parcel } => Some(parcel.clone()),
+        }
+    }
+
+    fn is_done(&self, command: &str) -> bool {
+        let state = self.commands.get(command).map(|row| &row.state);
+        matches!(state, Some(CommandState::Done))
+    }
+
+    /// The commands that are open for this door are answered by it. Whether there were any.
+    fn settle_opened(&mut self, slot: &Slot) -> bool {
+        let waiting = |row: &&CommandRow| {
+            row.slot == *slot && matches!(row.state, CommandState::Sent | CommandState::Done)
+        };
+        let ids: Vec<_> = self
+            .commands
+            .values()
+            .filter(waiting)
+            .map(|row| row.id.clone())
+            .collect();
+        for id in &ids {
+            if let Some(row) = self.commands.get_mut(id) {
+                row.state = CommandState::Opened;
+            }
+        }
+        !ids.is_empty()
+    }
+
+    /// Takes up a hand-over whose command had expired before this door was seen open.
+    fn take_up_late(&mut self, turn: &mut Turn<'_, '_>, slot: &Slot) {
+        let now = turn.now;
+        let patience = self.rules.door_open_alarm_ms;
+        let recent = |row: &&CommandRow| {
+            row.slot == *slot
+                && row.state == CommandState::Expired
+                && !now.passed(row.expires_tick_ms, patience)
+        };
+        let latest = self
+            .commands
+            .values()
+            .filter(recent)
+            .max_by_key(|row| (row.expires_tick_ms, &row.id));
+        let Some((command, purpose)) = latest.map(|row| (row.id.clone(), row.purpose.clone()))
+        else {
+            return;
+        };
+        let Some(holds) = self.compartments.get(slot).map(|row| row.holds.clone()) else {
+            return;
+        };
+        match purpose {
+            Purpose::Deposit { parcel } if holds == Holds::Nothing => {
+                self.take_up_deposit(turn, parcel, slot, command);
+            }
+            Purpose::Collect { parcel }
+                if holds
+                    == (Holds::Parcel {
+                        parcel: parcel.clone(),
+                    }) =>
+            {
+                let stage = self.parcels.get(&parcel).map(|row| &row.stage);
+                if !matches!(stage, Some(Stage::Deposited { .. })) {
+                    return;
+                }
+                let stage = Stage::Collecting {
+                    slot: slot.clone(),
+                    command,
+                    opened: false,
+                    alarmed: false,
+                };
+                self.set_stage(&now, &parcel, stage);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_up_deposit(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        parcel: String,
+        slot: &Slot,
+        command: String,
+    ) {
+        let stage = self.parcels.get(&parcel).map(|row| &row.stage);
+        if !matches!(stage, Some(Stage::Expected)) {
+            return;
+        }
+        let stage = Stage::Depositing {
+            slot: slot.clone(),
+            courier: "unknown".to_string(),
+            command,
+            opened: false,
+            alarmed: false,
+        };
+        self.set_stage(&turn.now, &parcel, stage);
+        self.set_holds(slot, Holds::Reserved { parcel });
+    }
+}

@@ -1,0 +1,329 @@
+//! The estate as a value: what it consists of, loading it, handing it an input, taking its changes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+
+use cloud_protocol::Report;
+use firmware_protocols::{Ident, Slot};
+
+use crate::change::Change;
+use crate::code::CodeRow;
+use crate::command::CommandRow;
+use crate::compartment::CompartmentRow;
+use crate::deposit::Session;
+use crate::device::{BootRow, DeviceRow};
+use crate::hours::Demand;
+use crate::input::{Happening, Input, Outcome, Verdict};
+use crate::keypad::KeypadRow;
+use crate::layout::{Layout, Rules};
+use crate::parcel::{CourierRow, ParcelRow, TraceEntry};
+use crate::places::Places;
+use crate::tracked::Tracked;
+use crate::turn::{Origin, Turn};
+use crate::{Context, DeviceEvent, Digest, Now};
+
+/// The estate: everything that is known, and the rules by which it changes.
+///
+/// * To begin: [`Estate::load`].
+/// * In: [`Estate::handle`].
+/// * Out: [`Estate::take_changes`], then, once they are on disk, [`Estate::take_receipts`].
+/// * To look: the methods that take `&self`.
+///
+/// Two estates are equal if all that is persisted of them is: a loaded estate equals the one whose
+/// changes were written. Three things live in memory only, and a restart costs no more than
+/// repeating a gesture: the courier who has just shown a badge (shows it again), the reader last
+/// used at a point (the next message is shown at the point itself), the count of late demand.
+pub struct Estate {
+    pub(crate) layout: Layout,
+    pub(crate) places: Places,
+    /// The layout's rules with what the cloud's settings change of them.
+    pub(crate) rules: Rules,
+    pub(crate) devices: Tracked<Ident, DeviceRow>,
+    pub(crate) boots: Tracked<(Ident, u32), BootRow>,
+    pub(crate) compartments: Tracked<Slot, CompartmentRow>,
+    pub(crate) parcels: Tracked<String, ParcelRow>,
+    pub(crate) codes: Tracked<(Ident, Digest), CodeRow>,
+    pub(crate) keypads: Tracked<Ident, KeypadRow>,
+    pub(crate) couriers: Tracked<Digest, CourierRow>,
+    pub(crate) commands: Tracked<String, CommandRow>,
+    pub(crate) settings: Tracked<String, i64>,
+    pub(crate) demand: Demand,
+    /// The courier known at a point, in memory only.
+    pub(crate) sessions: BTreeMap<Ident, Session>,
+    /// The keypad or scanner last used at a point, in memory only.
+    pub(crate) readers: BTreeMap<Ident, Ident>,
+    pub(crate) receipts: BTreeSet<(Ident, u32)>,
+    pub(crate) traces: Vec<TraceEntry>,
+    pub(crate) uplinks: Vec<(i64, Report)>,
+}
+
+impl Estate {
+    /// Takes one input: changes what is known, says what became of the input and what to do once
+    /// the changes are on disk.
+    pub fn handle(&mut self, ctx: &mut Context<'_>, input: Input) -> Outcome {
+        let mut turn = Turn::new(ctx);
+        let verdict = match input {
+            Input::Event(event) => self.event(&mut turn, event),
+            Input::Unreadable { device } => self.unreadable(&turn.now, &device),
+            Input::Downlink(item) => self.downlink(&mut turn, item),
+            Input::OpenByHand {
+                slot,
+                operator,
+                reason,
+            } => self.open_by_hand(&mut turn, slot, operator, reason),
+            Input::Tick => {
+                self.tick(&mut turn);
+                Verdict::Taken
+            }
+        };
+        Outcome {
+            verdict,
+            effects: turn.effects,
+        }
+    }
+
+    /// What must be written since the last call: each row that was touched once, as it stands now;
+    /// then what is appended, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let mut out = Vec::new();
+        out.extend(
+            self.devices
+                .drain()
+                .filter_map(|(_, row)| row.map(Change::Device)),
+        );
+        out.extend(self.boots.drain().map(|((device, boot), row)| {
+            row.map_or(Change::BootGone { device, boot }, Change::Boot)
+        }));
+        out.extend(
+            self.compartments
+                .drain()
+                .filter_map(|(_, row)| row.map(Change::Compartment)),
+        );
+        out.extend(
+            self.parcels
+                .drain()
+                .map(|(id, row)| row.map_or(Change::ParcelArchived(id), Change::Parcel)),
+        );
+        out.extend(self.codes.drain().map(|((point, digest), row)| {
+            row.map_or(Change::CodeGone { point, digest }, Change::Code)
+        }));
+        out.extend(
+            self.keypads
+                .drain()
+                .filter_map(|(_, row)| row.map(Change::Keypad)),
+        );
+        out.extend(
+            self.couriers
+                .drain()
+                .map(|(badge, row)| row.map_or(Change::CourierGone(badge), Change::Courier)),
+        );
+        out.extend(
+            self.commands
+                .drain()
+                .map(|(id, row)| row.map_or(Change::CommandArchived(id), Change::Command)),
+        );
+        self.demand.drain(&mut out);
+        out.extend(
+            self.settings
+                .drain()
+                .filter_map(|(name, value)| value.map(|value| Change::Setting { name, value })),
+        );
+        out.extend(mem::take(&mut self.traces).into_iter().map(Change::Trace));
+        let uplinks = mem::take(&mut self.uplinks);
+        out.extend(
+            uplinks
+                .into_iter()
+                .map(|(at_ms, report)| Change::Uplink { at_ms, report }),
+        );
+        out
+    }
+
+    fn event(&mut self, turn: &mut Turn<'_, '_>, event: DeviceEvent) -> Verdict {
+        let verdict = self.receive(&turn.now, &event);
+        let Some(building) = self.places.building(&event.device).cloned() else {
+            return verdict;
+        };
+        let point = self.places.point_of(&event.device).cloned();
+        let origin = Origin {
+            device: event.device,
+            point,
+            building,
+            at_ms: event.at_ms,
+        };
+        match verdict {
+            Verdict::Taken => self.happened(turn, &origin, event.what),
+            Verdict::Quarantine(_) => self.excuse(turn, &origin, &event.what),
+            Verdict::Duplicate | Verdict::Refused(_) => {}
+        }
+        verdict
+    }
+
+    fn happened(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, what: Happening) {
+        match what {
+            Happening::Access {
+                outcome,
+                direction,
+                credential,
+                ..
+            } => self.count_access(&turn.now, from, outcome, direction, credential),
+            Happening::Keypad { code, .. } => self.typed(turn, from, &code),
+            Happening::Scan { parcel, badge } => self.scanned(turn, from, parcel, &badge),
+            Happening::Compartment {
+                compartment,
+                door,
+                occupied,
+            } => self.compartment_says(turn, from, compartment, door, occupied),
+            Happening::Intent {
+                item,
+                quantity,
+                household,
+            } => self.count_intent(&turn.now, from, &item, quantity, household),
+            Happening::Result {
+                command,
+                outcome,
+                reason,
+            } => self.command_result(turn, from, &command, outcome, reason),
+            Happening::Hello {
+                model,
+                firmware,
+                capabilities,
+            } => {
+                if let Some(row) = self.devices.get_mut(&from.device) {
+                    row.model = Some(model);
+                    row.firmware = Some(firmware);
+                    row.capabilities = capabilities;
+                }
+            }
+            Happening::Reading | Happening::Rating { .. } | Happening::Alarm { .. } => {}
+        }
+    }
+
+    /// Adds a step to a parcel's history.
+    pub(crate) fn trace(
+        &mut self,
+        now: &Now,
+        parcel: &str,
+        step: &'static str,
+        who: String,
+        detail: Option<String>,
+    ) {
+        self.traces.push(TraceEntry {
+            parcel: parcel.to_string(),
+            at_ms: now.wall_ms,
+            quality: now.quality,
+            tick_ms: now.tick_ms,
+            step,
+            who,
+            detail,
+        });
+    }
+}
+
+/// Looking, without touching a disk.
+impl Estate {
+    /// Whether a parcel of this id is known: expected, here, or finished not long ago.
+    pub fn knows_parcel(&self, parcel: &str) -> bool {
+        self.parcels.contains(parcel)
+    }
+
+    /// The bank or desk that a device is, or whose keypad or scanner it is.
+    pub fn point_of(&self, device: &Ident) -> Option<Ident> {
+        self.places.point_of(device).cloned()
+    }
+
+    /// Whether the layout has such a device; banks and desks are devices too.
+    pub fn is_device(&self, device: &Ident) -> bool {
+        self.places.is_device(device)
+    }
+
+    /// The layout it was loaded with.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The rules in force: the layout's, with what the cloud's settings change of them.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Every compartment, by slot: those of the layout, and those that still have a row.
+    pub fn compartments(&self) -> impl Iterator<Item = &CompartmentRow> {
+        self.compartments.values()
+    }
+
+    /// Every parcel that is in memory, by id.
+    pub fn parcels(&self) -> impl Iterator<Item = &ParcelRow> {
+        self.parcels.values()
+    }
+
+    /// One parcel.
+    pub fn parcel(&self, parcel: &str) -> Option<&ParcelRow> {
+        self.parcels.get(parcel)
+    }
+
+    /// Every keypad at which a wrong code was typed, by device.
+    pub fn keypads(&self) -> impl Iterator<Item = &KeypadRow> {
+        self.keypads.values()
+    }
+
+    /// Every device that was heard, by id.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceRow> {
+        self.devices.values()
+    }
+
+    /// Every boot that is known of any device.
+    pub fn boots(&self) -> impl Iterator<Item = &BootRow> {
+        self.boots.values()
+    }
+
+    /// The commands of the last minutes, by id.
+    pub fn commands(&self) -> impl Iterator<Item = &CommandRow> {
+        self.commands.values()
+    }
+
+    /// The live and resting codes, by point and digest.
+    pub fn codes(&self) -> impl Iterator<Item = &CodeRow> {
+        self.codes.values()
+    }
+
+    /// Happenings not counted as demand since the start, as their hour was closed or not known.
+    pub const fn demand_late(&self) -> u64 {
+        self.demand.late()
+    }
+}
+
+impl PartialEq for Estate {
+    fn eq(&self, other: &Self) -> bool {
+        self.layout == other.layout
+            && self.rules == other.rules
+            && self.devices == other.devices
+            && self.boots == other.boots
+            && self.compartments == other.compartments
+            && self.parcels == other.parcels
+            && self.codes == other.codes
+            && self.keypads == other.keypads
+            && self.couriers == other.couriers
+            && self.commands == other.commands
+            && self.settings == other.settings
+            && self.demand == other.demand
+    }
+}
+
+impl fmt::Debug for Estate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Estate")
+            .field("site", &self.layout.site)
+            .field("devices", &self.devices.len())
+            .field("boots", &self.boots.len())
+            .field("compartments", &self.compartments.len())
+            .field("parcels", &self.parcels.len())
+            .field("codes", &self.codes.len())
+            .field("keypads", &self.keypads.len())
+            .field("couriers", &self.couriers.len())
+            .field("commands", &self.commands.len())
+            .finish_non_exhaustive()
+    }
+}

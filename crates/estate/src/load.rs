@@ -1,0 +1,125 @@
+//! Loading: the estate as it stood when its last changes were written.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use firmware_protocols::Slot;
+use firmware_protocols::event::Door;
+
+use crate::change::Snapshot;
+use crate::compartment::{CompartmentRow, Holds};
+use crate::estate::Estate;
+use crate::hours::Demand;
+use crate::layout::Layout;
+use crate::parcel::{Place, Stage};
+use crate::places::{LoadError, Places};
+use crate::settings;
+use crate::tracked::Tracked;
+
+impl Estate {
+    /// The estate as it stood when `snapshot` was written. Causes no effect and no change.
+    ///
+    /// Rows of devices, compartments, parcels and keypads that the layout doesn't have any more are
+    /// kept as they are: a parcel in a compartment that was taken out of the configuration stays
+    /// visible, and its code still opens it as long as the bank itself is configured. Events of a
+    /// device that isn't configured go to quarantine.
+    ///
+    /// # Errors
+    /// A layout that names something twice or not at all, or a snapshot that contradicts itself.
+    pub fn load(layout: Layout, snapshot: Snapshot) -> Result<Self, LoadError> {
+        let places = Places::of(&layout)?;
+        check(&snapshot)?;
+        let mut compartments = Tracked::from(snapshot.compartments);
+        for bank in &layout.banks {
+            for number in 1..=bank.compartments.len() {
+                let Ok(compartment) = u16::try_from(number) else {
+                    break;
+                };
+                let bank = bank.id.clone();
+                let slot = Slot { bank, compartment };
+                compartments.insert_unmarked_if_absent(slot.clone(), CompartmentRow::new(slot));
+            }
+        }
+        Ok(Self {
+            rules: settings::effective(&layout.rules, &snapshot.settings),
+            layout,
+            places,
+            devices: snapshot.devices.into(),
+            boots: snapshot.boots.into(),
+            compartments,
+            parcels: snapshot.parcels.into(),
+            codes: snapshot.codes.into(),
+            keypads: snapshot.keypads.into(),
+            couriers: snapshot.couriers.into(),
+            commands: snapshot.commands.into(),
+            settings: snapshot.settings.into(),
+            demand: Demand::load(snapshot.cells, snapshot.households),
+            sessions: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            receipts: BTreeSet::new(),
+            traces: Vec::new(),
+            uplinks: Vec::new(),
+        })
+    }
+}
+
+impl CompartmentRow {
+    fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            holds: Holds::Nothing,
+            door: Door::Unknown,
+            occupied: None,
+            fault: None,
+            openings: 0,
+        }
+    }
+}
+
+/// Parcels and compartments tell the same story, from both sides.
+fn check(snapshot: &Snapshot) -> Result<(), LoadError> {
+    let wrong = |what: String| Err(LoadError::Inconsistent(what));
+    for row in snapshot.compartments.values() {
+        let parcel = match &row.holds {
+            Holds::Nothing => continue,
+            Holds::Reserved { parcel } | Holds::Parcel { parcel } => parcel,
+        };
+        let stage = snapshot.parcels.get(parcel).map(|row| &row.stage);
+        let reserved = matches!(row.holds, Holds::Reserved { .. });
+        let agrees = match stage {
+            Some(Stage::Depositing { slot, .. }) => reserved && *slot == row.slot,
+            Some(
+                Stage::Deposited {
+                    place: Place::Slot(slot),
+                }
+                | Stage::Collecting { slot, .. },
+            ) => !reserved && *slot == row.slot,
+            _ => false,
+        };
+        if !agrees {
+            let said = stage.map_or("unknown", Stage::word);
+            let slot = &row.slot;
+            return wrong(format!(
+                "{slot} holds parcel {parcel}, which is {said} elsewhere"
+            ));
+        }
+    }
+    for (id, row) in &snapshot.parcels {
+        let slot = match &row.stage {
+            Stage::Depositing { slot, .. }
+            | Stage::Collecting { slot, .. }
+            | Stage::Deposited {
+                place: Place::Slot(slot),
+            } => slot,
+            _ => continue,
+        };
+        let holds = snapshot.compartments.get(slot).map(|row| &row.holds);
+        match holds {
+            Some(Holds::Reserved { parcel } | Holds::Parcel { parcel }) if parcel == id => {}
+            _ => return wrong(format!("parcel {id} is in {slot}, which doesn't hold it")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Time passes: commands end, doors stand open too long, codes rest, hours close, rows are put away.
+//!
+//! Everything that has an end is also judged by the clock where it is used, so nothing depends on
+//! how often this runs: it makes ends visible, and room.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use firmware_protocols::Slot;
+use firmware_protocols::command::Tone;
+
+use crate::code::CodeState;
+use crate::command::{CommandRow, CommandState};
+use crate::estate::Estate;
+use crate::opening::KEEP_MS;
+use crate::parcel::Stage;
+use crate::turn::Turn;
+use crate::{Now, TimeQuality, text};
+
+/// How long after its end a badge is still known as expired, ms.
+pub const COURIER_KEEP_MS: i64 = 30 * 24 * 3_600_000;
+
+impl Estate {
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_, '_>) {
+        self.end_commands(turn);
+        self.watch_hand_overs(turn);
+        self.end_codes(&turn.now);
+        self.close_hours(&turn.now);
+        self.put_away(&turn.now);
+    }
+
+    /// A command without an answer by its end has expired, and the hand-over that waits for it is
+    /// undone: whether the door opened isn't known, so the person repeats the gesture.
+    fn end_commands(&mut self, turn: &mut Turn<'_, '_>) {
+        let now = turn.now;
+        let ended = |row: &&CommandRow| {
+            row.state == CommandState::Sent && row.expires_tick_ms <= now.tick_ms
+        };
+        let ids: Vec<_> = self
+            .commands
+            .values()
+            .filter(ended)
+            .map(|row| row.id.clone())
+            .collect();
+        for id in ids {
+            let waiting = self.parcel_waiting_for(&id);
+            if let Some(row) = self.commands.get_mut(&id) {
+                row.state = CommandState::Expired;
+            }
+            if let Some(parcel) = waiting {
+                self.hand_over_failed(turn, &parcel, "no answer from the bank");
+            }
+        }
+    }
+
+    /// A door open for too long raises the alarm, once. One that was never seen open although its
+    /// command is settled ends the hand-over.
+    fn watch_hand_overs(&mut self, turn: &mut Turn<'_, '_>) {
+        let now = turn.now;
+        let patience = self.rules.door_open_alarm_ms;
+        let mut late: Vec<(String, Slot, bool)> = Vec::new();
+        for (id, row) in self.parcels.iter() {
+            let (Stage::Depositing {
+                slot,
+                command,
+                opened,
+                alarmed,
+                ..
+            }
+            | Stage::Collecting {
+                slot,
+                command,
+                opened,
+                alarmed,
+                ..
+            }) = &row.stage
+            else {
+                continue;
+            };
+            let sent = self
+                .commands
+                .get(command)
+                .is_some_and(|row| row.state == CommandState::Sent);
+            let due = if *opened { !alarmed } else { !sent };
+            if due && now.passed(row.since_tick_ms, patience) {
+                late.push((id.clone(), slot.clone(), *opened));
+            }
+        }
+        for (parcel, slot, opened) in late {
+            if opened {
+                self.raise_door_alarm(turn, &parcel, &slot);
+            } else {
+                self.hand_over_failed(turn, &parcel, "the door was never seen open");
+            }
+        }
+    }
+
+    fn raise_door_alarm(&mut self, turn: &mut Turn<'_, '_>, parcel: &str, slot: &Slot) {
+        if let Some(row) = self.parcels.get_mut(parcel)
+            && let Stage::Depositing { alarmed, .. } | Stage::Collecting { alarmed, .. } =
+                &mut row.stage
+        {
+            *alarmed = true;
+        }
+        let detail = Some(format!(
+            "{slot}: open for more than {} s",
+            self.rules.door_open_alarm_ms / 1_000
+        ));
+        self.trace(
+            &turn.now,
+            parcel,
+            "door-left-open",
+            "gateway".to_string(),
+            detail,
+        );
+        self.show_at(
+            turn,
+            &slot.bank,
+            text::close_door(slot.compartment),
+            Tone::Error,
+        );
+    }
+
+    /// Codes of collected parcels die with their grace; rested ones are forgotten.
+    fn end_codes(&mut self, now: &Now) {
+        let (mut dead, mut rested) = (Vec::new(), Vec::new());
+        for (key, row) in self.codes.iter() {
+            match &row.state {
+                CodeState::Resting { until_tick_ms } if *until_tick_ms <= now.tick_ms => {
+                    rested.push(key.clone());
+                }
+                CodeState::Resting { .. } => {}
+                CodeState::Live { parcel } => {
+                    if let Some(Stage::Collected {
+                        reopen_until_tick_ms,
+                        ..
+                    }) = self.parcels.get(parcel).map(|row| &row.stage)
+                        && *reopen_until_tick_ms <= now.tick_ms
+                    {
+                        dead.push((key.0.clone(), parcel.clone(), *reopen_until_tick_ms));
+                    }
+                }
+            }
+        }
+        for (point, parcel, since) in dead {
+            self.kill_code(&point, &parcel, since);
+        }
+        for key in rested {
+            self.codes.remove(&key);
+        }
+    }
+
+    /// What is over and written leaves the memory.
+    fn put_away(&mut self, now: &Now) {
+        let keep = self.rules.finished_keep_ms.max(self.rules.reopen_grace_ms);
+        let parcels: Vec<_> = self
+            .parcels
+            .iter()
+            .filter(|(id, row)| {
+                let over = row.stage.finished() && now.passed(row.since_tick_ms, keep);
+                over && !self.parcels.is_touched(id) && !in_grace(now, &row.stage)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in parcels {
+            self.parcels.remove(&id);
+        }
+        let commands: Vec<_> = self
+            .commands
+            .iter()
+            .filter(|(id, row)| {
+                let over =
+                    row.state != CommandState::Sent && now.passed(row.expires_tick_ms, KEEP_MS);
+                over && !self.commands.is_touched(id)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in commands {
+            self.commands.remove(&id);
+        }
+        if now.quality == TimeQuality::Synchronised {
+            let old = |until: i64| now.wall_ms >= until.saturating_add(COURIER_KEEP_MS);
+            let badges: Vec<_> = self
+                .couriers
+                .iter()
+                .filter(|(_, row)| old(row.valid_until_ms))
+                .map(|(badge, _)| *badge)
+                .collect();
+            for badge in badges {
+                self.couriers.remove(&badge);
+            }
+        }
+        self.sessions.retain(|_, session| !session.over(now));
+    }
+}
+
+const fn in_grace(now: &Now, stage: &Stage) -> bool {
+    matches!(stage, Stage::Collected { reopen_until_tick_ms, .. } if now.tick_ms < *reopen_until_tick_ms)
+}

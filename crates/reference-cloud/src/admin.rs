@@ -1,0 +1,191 @@
+//! `/v1/admin/…`: what an operator's own systems would do, small enough for curl, JSON only.
+//!
+//! Only peers on the loopback interface are served. It isn't part of the sync API, and not for a
+//! cloud behind a reverse proxy on the same machine: there every peer is a loopback peer.
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use cloud_protocol::uplink::ParcelState;
+use cloud_protocol::{DownlinkItem, Item, Report};
+use firmware_protocols::value::{Key, Value, map};
+use firmware_protocols::{Form, Ident};
+
+use crate::App;
+use crate::body::{self, Refused, malformed};
+use crate::connections::Line;
+use crate::gateway_calls::failed;
+use crate::store::{LanesView, ParcelView, StoreError};
+
+/// The calls, closed to all but loopback peers.
+pub(crate) fn calls() -> Router<App> {
+    Router::new()
+        .route("/v1/admin/gateways", get(gateways))
+        .route("/v1/admin/gateways/{gateway}/downlink", post(push))
+        .route("/v1/admin/gateways/{gateway}/parcels", get(parcels))
+        .route("/v1/admin/gateways/{gateway}/parcels/{parcel}", get(parcel))
+        .route("/v1/admin/gateways/{gateway}/demand", get(demand))
+        .route("/v1/admin/gateways/{gateway}/lanes", get(lanes))
+        .route("/v1/admin/gateways/{gateway}/health", get(health))
+        .layer(axum::middleware::from_fn(loopback_only))
+}
+
+async fn loopback_only(Extension(line): Extension<Line>, request: Request, next: Next) -> Response {
+    if line.peer.ip().to_canonical().is_loopback() {
+        return next.run(request).await;
+    }
+    body::refusal(&not_here(403, "Only from this machine"))
+}
+
+async fn gateways(State(app): State<App>) -> Response {
+    let names = app.store.gateways().await;
+    shown(names.map(|names| Value::Array(names.into_iter().map(Value::from).collect())))
+}
+
+async fn push(State(app): State<App>, Path(gateway): Path<String>, request: Request) -> Response {
+    match push_item(&app, &gateway, request).await {
+        Ok(seq) => {
+            let value = map([("seq", Some(seq.into()))]);
+            body::answer(StatusCode::CREATED, &value, Form::Json)
+        }
+        Err(problem) => body::refusal(&problem),
+    }
+}
+
+/// Unlike a gateway's downlink in tests, only readable items are taken here.
+async fn push_item(app: &App, gateway: &str, request: Request) -> Result<u64, Refused> {
+    let gateway = Ident::new(gateway).map_err(|e| malformed(e.to_string()))?;
+    let (head, body) = request.into_parts();
+    let (mut value, _) = body::read(&head.headers, body).await?;
+    if let Value::Map(entries) = &mut value {
+        entries.retain(|(key, _)| !matches!(key, Key::Text(name) if name == "seq"));
+        entries.push((Key::Text("seq".to_string()), 1_u64.into()));
+    }
+    let item = DownlinkItem::from_value(&value).map_err(|e| malformed(e.to_string()))?;
+    if let Err(e) = &item.what {
+        return Err(malformed(e.to_string()));
+    }
+    let pushed = app.store.push(gateway.to_string(), item.to_value()).await;
+    pushed.map_err(|e| failed(&e))
+}
+
+async fn parcels(State(app): State<App>, Path(gateway): Path<String>) -> Response {
+    let parcels = app.store.parcels(gateway, None).await;
+    shown(parcels.map(|parcels| Value::Array(parcels.iter().map(parcel_value).collect())))
+}
+
+async fn parcel(
+    State(app): State<App>,
+    Path((gateway, parcel)): Path<(String, String)>,
+) -> Response {
+    match app.store.parcels(gateway, Some(parcel)).await {
+        Ok(parcels) => match parcels.first() {
+            Some(parcel) => body::answer(StatusCode::OK, &parcel_value(parcel), Form::Json),
+            None => body::refusal(&not_here(404, "No such parcel")),
+        },
+        Err(e) => body::refusal(&failed(&e)),
+    }
+}
+
+async fn demand(State(app): State<App>, Path(gateway): Path<String>) -> Response {
+    let cells = app.store.demand(gateway).await;
+    shown(cells.map(|cells| {
+        let cells = cells.into_iter().map(|cell| {
+            let item = Item {
+                seq: 1,
+                at: 0,
+                report: Report::Demand(cell),
+            };
+            without(item.to_value(), &["seq", "at", "kind"])
+        });
+        Value::Array(cells.collect())
+    }))
+}
+
+async fn lanes(State(app): State<App>, Path(gateway): Path<String>) -> Response {
+    shown(
+        app.store
+            .lanes(gateway)
+            .await
+            .map(|view| lanes_value(&view)),
+    )
+}
+
+async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response {
+    let health = app.store.health(gateway).await;
+    shown(health.map(|health| match health {
+        Some(health) => map([
+            ("at", Some(health.at.into())),
+            ("counters", Some(counts(health.counters))),
+        ]),
+        None => Value::Null,
+    }))
+}
+
+fn parcel_value(view: &ParcelView) -> Value {
+    map([
+        ("parcel", Some(view.parcel.as_str().into())),
+        (
+            "state",
+            Some(view.state.map_or("announced", ParcelState::word).into()),
+        ),
+        ("since", view.since.map(Value::from)),
+        ("bank", view.bank.as_deref().map(Value::from)),
+        ("compartment", view.compartment.map(Value::from)),
+        ("desk", view.desk.as_deref().map(Value::from)),
+        ("code", view.code.as_ref().map(|code| code.reveal().into())),
+    ])
+}
+
+fn lanes_value(view: &LanesView) -> Value {
+    let lanes = view.lanes.iter().map(|(lane, view)| {
+        let counts = map([
+            ("items", Some(view.items.into())),
+            ("last", Some(view.last.into())),
+            ("duplicates", Some(view.duplicates.into())),
+            ("unknown", Some(view.unknown.into())),
+        ]);
+        (Key::Text(lane.name().to_string()), counts)
+    });
+    map([
+        ("epoch", view.epoch.map(Value::from)),
+        ("lanes", Some(Value::Map(lanes.collect()))),
+        ("downlink_last", Some(view.downlink_last.into())),
+    ])
+}
+
+fn counts(counts: impl IntoIterator<Item = (String, u64)>) -> Value {
+    let entries = counts
+        .into_iter()
+        .map(|(name, n)| (Key::Text(name), n.into()));
+    Value::Map(entries.collect())
+}
+
+fn without(value: Value, names: &[&str]) -> Value {
+    let Value::Map(mut entries) = value else {
+        return value;
+    };
+    entries.retain(|(key, _)| !matches!(key, Key::Text(name) if names.contains(&name.as_str())));
+    Value::Map(entries)
+}
+
+fn shown(value: Result<Value, StoreError>) -> Response {
+    match value {
+        Ok(value) => body::answer(StatusCode::OK, &value, Form::Json),
+        Err(e) => body::refusal(&failed(&e)),
+    }
+}
+
+fn not_here(status: u16, title: &str) -> cloud_protocol::Problem {
+    cloud_protocol::Problem {
+        kind: None,
+        status,
+        title: title.to_string(),
+        detail: None,
+        lane: None,
+        expected: None,
+    }
+}

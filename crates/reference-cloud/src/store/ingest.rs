@@ -1,0 +1,337 @@
+//! Taking a batch: what is new goes in once, what is known is compared, and what doesn't fit is
+//! refused as a whole. All of it in one transaction.
+
+use cloud_protocol::received::{ReceivedItem, ReceivedLane};
+use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
+use cloud_protocol::{Acked, Chain, Lane, Problem, ProblemType, Received, Report};
+use firmware_protocols::value::{Key, Value};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::{Store, StoreError, signed, unsigned};
+
+/// What became of a batch.
+pub(crate) enum Ingest {
+    /// On disk up to here.
+    Taken(Acked),
+    /// Nothing of it was taken.
+    Refused(Box<Problem>),
+}
+
+/// A reason to roll back.
+enum Stop {
+    Refused(Box<Problem>),
+    Failed(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Stop {
+    fn from(e: E) -> Self {
+        Self::Failed(e.into())
+    }
+}
+
+impl Store {
+    /// Takes a batch of `gateway`. Resolves once the outcome is on disk.
+    pub async fn ingest(&self, gateway: String, batch: Received) -> Result<Ingest, StoreError> {
+        self.run(move |connection| {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            match take(&tx, &gateway, &batch) {
+                Ok(acked) => {
+                    tx.commit()?;
+                    Ok(Ingest::Taken(acked))
+                }
+                Err(Stop::Refused(problem)) => Ok(Ingest::Refused(problem)),
+                Err(Stop::Failed(e)) => Err(e),
+            }
+        })
+        .await
+    }
+}
+
+fn take(tx: &Transaction<'_>, gateway: &str, batch: &Received) -> Result<Acked, Stop> {
+    enter_epoch(tx, gateway, batch.epoch)?;
+    let mut acked = Acked::default();
+    for (lane, part) in &batch.lanes {
+        let mut position = Position::load(tx, gateway, batch.epoch, *lane)?;
+        position.check_start(tx, part)?;
+        let mut chain = part.chain;
+        for item in &part.items {
+            chain = chain.then_encoded(&item.encoded());
+            if item.seq <= position.last {
+                position.compare(tx, item.seq, chain)?;
+                position.duplicates += 1;
+            } else {
+                position.append(tx, item, chain)?;
+                project(tx, gateway, item)?;
+            }
+        }
+        position.save(tx)?;
+        acked.0.insert(*lane, position.last);
+    }
+    Ok(acked)
+}
+
+/// A higher epoch is taken, the known one goes on, a lower one is refused.
+fn enter_epoch(tx: &Transaction<'_>, gateway: &str, epoch: u64) -> Result<(), Stop> {
+    let own: Option<i64> = tx
+        .query_row(
+            "SELECT epoch FROM gateway WHERE gateway = ?1",
+            [gateway],
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    if let Some(own) = own.map(unsigned).filter(|own| epoch < *own) {
+        return Err(conflict(
+            ProblemType::Epoch,
+            "This gateway has had a newer store",
+            format!("the batch is of epoch {epoch}, the last known is {own}"),
+            None,
+            Some(own),
+        ));
+    }
+    tx.execute(
+        "INSERT INTO gateway (gateway, epoch) VALUES (?1, ?2)
+         ON CONFLICT (gateway) DO UPDATE SET epoch = excluded.epoch",
+        params![gateway, signed(epoch)],
+    )?;
+    Ok(())
+}
+
+/// Where a lane of a gateway stands in its epoch.
+struct Position<'a> {
+    gateway: &'a str,
+    epoch: u64,
+    lane: Lane,
+    last: u64,
+    chain: Chain,
+    duplicates: i64,
+}
+
+impl<'a> Position<'a> {
+    fn load(tx: &Transaction<'_>, gateway: &'a str, epoch: u64, lane: Lane) -> Result<Self, Stop> {
+        let row = tx
+            .query_row(
+                "SELECT last, chain, duplicates FROM lane
+                 WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3",
+                params![gateway, signed(epoch), lane.name()],
+                |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, [u8; 32]>(1)?,
+                        row.get(2)?,
+                    ))
+                },
+            )
+            .optional()?;
+        let (last, chain, duplicates) = row.unwrap_or_default();
+        Ok(Self {
+            gateway,
+            epoch,
+            lane,
+            last: unsigned(last),
+            chain: Chain(chain),
+            duplicates,
+        })
+    }
+
+    /// The batch must go on from something that is here, and agree with it.
+    fn check_start(&self, tx: &Transaction<'_>, part: &ReceivedLane) -> Result<(), Stop> {
+        if part.after > self.last {
+            return Err(conflict(
+                ProblemType::Gap,
+                "Items are missing",
+                format!(
+                    "the batch starts after {}, the last item here is {}",
+                    part.after, self.last
+                ),
+                Some(self.lane),
+                Some(self.last + 1),
+            ));
+        }
+        if part.after == 0 && part.chain != Chain::default() {
+            return Err(self.fork(0));
+        }
+        if part.after > 0 {
+            self.compare(tx, part.after, part.chain)?;
+        }
+        Ok(())
+    }
+
+    /// The chain up to `seq` must be the one that is here.
+    fn compare(&self, tx: &Transaction<'_>, seq: u64, chain: Chain) -> Result<(), Stop> {
+        let own = if seq == self.last {
+            self.chain
+        } else {
+            Chain(tx.prepare(
+                "SELECT chain FROM item WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3 AND seq = ?4",
+            )?
+            .query_row(
+                params![self.gateway, signed(self.epoch), self.lane.name(), signed(seq)],
+                |row| row.get(0),
+            )?)
+        };
+        if own == chain {
+            Ok(())
+        } else {
+            Err(self.fork(seq))
+        }
+    }
+
+    fn append(
+        &mut self,
+        tx: &Transaction<'_>,
+        item: &ReceivedItem,
+        chain: Chain,
+    ) -> Result<(), Stop> {
+        tx.prepare(
+            "INSERT INTO item (gateway, epoch, lane, seq, known, body, chain)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            self.gateway,
+            signed(self.epoch),
+            self.lane.name(),
+            signed(item.seq),
+            item.report.is_some(),
+            without_code(&item.value).to_cbor(),
+            chain.0,
+        ])?;
+        self.last = item.seq;
+        self.chain = chain;
+        Ok(())
+    }
+
+    fn save(&self, tx: &Transaction<'_>) -> Result<(), Stop> {
+        tx.execute(
+            "INSERT INTO lane (gateway, epoch, lane, last, chain, duplicates)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (gateway, epoch, lane) DO UPDATE
+             SET last = excluded.last, chain = excluded.chain, duplicates = excluded.duplicates",
+            params![
+                self.gateway,
+                signed(self.epoch),
+                self.lane.name(),
+                signed(self.last),
+                self.chain.0,
+                self.duplicates,
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn fork(&self, seq: u64) -> Stop {
+        conflict(
+            ProblemType::Fork,
+            "The gateway's history differs from the one here",
+            format!(
+                "the chain up to item {seq} isn't the one that was taken: two stores send as this \
+                 gateway, or one was rewritten"
+            ),
+            Some(self.lane),
+            None,
+        )
+    }
+}
+
+fn conflict(
+    kind: ProblemType,
+    title: &str,
+    detail: String,
+    lane: Option<Lane>,
+    expected: Option<u64>,
+) -> Stop {
+    Stop::Refused(Box::new(Problem {
+        kind: Some(kind),
+        status: 409,
+        title: title.to_string(),
+        detail: Some(detail),
+        lane: lane.map(|lane| lane.name().to_string()),
+        expected,
+    }))
+}
+
+/// What an item means for the tables that people ask.
+fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(), Stop> {
+    match &item.report {
+        Some(Report::Parcel(report)) => project_parcel(tx, gateway, report),
+        Some(Report::Demand(report)) => project_demand(tx, gateway, report, item),
+        Some(Report::Health(_)) => {
+            tx.execute(
+                "INSERT OR REPLACE INTO health (gateway, body) VALUES (?1, ?2)",
+                params![gateway, item.encoded()],
+            )?;
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) -> Result<(), Stop> {
+    tx.prepare(
+        "INSERT OR REPLACE INTO parcel (gateway, parcel, state, since, bank, compartment, desk)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        gateway,
+        report.parcel,
+        report.state.word(),
+        report.since,
+        report.bank.as_ref().map(|id| id.as_str()),
+        report.compartment,
+        report.desk.as_ref().map(|id| id.as_str()),
+    ])?;
+    if let Some(code) = &report.code {
+        tx.execute(
+            "INSERT OR REPLACE INTO notice (gateway, parcel, digits) VALUES (?1, ?2, ?3)",
+            params![gateway, report.parcel, code.digits.reveal()],
+        )?;
+    }
+    if matches!(
+        report.state,
+        ParcelState::Collected | ParcelState::Cancelled
+    ) {
+        tx.execute(
+            "DELETE FROM notice WHERE gateway = ?1 AND parcel = ?2",
+            params![gateway, report.parcel],
+        )?;
+    }
+    Ok(())
+}
+
+/// A correction replaces what it corrects; an older revision changes nothing.
+fn project_demand(
+    tx: &Transaction<'_>,
+    gateway: &str,
+    report: &DemandReport,
+    item: &ReceivedItem,
+) -> Result<(), Stop> {
+    tx.execute(
+        "INSERT INTO demand (gateway, building, start, minutes, revision, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (gateway, building, start, minutes) DO UPDATE
+         SET revision = excluded.revision, body = excluded.body
+         WHERE excluded.revision >= revision",
+        params![
+            gateway,
+            report.building.as_ref().map_or("", |id| id.as_str()),
+            report.start,
+            report.minutes,
+            report.revision,
+            item.encoded(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn without_code(item: &Value) -> Value {
+    match item {
+        Value::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .filter(|(key, _)| !matches!(key, Key::Text(name) if name == "code"))
+                .cloned()
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}

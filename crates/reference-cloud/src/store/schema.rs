@@ -1,0 +1,117 @@
+//! The tables, and opening the file they are in.
+
+use rusqlite::Connection;
+
+use super::{Keep, StoreError};
+
+/// One step for each version; a store of version `n` has had the first `n` of them.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE gateway (
+        gateway       TEXT PRIMARY KEY,
+        epoch         INTEGER,                      -- NULL before its first batch
+        downlink_last INTEGER NOT NULL DEFAULT 0    -- the last number given to a downlink item
+    ) STRICT, WITHOUT ROWID;
+
+    -- Where each lane stands. What is known of older epochs stays.
+    CREATE TABLE lane (
+        gateway    TEXT NOT NULL,
+        epoch      INTEGER NOT NULL,
+        lane       TEXT NOT NULL,
+        last       INTEGER NOT NULL,
+        chain      BLOB NOT NULL,
+        duplicates INTEGER NOT NULL DEFAULT 0,      -- items that were sent again
+        PRIMARY KEY (gateway, epoch, lane)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Every item once, as it came, in deterministic CBOR; without a pickup code, which is a secret
+    -- and kept in `notice` only. `chain` is over the item as it came, so resent items can be compared.
+    CREATE TABLE item (
+        gateway TEXT NOT NULL,
+        epoch   INTEGER NOT NULL,
+        lane    TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        known   INTEGER NOT NULL,                   -- 0: a kind that this version doesn't know
+        body    BLOB NOT NULL,
+        chain   BLOB NOT NULL,
+        PRIMARY KEY (gateway, epoch, lane, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What follows from the items: made in the transaction that takes them.
+    CREATE TABLE parcel (
+        gateway     TEXT NOT NULL,
+        parcel      TEXT NOT NULL,
+        state       TEXT,                           -- NULL: announced, the gateway hasn't said yet
+        since       INTEGER,
+        bank        TEXT,
+        compartment INTEGER,
+        desk        TEXT,
+        PRIMARY KEY (gateway, parcel)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The live code of a parcel, for the notice to its resident; gone when the parcel is.
+    CREATE TABLE notice (
+        gateway TEXT NOT NULL,
+        parcel  TEXT NOT NULL,
+        digits  TEXT NOT NULL,
+        PRIMARY KEY (gateway, parcel)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE demand (
+        gateway  TEXT NOT NULL,
+        building TEXT NOT NULL,                     -- '' is the whole site
+        start    INTEGER NOT NULL,
+        minutes  INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        body     BLOB NOT NULL,
+        PRIMARY KEY (gateway, building, start, minutes)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE health (
+        gateway TEXT PRIMARY KEY,
+        body    BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE downlink (
+        gateway TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        body    BLOB NOT NULL,
+        PRIMARY KEY (gateway, seq)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Opens the store, checks that it is durable, and migrates it.
+pub fn open(keep: &Keep) -> Result<Connection, StoreError> {
+    let mut connection = match keep {
+        Keep::Memory => Connection::open_in_memory()?,
+        Keep::File(path) => Connection::open(path)?,
+    };
+    connection.busy_timeout(std::time::Duration::from_secs(2))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A code that is deleted leaves no trace in a free page.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let journal: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    if matches!(keep, Keep::File(_)) && (journal != "wal" || synchronous != 2) {
+        let got = format!("journal_mode={journal}, synchronous={synchronous}");
+        return Err(StoreError::NotDurable(got));
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for step in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! What the box knows about the time: a wall clock of stated quality, and ticks that never go back.
+//!
+//! Ticks are the milliseconds that the estate has been running, over all its starts. While the same
+//! kernel runs they follow `CLOCK_BOOTTIME`, so a restart of the daemon loses nothing; over a power
+//! cut they go on by what the wall clock is known to have moved, or not at all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use estate::{Now, TimeQuality};
+use nix::time::{ClockId, clock_gettime};
+
+/// Before this, a wall clock has not been set: 2024-01-01.
+const PLAUSIBLE_FROM_MS: i64 = 1_704_067_200_000;
+/// After this, it is wrong: 2100-01-01.
+const PLAUSIBLE_TO_MS: i64 = 4_102_444_800_000;
+/// A year: no power cut is believed to be longer.
+const LONGEST_CUT_MS: i64 = 366 * 86_400_000;
+/// systemd-timesyncd (and chrony's unit, by the same path) says here that it has the time.
+const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
+/// How long the mark's presence is believed, ticks in ms.
+const MARK_HOLDS_MS: u64 = 10_000;
+
+/// A clock. Clones share it.
+#[derive(Clone)]
+pub struct Clock(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    /// Added to the source's running time to give ticks.
+    offset_ms: AtomicI64,
+    mark_checked_ms: AtomicU64,
+    mark_there: AtomicU64,
+}
+
+enum Source {
+    System,
+    /// A simulated evening: starts at a wall time and runs faster.
+    Scaled {
+        from: Instant,
+        wall_ms: i64,
+        factor: f64,
+    },
+}
+
+/// What is kept of the clock over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Saved {
+    /// Ticks then.
+    pub tick_ms: u64,
+    /// The source's running time then.
+    pub running_ms: i64,
+    /// Which run of the kernel that was.
+    pub kernel: i64,
+    /// The wall clock then.
+    pub wall_ms: i64,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::over(Source::System)
+    }
+
+    /// A clock that starts at `wall_ms` and runs `factor` times as fast: for simulations.
+    pub fn scaled(wall_ms: i64, factor: f64) -> Self {
+        Self::over(Source::Scaled {
+            from: Instant::now(),
+            wall_ms,
+            factor,
+        })
+    }
+
+    fn over(source: Source) -> Self {
+        Self(Arc::new(Inner {
+            source,
+            offset_ms: AtomicI64::new(0),
+            mark_checked_ms: AtomicU64::new(0),
+            mark_there: AtomicU64::new(0),
+        }))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Now {
+        let tick_ms = self.tick_ms();
+        let wall_ms = self.wall_ms();
+        Now {
+            tick_ms,
+            wall_ms,
+            quality: self.quality(wall_ms, tick_ms),
+        }
+    }
+
+    /// Goes on from where a former run stopped.
+    pub fn resume(&self, saved: Saved) {
+        let away_ms = if saved.kernel == self.kernel() && saved.kernel != 0 {
+            (self.running_ms() - saved.running_ms).max(0)
+        } else if plausible(saved.wall_ms) && plausible(self.wall_ms()) {
+            (self.wall_ms() - saved.wall_ms).clamp(0, LONGEST_CUT_MS)
+        } else {
+            0
+        };
+        let tick_ms = i64::try_from(saved.tick_ms).unwrap_or(i64::MAX / 2) + away_ms;
+        let offset = tick_ms - self.running_ms();
+        self.0.offset_ms.store(offset, Ordering::Relaxed);
+    }
+
+    /// What to keep over a restart.
+    pub fn save(&self) -> Saved {
+        Saved {
+            tick_ms: self.tick_ms(),
+            running_ms: self.running_ms(),
+            kernel: self.kernel(),
+            wall_ms: self.wall_ms(),
+        }
+    }
+
+    fn tick_ms(&self) -> u64 {
+        let tick = self.running_ms() + self.0.offset_ms.load(Ordering::Relaxed);
+        u64::try_from(tick).unwrap_or(0)
+    }
+
+    fn running_ms(&self) -> i64 {
+        match &self.0.source {
+            Source::System => clock_gettime(ClockId::CLOCK_BOOTTIME)
+                .map_or(0, |t| t.tv_sec() * 1000 + t.tv_nsec() / 1_000_000),
+            Source::Scaled { from, factor, .. } => scaled(*from, *factor),
+        }
+    }
+
+    fn wall_ms(&self) -> i64 {
+        match &self.0.source {
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            Source::Scaled {
+                from,
+                wall_ms,
+                factor,
+            } => wall_ms + scaled(*from, *factor),
+        }
+    }
+
+    fn kernel(&self) -> i64 {
+        match &self.0.source {
+            Source::System => kernel_run(),
+            Source::Scaled { .. } => 0,
+        }
+    }
+
+    fn quality(&self, wall_ms: i64, tick_ms: u64) -> TimeQuality {
+        if !plausible(wall_ms) {
+            return TimeQuality::Unknown;
+        }
+        match &self.0.source {
+            Source::Scaled { .. } => TimeQuality::Synchronised,
+            Source::System if self.synchronised(tick_ms) => TimeQuality::Synchronised,
+            Source::System => TimeQuality::Estimated,
+        }
+    }
+
+    /// Looks for the mark once in a while, not at every event.
+    fn synchronised(&self, tick_ms: u64) -> bool {
+        let checked = self.0.mark_checked_ms.load(Ordering::Relaxed);
+        if checked == 0 || tick_ms.abs_diff(checked) > MARK_HOLDS_MS {
+            let there = Path::new(SYNCHRONISED_MARK).exists();
+            self.0.mark_there.store(there.into(), Ordering::Relaxed);
+            self.0
+                .mark_checked_ms
+                .store(tick_ms.max(1), Ordering::Relaxed);
+        }
+        self.0.mark_there.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// Whether a wall clock can be right at all.
+pub fn plausible(wall_ms: i64) -> bool {
+    (PLAUSIBLE_FROM_MS..PLAUSIBLE_TO_MS).contains(&wall_ms)
+}
+
+fn scaled(from: Instant, factor: f64) -> i64 {
+    (from.elapsed().as_secs_f64() * 1000.0 * factor) as i64
+}
+
+/// A number for this run of the kernel; 0 where the system doesn't say.
+fn kernel_run() -> i64 {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| {
+            let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+            u64::from_str_radix(hex.get(..16)?, 16).ok()
+        })
+        .map_or(0, u64::cast_signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_go_on_over_a_restart_of_the_daemon() {
+        let first = Clock::system();
+        first.resume(Saved::default());
+        let saved = first.save();
+        let second = Clock::system();
+        second.resume(saved);
+        assert!(second.now().tick_ms >= saved.tick_ms);
+        assert!(second.now().tick_ms - saved.tick_ms < 5_000);
+    }
+
+    #[test]
+    fn a_power_cut_counts_as_far_as_it_is_known() {
+        let now = Clock::system().now().wall_ms;
+        let saved = |wall_ms| Saved {
+            tick_ms: 1_000,
+            running_ms: 0,
+            kernel: 1,
+            wall_ms,
+        };
+        let ticks_after = |wall_ms| {
+            let clock = Clock::system();
+            clock.resume(saved(wall_ms));
+            clock.now().tick_ms
+        };
+        assert!((3_600_900..3_606_000).contains(&ticks_after(now - 3_600_000)));
+        assert!(
+            ticks_after(0) < 6_000,
+            "a clock that was never set says nothing"
+        );
+        assert!(
+            ticks_after(now + 86_400_000) < 6_000,
+            "a clock that went back neither"
+        );
+    }
+}

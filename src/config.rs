@@ -1,0 +1,563 @@
+//! The configuration: one TOML file, read whole, checked whole, before anything starts.
+//!
+//! Unknown keys are errors everywhere. Relative paths are taken from the working folder.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use cloud_protocol::downlink::{Size, Zone};
+use estate::Layout;
+use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
+use firmware_protocols::Ident;
+use serde::Deserialize;
+
+use crate::journal::Retention;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The site's id.
+    pub site: Ident,
+    /// The folder that everything is kept in. Default `/var/lib/linli`.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// The local API.
+    #[serde(default)]
+    pub control: Control,
+    /// The embedded broker. Left out when `external_broker` is there.
+    pub broker: Option<Broker>,
+    /// A broker of somebody else, instead of the embedded one.
+    pub external_broker: Option<ExternalBroker>,
+    /// The cloud. Without it the gateway works alone.
+    pub cloud: Option<Cloud>,
+    /// How events are written.
+    #[serde(default)]
+    pub journal: JournalSection,
+    /// How long events are kept.
+    #[serde(default)]
+    pub retention: RetentionSection,
+    /// What the operator sets about hand-overs.
+    #[serde(default)]
+    pub rules: RulesSection,
+    /// Buildings.
+    #[serde(default, rename = "building")]
+    pub buildings: Vec<BuildingSection>,
+    /// Locker banks.
+    #[serde(default, rename = "bank")]
+    pub banks: Vec<BankSection>,
+    /// Desks.
+    #[serde(default, rename = "desk")]
+    pub desks: Vec<DeskSection>,
+    /// Other devices.
+    #[serde(default, rename = "device")]
+    pub devices: Vec<DeviceSection>,
+}
+
+/// The local API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// Its Unix socket. Default: `control.sock` in the state folder.
+    pub socket: Option<PathBuf>,
+}
+
+/// The embedded broker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Where it listens. Default `127.0.0.1:1883`.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Devices that may log in without a password. Default none.
+    #[serde(default)]
+    pub anonymous: Vec<Ident>,
+    /// The most connections at once. Default 1,200.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            listen: default_listen(),
+            anonymous: Vec::new(),
+            max_connections: default_max_connections(),
+        }
+    }
+}
+
+/// A broker of somebody else.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalBroker {
+    /// `mqtt://host:port` or `mqtts://host:port`.
+    pub url: String,
+    /// The user that the gateway logs in as.
+    pub username: Option<String>,
+    /// A file with that user's password, so that it stands in no configuration.
+    pub password_file: Option<PathBuf>,
+    /// The client id, which names the persistent session. Default `linli-SITE`.
+    pub client_id: Option<String>,
+    /// The certificate of the broker's CA, PEM, for `mqtts`. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How many events may be under way to the disk at once. Default 256.
+    #[serde(default = "default_window")]
+    pub window: u16,
+}
+
+/// The cloud.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cloud {
+    /// `https://…`; plain `http://` only to this machine.
+    pub url: String,
+    /// The gateway's id there. Default: the site's.
+    pub gateway: Option<Ident>,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalSection {
+    /// How long readings and access events may wait for company, ms, to spare the flash. 0 for
+    /// never. Default 20.
+    #[serde(default = "default_gather_ms")]
+    pub gather_ms: u64,
+}
+
+impl Default for JournalSection {
+    fn default() -> Self {
+        Self {
+            gather_ms: default_gather_ms(),
+        }
+    }
+}
+
+/// How long events are kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Access events, days. Default 7.
+    pub access_days: Option<u32>,
+    /// Everything else, days. Default 90.
+    pub events_days: Option<u32>,
+    /// The database's size beyond which the oldest events go, MiB. Default 1,024.
+    pub store_max_mib: Option<u32>,
+}
+
+/// What the operator sets about hand-overs; see [`estate::layout::Rules`] for each.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct RulesSection {
+    pub command_ttl_s: Option<u64>,
+    pub courier_session_s: Option<u64>,
+    pub door_open_alarm_s: Option<u64>,
+    pub reopen_grace_s: Option<u64>,
+    pub code_rest_h: Option<u64>,
+    pub code_min_digits: Option<u8>,
+    pub code_max_digits: Option<u8>,
+    pub guess_one_in: Option<u32>,
+    pub lockout_after: Option<u32>,
+    pub lockout_first_s: Option<u64>,
+    pub lockout_longest_s: Option<u64>,
+    pub demand_k: Option<u32>,
+    pub demand_lateness_s: Option<u64>,
+    pub finished_keep_days: Option<u64>,
+}
+
+/// A building.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildingSection {
+    /// Its id.
+    pub id: Ident,
+}
+
+/// A locker bank. Its id is also its controller's device id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankSection {
+    /// Its id.
+    pub id: Ident,
+    /// The building it belongs to.
+    pub building: Ident,
+    /// For people: where it stands.
+    #[serde(default)]
+    pub address: String,
+    /// Whether compartments can tell that something is in them. Default true.
+    #[serde(default = "yes")]
+    pub occupancy_sensor: bool,
+    /// Runs of equal compartments, numbered on from 1.
+    pub compartments: Vec<CompartmentRun>,
+}
+
+/// A run of equal compartments.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompartmentRun {
+    /// How many.
+    pub count: u16,
+    /// `S`, `M` or `L`.
+    pub size: String,
+    /// `ambient`, `chilled` or `frozen`. Default `ambient`.
+    #[serde(default = "default_zone")]
+    pub zone: String,
+}
+
+/// A desk. Its id is also its terminal's device id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskSection {
+    /// Its id.
+    pub id: Ident,
+    /// The building it belongs to.
+    pub building: Ident,
+    /// For people: where it is.
+    #[serde(default)]
+    pub address: String,
+}
+
+/// A device that isn't a bank or a desk.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSection {
+    /// Its id.
+    pub id: Ident,
+    /// The building it belongs to.
+    pub building: Ident,
+    /// The bank or desk that it is a keypad or scanner of.
+    pub point: Option<Ident>,
+}
+
+/// Why a configuration can't be used: every error at once, each with its remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub errors: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} can't be used:", self.file.display())?;
+        for error in &self.errors {
+            write!(f, "\n  {}", error.trim_end().replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let wrong = |errors| ConfigError {
+            file: file.to_path_buf(),
+            errors,
+        };
+        let text = fs::read_to_string(file).map_err(|e| {
+            wrong(vec![format!(
+                "it can't be read: {e}. Start from config/linli.toml, or name another with --config"
+            )])
+        })?;
+        Self::parse(&text).map_err(wrong)
+    }
+
+    /// Reads and checks a text. Returns every error.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let config: Self = toml::from_str(text).map_err(|e| vec![e.to_string()])?;
+        let errors = config.check();
+        if errors.is_empty() {
+            Ok(config)
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The local API's socket.
+    pub fn socket(&self) -> PathBuf {
+        match &self.control.socket {
+            Some(socket) => socket.clone(),
+            None => self.state_dir.join("control.sock"),
+        }
+    }
+
+    /// The file of the devices' password hashes.
+    pub fn passwords(&self) -> PathBuf {
+        self.state_dir.join("passwords")
+    }
+
+    /// What stands where.
+    pub fn layout(&self) -> Layout {
+        Layout {
+            site: self.site.clone(),
+            buildings: self.buildings.iter().map(|b| b.id.clone()).collect(),
+            banks: self.banks.iter().map(BankSection::bank).collect(),
+            desks: self
+                .desks
+                .iter()
+                .map(|desk| Desk {
+                    id: desk.id.clone(),
+                    building: desk.building.clone(),
+                    address: desk.address.clone(),
+                })
+                .collect(),
+            devices: self
+                .devices
+                .iter()
+                .map(|device| Device {
+                    id: device.id.clone(),
+                    building: device.building.clone(),
+                    point: device.point.clone(),
+                })
+                .collect(),
+            rules: self.rules.rules(),
+        }
+    }
+
+    /// Every device that may log in: banks, desks and the others.
+    pub fn device_ids(&self) -> Vec<Ident> {
+        let banks = self.banks.iter().map(|bank| &bank.id);
+        let desks = self.desks.iter().map(|desk| &desk.id);
+        let devices = self.devices.iter().map(|device| &device.id);
+        banks.chain(desks).chain(devices).cloned().collect()
+    }
+
+    /// How long events are kept.
+    pub fn retention(&self) -> Retention {
+        let default = Retention::default();
+        let set = &self.retention;
+        Retention {
+            access_days: set.access_days.unwrap_or(default.access_days),
+            events_days: set.events_days.unwrap_or(default.events_days),
+            store_max_mib: set.store_max_mib.unwrap_or(default.store_max_mib),
+        }
+    }
+
+    fn check(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        if self.broker.is_some() && self.external_broker.is_some() {
+            errors.push(
+                "[broker] and [external_broker] exclude each other: remove one of them".to_owned(),
+            );
+        }
+        self.check_names(&mut errors);
+        self.check_buildings(&mut errors);
+        self.check_points(&mut errors);
+        for bank in &self.banks {
+            bank.check(&mut errors);
+        }
+        self.check_anonymous(&mut errors);
+        self.rules.check(&mut errors);
+        if self.journal.gather_ms > 1_000 {
+            errors.push(format!(
+                "journal.gather_ms is {}, at most 1000 is allowed: 20 to 50 spares the flash",
+                self.journal.gather_ms
+            ));
+        }
+        errors
+    }
+
+    fn check_names(&self, errors: &mut Vec<String>) {
+        let mut seen = BTreeSet::new();
+        for id in self.device_ids() {
+            if !seen.insert(id.clone()) {
+                errors.push(format!(
+                    "'{id}' names two of bank, desk and device: give each an id of its own"
+                ));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for building in &self.buildings {
+            if !seen.insert(&building.id) {
+                errors.push(format!(
+                    "building '{}' stands twice: remove one",
+                    building.id
+                ));
+            }
+        }
+    }
+
+    fn check_buildings(&self, errors: &mut Vec<String>) {
+        let known: BTreeSet<&Ident> = self.buildings.iter().map(|b| &b.id).collect();
+        let banks = self.banks.iter().map(|b| ("bank", &b.id, &b.building));
+        let desks = self.desks.iter().map(|d| ("desk", &d.id, &d.building));
+        let devices = self.devices.iter().map(|d| ("device", &d.id, &d.building));
+        for (kind, id, building) in banks.chain(desks).chain(devices) {
+            if !known.contains(building) {
+                errors.push(format!(
+                    "{kind} '{id}' is in building '{building}', which isn't there: add [[building]] id = \"{building}\", or correct it"
+                ));
+            }
+        }
+    }
+
+    fn check_points(&self, errors: &mut Vec<String>) {
+        let banks = self.banks.iter().map(|bank| &bank.id);
+        let points: BTreeSet<&Ident> = banks.chain(self.desks.iter().map(|d| &d.id)).collect();
+        for device in &self.devices {
+            match &device.point {
+                Some(point) if !points.contains(point) => errors.push(format!(
+                    "device '{}' belongs to point '{point}', which is no bank or desk: name one of them, or remove 'point'",
+                    device.id
+                )),
+                _ => {}
+            }
+        }
+    }
+
+    fn check_anonymous(&self, errors: &mut Vec<String>) {
+        let known: BTreeSet<Ident> = self.device_ids().into_iter().collect();
+        for id in self.broker.iter().flat_map(|b| &b.anonymous) {
+            if !known.contains(id) {
+                errors.push(format!(
+                    "broker.anonymous names '{id}', which is no bank, desk or device: add it or remove it there"
+                ));
+            }
+        }
+    }
+}
+
+impl BankSection {
+    fn bank(&self) -> Bank {
+        let compartments = self
+            .compartments
+            .iter()
+            .filter_map(|run| Some((run, run.spec()?)))
+            .flat_map(|(run, spec)| (0..run.count).map(move |_| spec))
+            .collect();
+        Bank {
+            id: self.id.clone(),
+            building: self.building.clone(),
+            address: self.address.clone(),
+            compartments,
+            occupancy_sensor: self.occupancy_sensor,
+        }
+    }
+
+    fn check(&self, errors: &mut Vec<String>) {
+        let count: u32 = self.compartments.iter().map(|c| u32::from(c.count)).sum();
+        if !(1..=512).contains(&count) {
+            errors.push(format!(
+                "bank '{}' has {count} compartments, 1 to 512 are allowed: set 'count' in its compartments",
+                self.id
+            ));
+        }
+        for run in &self.compartments {
+            if run.spec().is_none() {
+                errors.push(format!(
+                    "bank '{}' has compartments of size '{}' and zone '{}': sizes are S, M, L, zones are ambient, chilled, frozen",
+                    self.id, run.size, run.zone
+                ));
+            }
+        }
+    }
+}
+
+impl CompartmentRun {
+    fn spec(&self) -> Option<CompartmentSpec> {
+        let size = Size::WORDS.iter().find(|(word, _)| *word == self.size)?.1;
+        let zone = Zone::WORDS.iter().find(|(word, _)| *word == self.zone)?.1;
+        Some(CompartmentSpec { size, zone })
+    }
+}
+
+impl RulesSection {
+    fn rules(&self) -> Rules {
+        let d = Rules::default();
+        let seconds = |set: Option<u64>, default: u64| set.map_or(default, |s| s * 1_000);
+        Rules {
+            command_ttl_ms: seconds(self.command_ttl_s, d.command_ttl_ms),
+            courier_session_ms: seconds(self.courier_session_s, d.courier_session_ms),
+            door_open_alarm_ms: seconds(self.door_open_alarm_s, d.door_open_alarm_ms),
+            reopen_grace_ms: seconds(self.reopen_grace_s, d.reopen_grace_ms),
+            code_rest_ms: self.code_rest_h.map_or(d.code_rest_ms, |h| h * 3_600_000),
+            code_min_digits: self.code_min_digits.unwrap_or(d.code_min_digits),
+            code_max_digits: self.code_max_digits.unwrap_or(d.code_max_digits),
+            guess_one_in: self.guess_one_in.unwrap_or(d.guess_one_in),
+            lockout_after: self.lockout_after.unwrap_or(d.lockout_after),
+            lockout_first_ms: seconds(self.lockout_first_s, d.lockout_first_ms),
+            lockout_longest_ms: seconds(self.lockout_longest_s, d.lockout_longest_ms),
+            demand_k: self.demand_k.unwrap_or(d.demand_k),
+            demand_lateness_ms: seconds(self.demand_lateness_s, d.demand_lateness_ms),
+            finished_keep_ms: self
+                .finished_keep_days
+                .map_or(d.finished_keep_ms, |days| days * 86_400_000),
+        }
+    }
+
+    fn check(&self, errors: &mut Vec<String>) {
+        let mut within = |name: &str, set: Option<u64>, low: u64, high: u64| {
+            if let Some(n) = set.filter(|n| !(low..=high).contains(n)) {
+                errors.push(format!("rules.{name} is {n}, {low} to {high} is allowed"));
+            }
+        };
+        within("command_ttl_s", self.command_ttl_s, 1, 600);
+        within("courier_session_s", self.courier_session_s, 10, 86_400);
+        within("door_open_alarm_s", self.door_open_alarm_s, 5, 86_400);
+        within("reopen_grace_s", self.reopen_grace_s, 0, 3_600);
+        within("code_rest_h", self.code_rest_h, 1, 8_760);
+        let digits = |n: Option<u8>| n.map(u64::from);
+        within("code_min_digits", digits(self.code_min_digits), 4, 12);
+        within("code_max_digits", digits(self.code_max_digits), 4, 12);
+        within(
+            "guess_one_in",
+            self.guess_one_in.map(u64::from),
+            10,
+            1_000_000_000,
+        );
+        within("lockout_after", self.lockout_after.map(u64::from), 1, 100);
+        within("lockout_first_s", self.lockout_first_s, 1, 86_400);
+        within("lockout_longest_s", self.lockout_longest_s, 1, 86_400);
+        within("demand_k", self.demand_k.map(u64::from), 2, 1_000);
+        within("demand_lateness_s", self.demand_lateness_s, 0, 86_400);
+        within("finished_keep_days", self.finished_keep_days, 1, 3_650);
+        let rules = self.rules();
+        if rules.code_min_digits > rules.code_max_digits {
+            errors.push(format!(
+                "rules.code_min_digits is {}, more than code_max_digits, {}: exchange them",
+                rules.code_min_digits, rules.code_max_digits
+            ));
+        }
+        if rules.lockout_first_ms > rules.lockout_longest_ms {
+            errors.push(
+                "rules.lockout_first_s is longer than lockout_longest_s: exchange them".to_owned(),
+            );
+        }
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/linli")
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1883))
+}
+
+const fn default_max_connections() -> usize {
+    1_200
+}
+
+const fn default_window() -> u16 {
+    256
+}
+
+const fn default_gather_ms() -> u64 {
+    20
+}
+
+fn default_zone() -> String {
+    "ambient".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}

@@ -1,0 +1,224 @@
+//! The composition root: opens what there is, starts every part, watches over them, and stops them
+//! in order: links stop taking, the journal commits what waits, the uplink gets a moment.
+//!
+//! A part that fails later is started again with a growing pause and shown in `linli status`; one
+//! that can't start at all (port taken, store locked, key missing) stops the daemon with the
+//! reason, since a technician is then there to read it.
+
+mod backend;
+mod parts;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::cloud::{CloudConfig, CloudStatus};
+use crate::config::Config;
+use crate::control;
+use crate::intake::Intake;
+use crate::journal::{self, Journal};
+use crate::keys::{DayKeys, Keys};
+use crate::ledger::StoreLedger;
+use crate::links::OUTBOUND_MAX;
+use crate::presence::Presence;
+use crate::store::{StateDir, store_file};
+
+use backend::DaemonBackend;
+use parts::Router;
+
+/// How long the uplink may take to send what waits when the daemon stops.
+const UPLINK_MOMENT: Duration = Duration::from_secs(3);
+
+/// A running gateway.
+pub struct Running {
+    /// Where devices connect, if the broker is embedded.
+    pub mqtt: Vec<SocketAddr>,
+    /// The local API's socket.
+    pub control_socket: PathBuf,
+    /// How the journal is.
+    pub journal_status: Arc<journal::Status>,
+    /// How the cloud is, if one is configured.
+    pub cloud_status: Option<Arc<CloudStatus>>,
+    journal: Journal,
+    stop_links: watch::Sender<bool>,
+    stop_cloud: watch::Sender<bool>,
+    stop_control: watch::Sender<bool>,
+    links: Vec<JoinHandle<()>>,
+    cloud: Option<JoinHandle<()>>,
+    control: JoinHandle<()>,
+}
+
+/// Runs the daemon of a configuration file until it is told to stop (SIGTERM or SIGINT).
+pub fn run(config_path: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config_path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("linli")
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
+    runtime.block_on(async {
+        let mut stop = stop_signal()?;
+        let running = start(config, Clock::system()).await?;
+        for address in &running.mqtt {
+            tracing::info!(%address, "taking devices");
+        }
+        tracing::info!(socket = %running.control_socket.display(), "linli runs");
+        let failed = tokio::select! {
+            () = running.journal_ended() => true,
+            _ = stop.recv() => false,
+        };
+        tracing::info!("stopping");
+        running.shutdown().await;
+        anyhow::ensure!(!failed, "the journal's thread ended: see the log above");
+        Ok(())
+    })
+}
+
+/// Starts a gateway. Resolves once it takes events.
+pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+    let state = StateDir::lock(&config.state_dir)?;
+    let fresh = !state.store().exists();
+    let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
+    let days = Arc::new(DayKeys::new(&state.keys()));
+    let layout = config.layout();
+    let nudge = Arc::new(Notify::new());
+    let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
+    let journal = Journal::start(journal::Parts {
+        state,
+        keys: Arc::clone(&keys),
+        days: Arc::clone(&days),
+        clock: clock.clone(),
+        layout: layout.clone(),
+        settings: journal::Settings {
+            gather_ms: config.journal.gather_ms,
+            retention: config.retention(),
+        },
+        outbound,
+        nudge: Arc::clone(&nudge),
+    })?;
+    let presence = Presence::default();
+    let intake = Intake::new(
+        journal.inbox.clone(),
+        clock.clone(),
+        keys.codes.clone(),
+        days,
+        presence.clone(),
+        &layout,
+    );
+    let (stop_links, links_stopped) = watch::channel(false);
+    let router = Router::default();
+    let routing = tokio::spawn(router.clone().run(from_journal));
+    let (link, mqtt, serving) = parts::start_link(&config, intake, router, links_stopped).await?;
+
+    let (stop_cloud, cloud_stopped) = watch::channel(false);
+    let cloud_status = config.cloud.as_ref().map(|_| Arc::new(CloudStatus::default()));
+    let cloud = match (&config.cloud, &cloud_status) {
+        (Some(section), Some(status)) => {
+            let gateway = section.gateway.clone().unwrap_or_else(|| config.site.clone());
+            let cloud_config = CloudConfig::new(&section.url, gateway)?;
+            let ledger = Arc::new(StoreLedger::new(
+                store_file(&config.state_dir),
+                Arc::clone(&keys),
+                journal.inbox.clone(),
+            ));
+            let part = parts::Cloud {
+                config: cloud_config,
+                ledger,
+                status: Arc::clone(status),
+                nudge,
+            };
+            Some(tokio::spawn(part.supervise(cloud_stopped)))
+        }
+        _ => None,
+    };
+
+    let (stop_control, control_stopped) = watch::channel(false);
+    let control_socket = config.socket();
+    let backend = Arc::new(DaemonBackend::new(
+        &config,
+        layout,
+        clock,
+        journal.inbox.clone(),
+        Arc::clone(&journal.status),
+        link,
+        presence,
+        cloud_status.clone(),
+    ));
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let serving_control = {
+        let socket = control_socket.clone();
+        tokio::spawn(async move { control::serve(&socket, backend, control_stopped, ready).await })
+    };
+    let control = parts::watched("control", serving_control, is_ready).await?;
+    Ok(Running {
+        mqtt,
+        control_socket,
+        journal_status: Arc::clone(&journal.status),
+        cloud_status,
+        journal,
+        stop_links,
+        stop_cloud,
+        stop_control,
+        links: vec![serving, routing],
+        cloud,
+        control,
+    })
+}
+
+impl Running {
+    /// Resolves when the journal's thread has ended, which it only does when it panicked.
+    pub async fn journal_ended(&self) {
+        while !self.journal.ended() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Stops in order; everything taken is on disk when it resolves.
+    pub async fn shutdown(self) {
+        self.stop_links.send_replace(true);
+        let mut links = self.links.into_iter();
+        if let Some(serving) = links.next() {
+            // A link that panicked has stopped too.
+            let _ = serving.await;
+        }
+        self.stop_cloud.send_replace(true);
+        if let Some(cloud) = self.cloud {
+            let abort = cloud.abort_handle();
+            if tokio::time::timeout(UPLINK_MOMENT, cloud).await.is_err() {
+                abort.abort();
+            }
+        }
+        self.stop_control.send_replace(true);
+        let abort = self.control.abort_handle();
+        if tokio::time::timeout(Duration::from_secs(1), self.control).await.is_err() {
+            abort.abort();
+        }
+        self.journal.stop().await;
+        links.for_each(|routing| routing.abort());
+    }
+}
+
+fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let (send, stop) = mpsc::channel(1);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // The receiver may be gone: then the daemon is stopping already.
+        let _ = send.send(()).await;
+    });
+    Ok(stop)
+}
+

@@ -1,0 +1,268 @@
+//! The parts that can fail on their own: started, watched, started again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::cloud::{self, CloudConfig, CloudStatus};
+use crate::config::{Broker, Config};
+use crate::credentials::Credentials;
+use crate::intake::Intake;
+use crate::ledger::StoreLedger;
+use crate::links::embedded::{self, EmbeddedBroker, Roster};
+use crate::links::{LinkStatus, OUTBOUND_MAX, ToDevice, external};
+
+const RESTART_FIRST: Duration = Duration::from_secs(1);
+const RESTART_LONGEST: Duration = Duration::from_secs(60);
+
+/// The link that devices come over, as far as the local API wants to know.
+#[derive(Clone)]
+pub enum Link {
+    /// The embedded broker.
+    Embedded {
+        /// Where it listens.
+        addresses: Vec<SocketAddr>,
+        /// Who is connected.
+        roster: Arc<Roster>,
+        /// Whether it works.
+        status: Arc<LinkStatus>,
+    },
+    /// Somebody else's broker.
+    External {
+        /// Its URL.
+        url: String,
+        /// Whether it works.
+        status: Arc<LinkStatus>,
+    },
+}
+
+/// Hands the journal's messages to the link of the moment.
+#[derive(Clone, Default)]
+pub struct Router(Arc<Mutex<Option<mpsc::Sender<ToDevice>>>>);
+
+impl Router {
+    /// A fresh way to a link that starts.
+    fn open(&self) -> mpsc::Receiver<ToDevice> {
+        let (send, receive) = mpsc::channel(OUTBOUND_MAX);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
+        receive
+    }
+
+    /// Passes messages on until the journal ends. While no link runs they are dropped: a receipt
+    /// comes again with the next event, a command runs out.
+    pub async fn run(self, mut from_journal: mpsc::Receiver<ToDevice>) {
+        while let Some(message) = from_journal.recv().await {
+            let link = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let Some(link) = link else {
+                continue;
+            };
+            match link.try_send(message) {
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(message)) => {
+                    tracing::warn!(device = %message.device, "the link is full: message dropped");
+                }
+            }
+        }
+    }
+}
+
+/// Starts the configured link. The first start must succeed; later ones are tried again.
+pub async fn start_link(
+    config: &Config,
+    intake: Intake,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
+    let status = Arc::new(LinkStatus::default());
+    match &config.external_broker {
+        Some(section) => {
+            let settings = external::Settings::new(section, &config.site, config.device_ids())?;
+            let link = Link::External {
+                url: section.url.clone(),
+                status: Arc::clone(&status),
+            };
+            let serving = tokio::spawn(async move {
+                let shown = Arc::clone(&status);
+                supervise("the link to the external broker", &shown, stopped, |stopped| {
+                    let outbound = router.open();
+                    external::serve(
+                        settings.clone(),
+                        intake.clone(),
+                        Arc::clone(&status),
+                        outbound,
+                        stopped,
+                    )
+                })
+                .await;
+            });
+            Ok((link, Vec::new(), serving))
+        }
+        None => {
+            let section = config.broker.clone().unwrap_or_default();
+            start_embedded(config, &section, intake, router, status, stopped).await
+        }
+    }
+}
+
+async fn start_embedded(
+    config: &Config,
+    section: &Broker,
+    intake: Intake,
+    router: Router,
+    status: Arc<LinkStatus>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
+    let credentials = Arc::new(Credentials::open(&config.passwords())?);
+    let mut broker = EmbeddedBroker::new(config.device_ids());
+    broker.listen = vec![section.listen];
+    broker.anonymous = section.anonymous.iter().cloned().collect();
+    broker.connections_max = section.max_connections;
+    let roster = Arc::new(Roster::default());
+    let intake: Arc<dyn embedded::DeviceIntake> = Arc::new(intake);
+
+    let (ready, is_ready) = oneshot::channel();
+    let serve = |broker: EmbeddedBroker, ready, stopped| {
+        let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
+        let (roster, outbound) = (Arc::clone(&roster), router.open());
+        embedded::serve(broker, credentials, intake, roster, outbound, stopped, ready)
+    };
+    let mut first = tokio::spawn(serve(broker.clone(), ready, stopped.clone()));
+    let addresses = tokio::select! {
+        addresses = is_ready => addresses.ok(),
+        ended = &mut first => {
+            ended.context("the broker's task")?.with_context(|| {
+                format!("the broker can't listen on {}: is another one running there? Set broker.listen, or stop it", section.listen)
+            })?;
+            None
+        }
+    };
+    let addresses = addresses.context("the broker ended at once")?;
+    status.up();
+    // Started again it must be found where it was.
+    broker.listen.clone_from(&addresses);
+    let link = Link::Embedded {
+        addresses: addresses.clone(),
+        roster: Arc::clone(&roster),
+        status: Arc::clone(&status),
+    };
+    let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
+    let serving = tokio::spawn(async move {
+        let mut first = Some(first);
+        supervise("the embedded broker", &status, stopped, |stopped| {
+            let first = first.take();
+            let (broker, credentials) = (broker.clone(), Arc::clone(&credentials));
+            let (intake, roster) = (Arc::clone(&intake), Arc::clone(&roster));
+            let (router, status) = (router.clone(), Arc::clone(&status));
+            async move {
+                if let Some(first) = first {
+                    return first.await.context("the broker's task")?;
+                }
+                let (ready, is_ready) = oneshot::channel();
+                let up = async {
+                    if is_ready.await.is_ok() {
+                        status.up();
+                    }
+                };
+                let outbound = router.open();
+                let serve = embedded::serve(
+                    broker,
+                    credentials,
+                    intake,
+                    roster,
+                    outbound,
+                    stopped,
+                    ready,
+                );
+                tokio::join!(serve, up).0
+            }
+        })
+        .await;
+    });
+    Ok((link, addresses, serving))
+}
+
+/// The sync client with what it needs.
+pub struct Cloud {
+    /// Where the cloud is.
+    pub config: CloudConfig,
+    /// What goes there, and where what comes from there goes.
+    pub ledger: Arc<StoreLedger>,
+    /// How it is.
+    pub status: Arc<CloudStatus>,
+    /// Wakes the uplink.
+    pub nudge: Arc<Notify>,
+}
+
+impl Cloud {
+    /// Runs the sync client until `stopped`, and starts it again if it fails.
+    pub async fn supervise(self, stopped: watch::Receiver<bool>) {
+        let shown = LinkStatus::default();
+        supervise("the sync client", &shown, stopped, |stopped| {
+            cloud::run(
+                self.config.clone(),
+                Arc::clone(&self.ledger) as Arc<dyn cloud::Ledger>,
+                Arc::clone(&self.status),
+                Arc::clone(&self.nudge),
+                stopped,
+            )
+        })
+        .await;
+    }
+}
+
+/// Runs a part until `stopped`, and starts it again with a growing pause when it fails.
+async fn supervise<F>(
+    name: &str,
+    status: &LinkStatus,
+    mut stopped: watch::Receiver<bool>,
+    mut make: impl FnMut(watch::Receiver<bool>) -> F,
+) where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let mut wait = RESTART_FIRST;
+    loop {
+        // In a task of its own, so that a panic in a library ends the part and not the daemon.
+        let why = match tokio::spawn(make(stopped.clone())).await {
+            Ok(Ok(())) => "it ended".to_owned(),
+            Ok(Err(e)) => format!("{e:#}"),
+            Err(e) => e.to_string(),
+        };
+        if *stopped.borrow() {
+            return;
+        }
+        status.down(&why);
+        tracing::error!(part = name, %why, wait_s = wait.as_secs(), "failed; starting it again");
+        let stop = tokio::time::timeout(wait, stopped.wait_for(|stop| *stop)).await;
+        if stop.is_ok() {
+            return;
+        }
+        wait = (wait * 2).min(RESTART_LONGEST);
+    }
+}
+
+/// Waits until a part says that it is ready; an error before that is ours.
+pub async fn watched<T>(
+    name: &'static str,
+    mut serving: JoinHandle<anyhow::Result<()>>,
+    ready: oneshot::Receiver<T>,
+) -> anyhow::Result<JoinHandle<()>> {
+    tokio::select! {
+        ended = &mut serving => {
+            ended.context(name)??;
+            anyhow::bail!("{name} ended at once");
+        }
+        _ = ready => {}
+    }
+    Ok(tokio::spawn(async move {
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(part = name, error = %format!("{e:#}"), "ended"),
+            Err(e) => tracing::error!(part = name, error = %e, "ended"),
+        }
+    }))
+}

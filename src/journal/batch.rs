@@ -1,0 +1,584 @@
+//! One batch: handled in memory, persisted in one transaction, then answered and sent.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cloud_protocol::{Acked, Downlink, DownlinkItem, Report};
+use estate::change::Change;
+use estate::input::DueReceipt;
+use estate::{Context, DeviceEvent, Effect, Estate, Input, Now, Outcome, TimeQuality, Verdict};
+use firmware_protocols::topic::Channel;
+use firmware_protocols::{Form, Ident, Slot};
+use rusqlite::Connection;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::thread::{Parts, chain, load_estate};
+use super::{NotTaken, Status, Trouble, Work};
+use crate::clock::Saved;
+use crate::intake::{Answer, Piece, Prepared};
+use crate::keys::OsRandom;
+use crate::links::ToDevice;
+use crate::store::write::{EventRow, LaneHeads, QuarantineRow, Writer};
+use crate::store::{StoreError, doing, lanes, load};
+
+/// How much running time may go by before it is written down without another reason to write.
+const SAVE_CLOCK_EVERY_MS: u64 = 60_000;
+/// How much running time may go by unwritten when something is written anyway.
+const SAVE_CLOCK_ALONG_MS: u64 = 1_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// The estate with what belongs to it on disk.
+pub struct Batcher {
+    memory: Option<Memory>,
+    status: Arc<Status>,
+    random: OsRandom,
+    saved: Saved,
+}
+
+/// What is in memory and must never be ahead of the disk.
+struct Memory {
+    estate: Estate,
+    heads: LaneHeads,
+    cursor: u64,
+    epoch: u64,
+    named: HashSet<Ident>,
+    health_hour: i64,
+}
+
+/// What a batch has come to so far: to be written, and to be sent once it is.
+#[derive(Default)]
+struct Staged {
+    events: Vec<(Ident, Prepared)>,
+    quarantine: Vec<QuarantineRow>,
+    acked: Vec<Acked>,
+    cursor: Option<u64>,
+    effects: Vec<Effect>,
+    replies: Vec<Reply>,
+    duplicates: u64,
+}
+
+/// An answer that waits for the commit.
+enum Reply {
+    Device(oneshot::Sender<Answer>, Answer),
+    Cloud(oneshot::Sender<Result<(), NotTaken>>),
+    Open(
+        oneshot::Sender<Result<String, String>>,
+        Result<String, String>,
+    ),
+}
+
+impl Batcher {
+    /// Loads everything from the store and lets the clock go on from where it stopped.
+    pub fn load(
+        parts: &Parts,
+        conn: &Connection,
+        status: Arc<Status>,
+        random: OsRandom,
+    ) -> Result<Self, StoreError> {
+        let saved = load_clock(conn)?;
+        parts.clock.resume(saved);
+        let memory = Memory::load(parts, conn)?;
+        let newest: i64 = conn
+            .query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))
+            .map_err(doing("read"))?;
+        status.newest_event.send_replace(newest);
+        Ok(Self {
+            memory: Some(memory),
+            status,
+            random,
+            saved,
+        })
+    }
+
+    /// Handles, persists and answers a batch; `ticking` tells the estate that time has passed.
+    pub fn run(
+        &mut self,
+        conn: &mut Connection,
+        batch: &mut Vec<Work>,
+        ticking: bool,
+        parts: &Parts,
+    ) {
+        if batch.is_empty() && !ticking {
+            return;
+        }
+        if let Err(e) = self.reload_if_needed(conn, parts) {
+            let why = self.in_trouble(&e, parts);
+            batch.drain(..).for_each(|work| work.refuse(&why));
+            return;
+        }
+        let Some(mut memory) = self.memory.take() else {
+            return;
+        };
+        let now = parts.clock.now();
+        let mut staged = Staged::default();
+        let mut handler = Handler {
+            memory: &mut memory,
+            staged: &mut staged,
+            random: &mut self.random,
+            parts,
+            now,
+        };
+        if ticking {
+            handler.input(Input::Tick);
+        }
+        batch.drain(..).for_each(|work| handler.work(work));
+        let mut changes = memory.estate.take_changes();
+        let receipts = memory.estate.take_receipts();
+        changes.extend(self.health(&mut memory, now, ticking));
+        match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
+            Ok(newest_event) => {
+                self.memory = Some(memory);
+                self.send(staged, receipts, newest_event, parts);
+                if changes.iter().any(|c| matches!(c, Change::Uplink { .. })) {
+                    parts.nudge.notify_one();
+                }
+            }
+            Err(e) => {
+                // Dropping `memory` here is what keeps it from running ahead of the disk.
+                let why = self.in_trouble(&e, parts);
+                staged.replies.into_iter().for_each(|r| r.refuse(&why));
+            }
+        }
+    }
+
+    /// Writes the clock down: at the end, so that the next start goes on from here.
+    pub fn save_clock(&mut self, conn: &mut Connection, parts: &Parts) {
+        let saved = parts.clock.save();
+        let written = conn.transaction().map_err(doing("written")).and_then(|tx| {
+            let mut heads = LaneHeads::new();
+            write_clock(&Writer::new(&tx, &parts.keys.store, &mut heads), saved)?;
+            tx.commit().map_err(doing("written"))
+        });
+        if let Err(e) = written {
+            tracing::warn!(error = %chain(&e), "the clock could not be written down");
+        }
+    }
+
+    fn reload_if_needed(&mut self, conn: &Connection, parts: &Parts) -> Result<(), StoreError> {
+        if self.memory.is_none() {
+            self.memory = Some(Memory::load(parts, conn)?);
+        }
+        Ok(())
+    }
+
+    /// One transaction for all of it. Returns the newest event's id, if there is one.
+    fn persist(
+        &mut self,
+        conn: &mut Connection,
+        memory: &mut Memory,
+        staged: &Staged,
+        changes: &[Change],
+        now: Now,
+        parts: &Parts,
+    ) -> Result<Option<i64>, StoreError> {
+        let idle_for = now.tick_ms.saturating_sub(self.saved.tick_ms);
+        let nothing = changes.is_empty() && staged.is_empty();
+        let due = idle_for >= SAVE_CLOCK_EVERY_MS || self.status.trouble().is_some();
+        if nothing && !due {
+            return Ok(None);
+        }
+        let tx = conn.transaction().map_err(doing("written"))?;
+        let mut newest = None;
+        for acked in &staged.acked {
+            lanes::acked(&tx, &mut memory.heads, acked)?;
+        }
+        let mut writer = Writer::new(&tx, &parts.keys.store, &mut memory.heads);
+        for change in changes {
+            writer.change(change)?;
+        }
+        for (device, event) in &staged.events {
+            if memory.named.insert(device.clone()) {
+                writer.ensure_device(device)?;
+            }
+            newest = Some(writer.event(&event_row(device, event))?);
+        }
+        for row in &staged.quarantine {
+            writer.quarantine(row)?;
+        }
+        if let Some(cursor) = staged.cursor {
+            writer.meta("downlink_cursor", cursor.cast_signed())?;
+        }
+        let saved = (idle_for >= SAVE_CLOCK_ALONG_MS).then(|| parts.clock.save());
+        if let Some(saved) = saved {
+            write_clock(&writer, saved)?;
+        }
+        tx.commit().map_err(doing("committed"))?;
+        self.saved = saved.unwrap_or(self.saved);
+        Ok(newest)
+    }
+
+    /// Everything is on disk: now the world may see it. Commands first, since people wait for them.
+    fn send(
+        &self,
+        staged: Staged,
+        receipts: Vec<DueReceipt>,
+        newest_event: Option<i64>,
+        parts: &Parts,
+    ) {
+        let status = &self.status;
+        if status.trouble().is_some() {
+            tracing::info!("the disk takes writes again");
+            status.set_trouble(None);
+        }
+        let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
+            counter.fetch_add(n as u64, Ordering::Relaxed);
+        };
+        add(&status.events, staged.events.len());
+        add(&status.quarantined, staged.quarantine.len());
+        status
+            .duplicates
+            .fetch_add(staged.duplicates, Ordering::Relaxed);
+        status.committed(newest_event);
+        for effect in staged.effects {
+            let Effect::Command {
+                device,
+                form,
+                command,
+            } = effect;
+            let message = ToDevice {
+                device,
+                channel: Channel::Command,
+                payload: command.encode(form).into(),
+                expiry_ms: Some(command.ttl_ms),
+            };
+            self.outbound(&parts.outbound, message);
+        }
+        for reply in staged.replies {
+            reply.send();
+        }
+        for due in receipts {
+            let message = ToDevice {
+                device: due.device,
+                channel: Channel::Receipt,
+                payload: due.receipt.encode(due.form).into(),
+                expiry_ms: None,
+            };
+            self.outbound(&parts.outbound, message);
+        }
+    }
+
+    /// Hands a message to the links. When they are full it is dropped and counted: a receipt comes
+    /// again with the next event, a command runs out and the person tries again.
+    fn outbound(&self, outbound: &mpsc::Sender<ToDevice>, message: ToDevice) {
+        match outbound.try_send(message) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => {
+                self.status.unsent.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(device = %message.device, channel = message.channel.name(),
+                    "the way to the devices is full: message dropped");
+            }
+            Err(TrySendError::Closed(_)) => {}
+        }
+    }
+
+    fn in_trouble(&self, e: &StoreError, parts: &Parts) -> NotTaken {
+        let what = chain(e);
+        if self.status.trouble().is_none() {
+            tracing::error!(error = %what, "nothing can be written: events stay with the devices");
+            self.status.set_trouble(Some(Trouble {
+                what: what.clone(),
+                since_ms: parts.clock.now().wall_ms,
+            }));
+        }
+        NotTaken::Disk(what)
+    }
+
+    /// Once an hour, how the gateway itself is.
+    fn health(&self, memory: &mut Memory, now: Now, ticking: bool) -> Option<Change> {
+        let hour = now.wall_ms.div_euclid(HOUR_MS);
+        if !ticking || now.quality == TimeQuality::Unknown || hour == memory.health_hour {
+            return None;
+        }
+        memory.health_hour = hour;
+        let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        let counters = BTreeMap::from([
+            ("commits".to_owned(), read(&self.status.commits)),
+            ("events".to_owned(), read(&self.status.events)),
+            ("duplicates".to_owned(), read(&self.status.duplicates)),
+            ("quarantined".to_owned(), read(&self.status.quarantined)),
+            ("turned_away".to_owned(), read(&self.status.turned_away)),
+            ("unsent".to_owned(), read(&self.status.unsent)),
+        ]);
+        Some(Change::Uplink {
+            at_ms: now.wall_ms,
+            report: Report::Health(counters),
+        })
+    }
+}
+
+impl Memory {
+    fn load(parts: &Parts, conn: &Connection) -> Result<Self, StoreError> {
+        let estate = load_estate(&parts.layout, conn)?;
+        let cursor = load::meta(conn, "downlink_cursor")?.unwrap_or(0);
+        Ok(Self {
+            estate,
+            heads: lanes::heads(conn)?,
+            cursor: cursor.cast_unsigned(),
+            epoch: lanes::epoch(conn)?,
+            named: HashSet::new(),
+            health_hour: parts.clock.now().wall_ms.div_euclid(HOUR_MS),
+        })
+    }
+}
+
+impl Staged {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.quarantine.is_empty()
+            && self.acked.is_empty()
+            && self.cursor.is_none()
+    }
+}
+
+impl Reply {
+    fn send(self) {
+        // Whoever asked may have gone: then nobody needs the answer.
+        match self {
+            Self::Device(to, answer) => drop(to.send(answer)),
+            Self::Cloud(to) => drop(to.send(Ok(()))),
+            Self::Open(to, answer) => drop(to.send(answer)),
+        }
+    }
+
+    fn refuse(self, why: &NotTaken) {
+        match self {
+            Self::Device(to, _) => drop(to.send(Answer::NotTaken(why.to_string()))),
+            Self::Cloud(to) => drop(to.send(Err(why.clone()))),
+            Self::Open(to, _) => drop(to.send(Err(why.to_string()))),
+        }
+    }
+}
+
+/// Step one: the estate takes each piece of work, in memory.
+struct Handler<'a> {
+    memory: &'a mut Memory,
+    staged: &'a mut Staged,
+    random: &'a mut OsRandom,
+    parts: &'a Parts,
+    now: Now,
+}
+
+impl Handler<'_> {
+    fn work(&mut self, work: Work) {
+        match work {
+            Work::Device {
+                device,
+                form,
+                pieces,
+                reply,
+                ..
+            } => {
+                let answer = self.device(&device, form, pieces);
+                self.staged.replies.push(Reply::Device(reply, answer));
+            }
+            Work::Quarantine { device, row, reply } => {
+                if let Some(device) = device {
+                    self.input(Input::Unreadable { device });
+                }
+                let answer = Answer::Malformed(row.reason.clone());
+                self.staged.quarantine.push(row);
+                self.staged.replies.push(Reply::Device(reply, answer));
+            }
+            Work::Downlink { items, reply } => {
+                items.into_iter().for_each(|item| self.downlink(item));
+                self.staged.replies.push(Reply::Cloud(reply));
+            }
+            Work::Acked {
+                epoch,
+                acked,
+                reply,
+            } => {
+                if epoch == self.memory.epoch {
+                    self.staged.acked.push(acked);
+                }
+                self.staged.replies.push(Reply::Cloud(reply));
+            }
+            Work::Open {
+                slot,
+                operator,
+                reason,
+                reply,
+            } => {
+                let answer = self.open(slot, operator, reason);
+                self.staged.replies.push(Reply::Open(reply, answer));
+            }
+        }
+    }
+
+    fn device(&mut self, device: &Ident, form: Form, pieces: Vec<Piece>) -> Answer {
+        let mut malformed = None;
+        for piece in pieces {
+            match piece {
+                Piece::Event(prepared) => {
+                    if let Some(reason) = self.event(device, form, prepared) {
+                        malformed.get_or_insert(reason);
+                    }
+                }
+                Piece::Malformed(row) => {
+                    malformed.get_or_insert_with(|| row.reason.clone());
+                    self.staged.quarantine.push(row);
+                    self.input(Input::Unreadable {
+                        device: device.clone(),
+                    });
+                }
+            }
+        }
+        malformed.map_or(Answer::Taken, Answer::Malformed)
+    }
+
+    /// Returns the reason if the event went to quarantine.
+    fn event(&mut self, device: &Ident, form: Form, mut prepared: Prepared) -> Option<String> {
+        let what = prepared.settle(|symbol| self.memory.estate.knows_parcel(symbol));
+        let outcome = self.input(Input::Event(DeviceEvent {
+            device: device.clone(),
+            form,
+            boot: prepared.boot,
+            seq: prepared.seq,
+            at_ms: prepared.at_ms,
+            fingerprint: prepared.fingerprint,
+            what,
+        }));
+        match outcome {
+            Verdict::Taken => {
+                self.staged.events.push((device.clone(), prepared));
+                None
+            }
+            Verdict::Duplicate => {
+                self.staged.duplicates += 1;
+                None
+            }
+            Verdict::Quarantine(reason) | Verdict::Refused(reason) => {
+                self.staged
+                    .quarantine
+                    .push(quarantined(device, &prepared, reason.clone()));
+                Some(reason)
+            }
+        }
+    }
+
+    /// An item that can't be carried out never holds up the next: it goes to quarantine.
+    fn downlink(&mut self, item: DownlinkItem) {
+        if item.seq <= self.memory.cursor {
+            return;
+        }
+        self.memory.cursor = item.seq;
+        self.staged.cursor = Some(item.seq);
+        let (what, reason) = match item.what {
+            Ok(what) => {
+                let name = describe(&what);
+                match self.input(Input::Downlink(what)) {
+                    Verdict::Taken | Verdict::Duplicate => return,
+                    Verdict::Quarantine(reason) | Verdict::Refused(reason) => (name, reason),
+                }
+            }
+            Err(malformed) => ("item".to_owned(), malformed.0),
+        };
+        tracing::warn!(seq = item.seq, %reason, "the cloud said something that can't be done");
+        self.staged.quarantine.push(QuarantineRow {
+            received_ms: self.now.wall_ms,
+            source: "cloud".to_owned(),
+            topic: "downlink".to_owned(),
+            reason,
+            size_bytes: 0,
+            preview: format!("{what}, seq {}", item.seq),
+        });
+    }
+
+    fn open(&mut self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
+        let effects_before = self.staged.effects.len();
+        let verdict = self.input(Input::OpenByHand {
+            slot,
+            operator,
+            reason,
+        });
+        match verdict {
+            Verdict::Taken | Verdict::Duplicate => {}
+            Verdict::Quarantine(reason) | Verdict::Refused(reason) => return Err(reason),
+        }
+        let new = self.staged.effects.get(effects_before..).unwrap_or(&[]);
+        new.iter()
+            .map(|Effect::Command { command, .. }| command)
+            .find(|command| command.order.name() == "open")
+            .map(|command| command.id.clone())
+            .ok_or_else(|| "no command came of it".to_owned())
+    }
+
+    fn input(&mut self, input: Input) -> Verdict {
+        let mut context = Context {
+            now: self.now,
+            random: self.random,
+            digests: &self.parts.keys.codes,
+        };
+        let Outcome { verdict, effects } = self.memory.estate.handle(&mut context, input);
+        self.staged.effects.extend(effects);
+        verdict
+    }
+}
+
+/// What an item was about, without anything personal.
+fn describe(what: &Downlink) -> String {
+    match what {
+        Downlink::ParcelExpected(p) => format!("parcel.expected {}", p.parcel),
+        Downlink::ParcelCancelled { parcel }
+        | Downlink::ParcelExtended { parcel, .. }
+        | Downlink::CodeReissue { parcel } => format!("{} {parcel}", what.kind()),
+        Downlink::Courier { .. } | Downlink::Settings(_) => what.kind().to_owned(),
+    }
+}
+
+fn event_row<'a>(device: &'a Ident, event: &'a Prepared) -> EventRow<'a> {
+    EventRow {
+        device,
+        boot: event.boot,
+        seq: event.seq,
+        kind: event.kind,
+        at_ms: event.at_ms,
+        at_by: event.at_by,
+        received_ms: event.received_ms,
+        quality: event.quality,
+        body: &event.body,
+    }
+}
+
+fn quarantined(device: &Ident, event: &Prepared, reason: String) -> QuarantineRow {
+    let body = firmware_protocols::Value::from_cbor(&event.body)
+        .map_or_else(|_| "{}".to_owned(), |body| body.to_json());
+    let (kind, boot, seq) = (event.kind, event.boot, event.seq);
+    let preview = format!("{kind}, boot {boot}, seq {seq}: {body}");
+    QuarantineRow {
+        received_ms: event.received_ms,
+        source: device.to_string(),
+        topic: "event".to_owned(),
+        reason,
+        size_bytes: event.body.len(),
+        preview: preview.chars().take(256).collect(),
+    }
+}
+
+const CLOCK: [&str; 4] = ["tick_ms", "running_ms", "kernel", "wall_ms"];
+
+fn load_clock(conn: &Connection) -> Result<Saved, StoreError> {
+    let [tick_ms, running_ms, kernel, wall_ms] =
+        CLOCK.map(|name| load::meta(conn, name).map(Option::unwrap_or_default));
+    Ok(Saved {
+        tick_ms: tick_ms?.cast_unsigned(),
+        running_ms: running_ms?,
+        kernel: kernel?,
+        wall_ms: wall_ms?,
+    })
+}
+
+fn write_clock(writer: &Writer<'_>, saved: Saved) -> Result<(), StoreError> {
+    let values = [
+        saved.tick_ms.cast_signed(),
+        saved.running_ms,
+        saved.kernel,
+        saved.wall_ms,
+    ];
+    CLOCK
+        .into_iter()
+        .zip(values)
+        .try_for_each(|(name, value)| writer.meta(name, value))
+}

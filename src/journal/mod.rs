@@ -1,0 +1,228 @@
+//! The journal: one thread, the only writer. Everything that happens goes through it in one order:
+//! handle, persist, then send.
+//!
+//! 1. **Handle.** The estate takes each input of a batch, in memory.
+//! 2. **Persist.** The batch's events and the estate's changes go to SQLite in one transaction, synced.
+//! 3. **Send.** Only now the answers, receipts and commands go out.
+//!
+//! A batch is what waits, up to a bound, so the price of a sync is shared under load. What a person
+//! waits for is committed at once; the rest may gather for a moment ([`Settings::gather_ms`]).
+//!
+//! Invariant: nothing is acknowledged, opened or uploaded that is not on disk.
+//! Invariant: if a commit fails, everything in it is answered 'not taken' and the estate is loaded
+//! again from disk, so memory never runs ahead of it.
+
+mod batch;
+mod retention;
+mod thread;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cloud_protocol::{Acked, DownlinkItem};
+use crossbeam_channel::{Sender, TrySendError};
+use firmware_protocols::{Form, Ident, Slot};
+use tokio::sync::{oneshot, watch};
+
+use crate::intake::{Answer, Piece};
+use crate::store::write::QuarantineRow;
+
+pub use retention::Retention;
+pub use thread::{Journal, Parts};
+
+/// How much may wait for the journal. Beyond it, work is answered 'not taken' at once.
+pub const INBOX_MAX: usize = 8_192;
+/// The most pieces of work in one transaction.
+pub const BATCH_MAX: usize = 1_024;
+
+/// What the operator sets about the journal.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long readings and access events may wait for company, ms; 0 for never.
+    pub gather_ms: u64,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
+/// Work for the journal.
+#[derive(Debug)]
+pub enum Work {
+    /// Events of a device, from one payload.
+    Device {
+        /// Who.
+        device: Ident,
+        /// In which encoding.
+        form: Form,
+        /// The events, and what couldn't be read as one.
+        pieces: Vec<Piece>,
+        /// Whether a person waits.
+        urgent: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Something that can't be an event of anybody.
+    Quarantine {
+        /// The device that sent it, if it is one of ours, for its ledger.
+        device: Option<Ident>,
+        /// The row.
+        row: QuarantineRow,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+    },
+    /// The cloud says something; its cursor moves in the same transaction.
+    Downlink {
+        /// The items.
+        items: Vec<DownlinkItem>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), NotTaken>>,
+    },
+    /// The cloud has items for good.
+    Acked {
+        /// The epoch that it means.
+        epoch: u64,
+        /// The last item of each lane.
+        acked: Acked,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), NotTaken>>,
+    },
+    /// A technician opens a compartment.
+    Open {
+        /// Which one.
+        slot: Slot,
+        /// Who.
+        operator: String,
+        /// Why.
+        reason: String,
+        /// The command's id, or why not.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+}
+
+impl Work {
+    /// Whether a person waits for it.
+    fn urgent(&self) -> bool {
+        match self {
+            Self::Device { urgent, .. } => *urgent,
+            Self::Quarantine { .. } => false,
+            Self::Downlink { .. } | Self::Acked { .. } | Self::Open { .. } => true,
+        }
+    }
+
+    /// Answers that it isn't on disk.
+    fn refuse(self, why: &NotTaken) {
+        // Whoever asked may have gone: then nobody needs the answer.
+        match self {
+            Self::Device { reply, .. } | Self::Quarantine { reply, .. } => {
+                let _ = reply.send(Answer::NotTaken(why.to_string()));
+            }
+            Self::Downlink { reply, .. } | Self::Acked { reply, .. } => {
+                let _ = reply.send(Err(why.clone()));
+            }
+            Self::Open { reply, .. } => {
+                let _ = reply.send(Err(why.to_string()));
+            }
+        }
+    }
+}
+
+/// Why work wasn't taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// More waits than the journal takes.
+    #[error("the gateway has more to write than it can: try again in a moment")]
+    Full,
+    /// The disk refuses.
+    #[error("the gateway can't write to its disk: {0}")]
+    Disk(String),
+    /// The daemon is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// The way into the journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Inbox {
+    sender: Sender<Work>,
+    status: Arc<Status>,
+}
+
+impl Inbox {
+    /// Hands work over. Work that isn't taken is answered at once.
+    pub fn submit(&self, work: Work) {
+        match self.sender.try_send(work) {
+            Ok(()) => {}
+            Err(TrySendError::Full(work)) => {
+                self.status.turned_away.fetch_add(1, Ordering::Relaxed);
+                work.refuse(&NotTaken::Full);
+            }
+            Err(TrySendError::Disconnected(work)) => work.refuse(&NotTaken::Stopping),
+        }
+    }
+
+    /// How much waits.
+    pub fn waiting(&self) -> usize {
+        self.sender.len()
+    }
+}
+
+/// How the journal is, readable by anybody at any time.
+#[derive(Debug)]
+pub struct Status {
+    /// Transactions committed since the start.
+    pub commits: AtomicU64,
+    /// Events stored since the start.
+    pub events: AtomicU64,
+    /// Duplicates since the start.
+    pub duplicates: AtomicU64,
+    /// Rows put into quarantine since the start.
+    pub quarantined: AtomicU64,
+    /// Pieces of work turned away because too much waited.
+    pub turned_away: AtomicU64,
+    /// Commands and receipts that found the way to the links full.
+    pub unsent: AtomicU64,
+    trouble: Mutex<Option<Trouble>>,
+    newest_event: watch::Sender<i64>,
+}
+
+/// Why nothing can be written at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// In words.
+    pub what: String,
+    /// Since when, ms since the Unix epoch.
+    pub since_ms: i64,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            commits: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            quarantined: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+            newest_event: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Status {
+    /// Why nothing can be written, if so.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Follows the id of the newest event on disk.
+    pub fn newest_event(&self) -> watch::Receiver<i64> {
+        self.newest_event.subscribe()
+    }
+
+    fn set_trouble(&self, trouble: Option<Trouble>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}

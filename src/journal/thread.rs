@@ -1,0 +1,247 @@
+//! The journal's thread: waits for work, gathers a batch, ticks the estate, keeps the log short.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use estate::{Estate, Layout};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::batch::Batcher;
+use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Work, retention};
+use crate::clock::Clock;
+use crate::keys::{DayKeys, Keys, OsRandom};
+use crate::links::ToDevice;
+use crate::store::schema::{self, WriterConnection};
+use crate::store::{StateDir, StoreError};
+
+/// Pages of the write-ahead log beyond which it is checkpointed even under load (16 MiB).
+const WAL_PAGES_MAX: i32 = 4_096;
+/// Pages beyond which it is checkpointed when nobody waits (4 MiB).
+const WAL_PAGES_IDLE: i32 = 1_024;
+/// How often the estate is told that time passes.
+const TICK: Duration = Duration::from_millis(250);
+/// How often old events are looked for, and how soon again while there are more.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_AGAIN: Duration = Duration::from_millis(200);
+
+/// What the journal is made of.
+pub struct Parts {
+    /// The locked state folder.
+    pub state: StateDir,
+    /// The long-lived keys.
+    pub keys: Arc<Keys>,
+    /// The daily keys.
+    pub days: Arc<DayKeys>,
+    /// The time.
+    pub clock: Clock,
+    /// What stands where.
+    pub layout: Layout,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The way to the links.
+    pub outbound: mpsc::Sender<ToDevice>,
+    /// Wakes the uplink.
+    pub nudge: Arc<Notify>,
+}
+
+/// A running journal.
+pub struct Journal {
+    /// The way in.
+    pub inbox: Inbox,
+    /// How it is.
+    pub status: Arc<Status>,
+    stop: crossbeam_channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Journal {
+    /// Opens the store, loads the estate and starts the thread.
+    pub fn start(parts: Parts) -> anyhow::Result<Self> {
+        let (sender, receiver) = crossbeam_channel::bounded(INBOX_MAX);
+        let (stop, stopped) = crossbeam_channel::bounded(1);
+        let status = Arc::new(Status::default());
+        let writer = schema::open_writer(&parts.state.store(), parts.clock.now().wall_ms)?;
+        let batcher = Batcher::load(&parts, &writer.conn, Arc::clone(&status), OsRandom::new()?)?;
+        let looped = Loop {
+            receiver,
+            stopped,
+            writer,
+            batcher,
+            gather: Duration::from_millis(parts.settings.gather_ms),
+            parts,
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || looped.run())?;
+        let inbox = Inbox {
+            sender,
+            status: Arc::clone(&status),
+        };
+        Ok(Self {
+            inbox,
+            status,
+            stop,
+            thread,
+        })
+    }
+
+    /// Commits what waits, and ends. Work that comes later is answered 'stopping'.
+    pub async fn stop(self) {
+        let Self { stop, thread, .. } = self;
+        let (done, ended) = oneshot::channel();
+        std::thread::spawn(move || {
+            // The thread takes the signal, or has already ended.
+            let _ = stop.send(());
+            let _ = done.send(thread.join());
+        });
+        if let Ok(Err(_)) = ended.await {
+            tracing::error!("the journal's thread panicked");
+        }
+    }
+
+    /// Whether the thread has ended, which it doesn't on its own unless it panicked.
+    pub fn ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Loop {
+    receiver: Receiver<Work>,
+    stopped: Receiver<()>,
+    writer: WriterConnection,
+    batcher: Batcher,
+    gather: Duration,
+    parts: Parts,
+}
+
+impl Loop {
+    fn run(mut self) {
+        let mut tick_at = Instant::now();
+        let mut sweep_at = Instant::now() + SWEEP_EVERY;
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            if self.stopped.try_recv().is_ok() {
+                return self.drain();
+            }
+            match self.receiver.recv_timeout(self.until(tick_at)) {
+                Ok(first) => self.fill(first, &mut batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let ticking = Instant::now() >= tick_at;
+            if ticking {
+                tick_at = Instant::now() + TICK;
+            }
+            self.batcher
+                .run(&mut self.writer.conn, &mut batch, ticking, &self.parts);
+            self.checkpoint();
+            if Instant::now() >= sweep_at && self.receiver.is_empty() {
+                sweep_at = Instant::now() + self.sweep();
+            }
+        }
+    }
+
+    fn until(&self, tick_at: Instant) -> Duration {
+        tick_at
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1))
+    }
+
+    /// Takes what waits. If nobody in it waits in person, lets company come for a moment.
+    fn fill(&self, first: Work, batch: &mut Vec<Work>) {
+        let mut urgent = first.urgent();
+        batch.push(first);
+        let deadline = Instant::now() + self.gather;
+        while batch.len() < BATCH_MAX {
+            let next = if urgent || self.gather.is_zero() {
+                self.receiver.try_recv().ok()
+            } else {
+                self.receiver.recv_deadline(deadline).ok()
+            };
+            let Some(next) = next else {
+                return;
+            };
+            urgent |= next.urgent();
+            batch.push(next);
+        }
+    }
+
+    /// The last batches, as long as something waits.
+    fn drain(mut self) {
+        let mut batch = Vec::new();
+        while let Ok(first) = self.receiver.try_recv() {
+            self.fill(first, &mut batch);
+            self.batcher
+                .run(&mut self.writer.conn, &mut batch, false, &self.parts);
+        }
+        self.batcher.save_clock(&mut self.writer.conn, &self.parts);
+        if let Err(e) = self.writer.checkpoint() {
+            tracing::warn!(error = %chain(&e), "no checkpoint at the end; the next start does it");
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let pages = self.writer.wal_pages();
+        let idle = self.receiver.is_empty();
+        if pages < WAL_PAGES_IDLE || (pages < WAL_PAGES_MAX && !idle) {
+            return;
+        }
+        if let Err(e) = self.writer.checkpoint() {
+            tracing::warn!(error = %chain(&e), "no checkpoint; trying again later");
+        }
+    }
+
+    fn sweep(&mut self) -> Duration {
+        let now = self.parts.clock.now();
+        if now.quality == estate::TimeQuality::Unknown {
+            return SWEEP_EVERY;
+        }
+        let retention = &self.parts.settings.retention;
+        let conn = &mut self.writer.conn;
+        match retention::sweep(conn, retention, &self.parts.days, now.wall_ms) {
+            Ok(true) => SWEEP_AGAIN,
+            Ok(false) => SWEEP_EVERY,
+            Err(e) => {
+                tracing::warn!(error = %chain(&e), "old events could not be removed");
+                SWEEP_EVERY
+            }
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        cause = e.source();
+    }
+    text
+}
+
+/// Loads the estate from the store.
+pub(super) fn load_estate(
+    layout: &Layout,
+    conn: &rusqlite::Connection,
+) -> Result<Estate, StoreError> {
+    let snapshot = crate::store::load::snapshot(conn)?;
+    Estate::load(layout.clone(), snapshot).map_err(|e| StoreError::Damaged {
+        table: "estate",
+        what: e.to_string(),
+    })
+}
+
+impl Status {
+    /// Notes a commit.
+    pub(super) fn committed(&self, newest_event: Option<i64>) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        if let Some(id) = newest_event {
+            self.newest_event.send_replace(id);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The embedded MQTT broker: PUBACK means 'on disk'.
+//!
+//! ```text
+//!  device ──TCP──▶ admission ──loopback──▶ rmqtt ──hooks──▶ intake (awaited before PUBACK)
+//!                  strict CONNECT,          protocol,        events, quarantine, presence
+//!                  login, limits            PUBACK, wills
+//!  device ◀─────────────────────────────── rmqtt ◀──────── outbound: commands, receipts
+//! ```
+//!
+//! * `door` and `admission` are the front: they accept, read the CONNECT strictly, check the
+//!   password, and carry the bytes of who is in. The library can't do that part: its listener
+//!   waits for a first byte without a limit of time, counts no connections and bounds CONNECT like
+//!   any packet.
+//! * `behind` is the library, `rmqtt`, on a loopback port that takes only the door's tickets.
+//! * `hooks` are the rules for who is in, in the library's publish and subscribe paths.
+//!
+//! No session outlives its connection: 'session present' is always 0, a device subscribes again
+//! when it connects, and nothing is queued for a device that isn't there. What a device must not
+//! miss it hears again: receipts are cumulative, commands have an expiry.
+//!
+//! Invariants: an event is acknowledged only after [`DeviceIntake::events`] said so, and is neither
+//! forwarded, queued nor retained here. A device's link is only ever replaced by one that logged in
+//! as the same device.
+
+mod admission;
+mod answers;
+mod behind;
+mod connect;
+mod door;
+mod hooks;
+pub mod limits;
+mod relay;
+mod retained;
+mod roster;
+mod tickets;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
+use firmware_protocols::Ident;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::credentials::Credentials;
+use crate::intake::{Answer, Intake};
+use crate::links::ToDevice;
+
+pub use roster::Roster;
+
+/// How long the library's connections may take to end after the door is closed.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Where the broker hands over what devices say.
+#[async_trait]
+pub trait DeviceIntake: Send + Sync + 'static {
+    /// The payload of one publication to the device's own event topic. Resolves once the outcome
+    /// is on disk; the broker acknowledges after that, and not before.
+    async fn events(&self, device: &Ident, payload: Bytes) -> Answer;
+    /// A publication, or a will, of a logged-in device that it may not publish. Cut to
+    /// [`limits::FOREIGN_TOPIC_MAX_BYTES`] and [`limits::FOREIGN_PAYLOAD_MAX_BYTES`].
+    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes);
+    /// The device's link went up or down, or it said so itself. Called under a lock: must not
+    /// block.
+    fn presence(&self, device: &Ident, online: bool);
+}
+
+#[async_trait]
+impl DeviceIntake for Intake {
+    async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
+        Intake::events(self, device, payload).await
+    }
+    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
+        Intake::foreign(self, device, topic, payload).await;
+    }
+    fn presence(&self, device: &Ident, online: bool) {
+        Intake::presence(self, device, online);
+    }
+}
+
+/// How the broker is set up.
+#[derive(Debug, Clone)]
+pub struct EmbeddedBroker {
+    /// Where it listens. Port 0 takes any free port.
+    pub listen: Vec<SocketAddr>,
+    /// The devices that may log in, with their id as client id and user name.
+    pub devices: HashSet<Ident>,
+    /// Those of them that may log in without a password, the client id alone naming them.
+    pub anonymous: HashSet<Ident>,
+    /// How many clients may be logged in, or waiting for their password to be checked.
+    pub connections_max: usize,
+    /// How many clients may be connected that haven't sent their CONNECT yet. Past that, the
+    /// oldest makes room for the next.
+    pub waiting_max: usize,
+    /// How long a client has for its CONNECT.
+    pub connect_timeout: Duration,
+}
+
+impl EmbeddedBroker {
+    /// The defaults: any address, port 1883, 1,200 clients, 512 waiting, 5 seconds for a CONNECT,
+    /// nobody without a password.
+    pub fn new(devices: impl IntoIterator<Item = Ident>) -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
+            devices: devices.into_iter().collect(),
+            anonymous: HashSet::new(),
+            connections_max: 1200,
+            waiting_max: 512,
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the tasks of one broker share.
+struct Shared {
+    devices: Arc<HashSet<Ident>>,
+    anonymous: HashSet<Ident>,
+    credentials: Arc<Credentials>,
+    intake: Arc<dyn DeviceIntake>,
+    roster: Arc<Roster>,
+    tickets: tickets::Tickets,
+    /// Where the library listens.
+    behind: SocketAddr,
+}
+
+impl Shared {
+    async fn foreign(&self, device: &Ident, topic: &str, payload: &Bytes) {
+        let mut end = topic.len().min(limits::FOREIGN_TOPIC_MAX_BYTES);
+        while !topic.is_char_boundary(end) {
+            end -= 1;
+        }
+        let payload = payload.slice(..payload.len().min(limits::FOREIGN_PAYLOAD_MAX_BYTES));
+        self.intake.foreign(device, &topic[..end], payload).await;
+    }
+}
+
+/// Runs the broker until `shutdown` becomes true (or its sender is gone). `ready` gets the
+/// addresses it listens on, in the order of [`EmbeddedBroker::listen`].
+///
+/// What comes from `outbound` is sent at QoS 1 to the device if that is connected and has
+/// subscribed, else dropped. When `outbound` ends, the broker goes on without.
+///
+/// On shutdown it stops accepting and taking, answers the publications whose commit is under way
+/// (if that takes no more than 5 seconds), and closes every connection.
+///
+/// # Errors
+/// A listener can't be bound, the list of addresses is empty, or the library's server ended.
+pub async fn serve(
+    config: EmbeddedBroker,
+    credentials: Arc<Credentials>,
+    intake: Arc<dyn DeviceIntake>,
+    roster: Arc<Roster>,
+    mut outbound: mpsc::Receiver<ToDevice>,
+    mut shutdown: watch::Receiver<bool>,
+    ready: oneshot::Sender<Vec<SocketAddr>>,
+) -> Result<()> {
+    if config.listen.is_empty() {
+        bail!(
+            "the broker has no address to listen on; give it one, as in listen = [\"0.0.0.0:1883\"]"
+        );
+    }
+    let listeners = door::bind(&config.listen)?;
+    let bound = behind::bind()?;
+    let shared = Arc::new(Shared {
+        devices: Arc::new(config.devices.clone()),
+        anonymous: config.anonymous.clone(),
+        credentials,
+        intake,
+        roster,
+        tickets: tickets::Tickets::default(),
+        behind: bound.address,
+    });
+    let behind = behind::Behind::start(bound, &shared).await;
+    let addresses = listeners
+        .iter()
+        .map(tokio::net::TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
+    let door = door::Door::open(listeners, &config, &shared);
+    let _ = ready.send(addresses);
+
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    let mut open = true;
+    let ended = loop {
+        tokio::select! {
+            message = outbound.recv(), if open => match message {
+                Some(message) => behind.deliver(message).await,
+                None => open = false,
+            },
+            () = door::stopping(&mut shutdown) => break Ok(()),
+            _ = beat.tick() => if !behind.is_running() {
+                break Err(anyhow::anyhow!("the broker's server ended by itself"));
+            },
+        }
+    };
+    door.close().await;
+    behind.stop(STOP_MAX).await?;
+    ended
+}
+
+/// Reads a status payload: `Some(true)` for `online`, `Some(false)` for `offline`.
+fn status(payload: &[u8]) -> Option<bool> {
+    match payload {
+        b"online" => Some(true),
+        b"offline" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,216 @@
+//! Which devices are connected: one link per device, the newest wins.
+//!
+//! A device that logs in again takes the place of its former link; the former one is told to end,
+//! and what it still does on its way out (its will, its presence) no longer counts. Presence is
+//! reported under the roster's lock, so that reports come in the order in which things happened.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use firmware_protocols::Ident;
+use tokio::sync::oneshot;
+
+use super::DeviceIntake;
+
+/// Who is connected. Shared between the broker and `linli status`.
+#[derive(Default)]
+pub struct Roster {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: HashMap<Ident, Link>,
+    next: u64,
+}
+
+struct Link {
+    number: u64,
+    /// Its address towards the broker behind, which the broker's hooks know it by.
+    behind: Option<SocketAddr>,
+    /// Dropped to end the link.
+    _end: oneshot::Sender<()>,
+}
+
+/// A device's place in the roster.
+pub(super) struct Place {
+    number: u64,
+    /// Resolves when another link has taken the place.
+    pub ended: oneshot::Receiver<()>,
+}
+
+impl Roster {
+    /// How many devices are connected.
+    pub fn connected(&self) -> usize {
+        self.lock()
+            .links
+            .values()
+            .filter(|link| link.behind.is_some())
+            .count()
+    }
+
+    /// Whether `device` is connected.
+    pub fn is_connected(&self, device: &Ident) -> bool {
+        self.lock()
+            .links
+            .get(device)
+            .is_some_and(|link| link.behind.is_some())
+    }
+
+    /// The connected devices, sorted.
+    pub fn devices(&self) -> Vec<Ident> {
+        let mut devices: Vec<_> = {
+            let state = self.lock();
+            state
+                .links
+                .iter()
+                .filter(|(_, link)| link.behind.is_some())
+                .map(|(device, _)| device.clone())
+                .collect()
+        };
+        devices.sort_unstable();
+        devices
+    }
+
+    /// Takes the place of `device` for a link that has logged in. The former link ends.
+    pub(super) fn claim(&self, device: &Ident, intake: &dyn DeviceIntake) -> Place {
+        let (end, ended) = oneshot::channel();
+        let mut state = self.lock();
+        state.next += 1;
+        let number = state.next;
+        let former = state.links.insert(
+            device.clone(),
+            Link {
+                number,
+                behind: None,
+                _end: end,
+            },
+        );
+        if former.is_some_and(|link| link.behind.is_some()) {
+            intake.presence(device, false);
+        }
+        Place { number, ended }
+    }
+
+    /// The link is through: from here on the device is connected. `false` if another link has
+    /// taken the place meanwhile.
+    pub(super) fn enter(
+        &self,
+        device: &Ident,
+        place: &Place,
+        behind: SocketAddr,
+        intake: &dyn DeviceIntake,
+    ) -> bool {
+        let mut state = self.lock();
+        let Some(link) = state
+            .links
+            .get_mut(device)
+            .filter(|link| link.number == place.number)
+        else {
+            return false;
+        };
+        link.behind = Some(behind);
+        intake.presence(device, true);
+        true
+    }
+
+    /// The link is gone.
+    pub(super) fn leave(&self, device: &Ident, place: &Place, intake: &dyn DeviceIntake) {
+        let mut state = self.lock();
+        if state
+            .links
+            .get(device)
+            .is_some_and(|link| link.number == place.number)
+        {
+            let link = state.links.remove(device);
+            if link.is_some_and(|link| link.behind.is_some()) {
+                intake.presence(device, false);
+            }
+        }
+    }
+
+    /// Reports `online` as said by the link at `behind`, unless another link has taken its place.
+    /// Returns whether it was reported.
+    pub(super) fn report(
+        &self,
+        device: &Ident,
+        behind: Option<SocketAddr>,
+        online: bool,
+        intake: &dyn DeviceIntake,
+    ) -> bool {
+        let state = self.lock();
+        let superseded = state
+            .links
+            .get(device)
+            .is_some_and(|link| link.behind != behind);
+        if !superseded {
+            intake.presence(device, online);
+        }
+        !superseded
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::intake::Answer;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<bool>>);
+
+    #[async_trait::async_trait]
+    impl DeviceIntake for Heard {
+        async fn events(&self, _: &Ident, _: Bytes) -> Answer {
+            Answer::Taken
+        }
+        async fn foreign(&self, _: &Ident, _: &str, _: Bytes) {}
+        fn presence(&self, _: &Ident, online: bool) {
+            self.0.lock().unwrap().push(online);
+        }
+    }
+
+    fn behind(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn the_newest_link_of_a_device_wins() {
+        let (roster, heard) = (Roster::default(), Heard::default());
+        let device = Ident::new("bank-a").unwrap();
+        let mut first = roster.claim(&device, &heard);
+        assert_eq!(roster.connected(), 0, "logged in isn't connected yet");
+        assert!(roster.enter(&device, &first, behind(1), &heard));
+        assert_eq!(roster.devices(), [device.clone()]);
+
+        let second = roster.claim(&device, &heard);
+        assert!(
+            first
+                .ended
+                .try_recv()
+                .is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
+        );
+        assert!(roster.enter(&device, &second, behind(2), &heard));
+        assert!(!roster.enter(&device, &first, behind(1), &heard));
+
+        assert!(
+            !roster.report(&device, Some(behind(1)), false, &heard),
+            "the will of the former link"
+        );
+        roster.leave(&device, &first, &heard);
+        assert!(roster.is_connected(&device));
+        roster.leave(&device, &second, &heard);
+        assert_eq!(roster.connected(), 0);
+        assert!(
+            roster.report(&device, Some(behind(2)), false, &heard),
+            "a will after the end"
+        );
+        assert_eq!(*heard.0.lock().unwrap(), [true, false, true, false, false]);
+    }
+}

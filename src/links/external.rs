@@ -1,0 +1,425 @@
+//! The link over somebody else's broker: MQTT 5, a persistent session, acknowledged after commit.
+//!
+//! Two connections, since one that acknowledges and answers in the same burst overflows its own
+//! queue: one takes events and acknowledges them, the other sends receipts and commands.
+//!
+//! Events are under way to the disk side by side, up to the window that the broker is told
+//! (receive maximum); they are acknowledged in the order in which they came (MQTT 5 § 4.6). When
+//! the journal doesn't take one, nothing more is acknowledged and the connection is made anew: the
+//! broker, which still has them, sends them again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use firmware_protocols::Ident;
+use firmware_protocols::topic::{self, Channel};
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v5::{ConnectReturnCode, Packet, Publish, PublishProperties};
+use rumqttc::{
+    AckMode, AsyncClient, Broker, Event, EventLoop, MqttOptions, NetworkOptions, PublishOptions,
+    TlsConfiguration, Transport,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::{LinkStatus, ToDevice};
+use crate::intake::{Answer, Intake};
+
+/// The largest packet that the broker may send us; larger ones it drops for us (MQTT 5 § 3.1.2.11.4).
+const PACKET_MAX_BYTES: u32 = 70_000;
+/// How long a connection may be away before the broker forgets the session: a week.
+const SESSION_EXPIRY_S: u32 = 7 * 86_400;
+const KEEP_ALIVE_S: u16 = 30;
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+/// How to reach the broker.
+#[derive(Clone)]
+pub struct Settings {
+    /// The broker's host.
+    pub host: String,
+    /// The broker's port.
+    pub port: u16,
+    /// The CA to believe with TLS: `None` for plain TCP, `Some(None)` for the system's.
+    pub tls: Option<Option<PathBuf>>,
+    /// User name and password.
+    pub login: Option<(String, String)>,
+    /// The client id, which names the persistent session.
+    pub client_id: String,
+    /// How many events may be under way to the disk at once.
+    pub window: u16,
+    /// The devices that may speak.
+    pub devices: Vec<Ident>,
+}
+
+impl Settings {
+    /// From the configuration; reads the password file.
+    pub fn new(
+        section: &crate::config::ExternalBroker,
+        site: &Ident,
+        devices: Vec<Ident>,
+    ) -> anyhow::Result<Self> {
+        let (host, port, tls) = parse_url(&section.url)?;
+        let login = match (&section.username, &section.password_file) {
+            (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
+            (Some(user), None) => Some((user.clone(), String::new())),
+            (None, Some(_)) => {
+                bail!("external_broker.password_file needs external_broker.username beside it")
+            }
+            (None, None) => None,
+        };
+        Ok(Self {
+            host,
+            port,
+            tls: tls.then(|| section.ca_file.clone()),
+            login,
+            client_id: section
+                .client_id
+                .clone()
+                .unwrap_or_else(|| format!("linli-{site}")),
+            window: section.window.clamp(1, 4_096),
+            devices,
+        })
+    }
+}
+
+/// Serves the link until `shutdown`.
+pub async fn serve(
+    settings: Settings,
+    intake: Intake,
+    status: Arc<LinkStatus>,
+    outbound: mpsc::Receiver<ToDevice>,
+    mut shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let tls = transport(&settings)?;
+    let sender = tokio::spawn(send_all(options(&settings, &tls, Role::Sends), outbound));
+    let mut wait = RETRY_FIRST;
+    while !*shutdown.borrow() {
+        let session = Session::open(&settings, &tls, &intake, &status);
+        let ended = tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            ended = session => ended,
+        };
+        status.down(&ended.why);
+        tracing::warn!(why = %ended.why, "the external broker is away; trying again");
+        wait = if ended.worked {
+            RETRY_FIRST
+        } else {
+            (wait * 2).min(RETRY_LONGEST)
+        };
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = sleep(wait) => {}
+        }
+    }
+    sender.abort();
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Takes,
+    Sends,
+}
+
+fn options(settings: &Settings, tls: &Option<Transport>, role: Role) -> MqttOptions {
+    let id = match role {
+        Role::Takes => settings.client_id.clone(),
+        Role::Sends => format!("{}-out", settings.client_id),
+    };
+    let mut options = MqttOptions::new(id, Broker::tcp(settings.host.clone(), settings.port));
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options
+        .set_keep_alive(KEEP_ALIVE_S)
+        .set_max_packet_size(Some(PACKET_MAX_BYTES))
+        .set_network_options(network);
+    if let Some(transport) = tls {
+        options.set_transport(transport.clone());
+    }
+    if let Some((user, password)) = &settings.login {
+        options.set_credentials(user.clone(), password.clone());
+    }
+    if role == Role::Takes {
+        options
+            .set_ack_mode(AckMode::Manual)
+            .set_clean_start(false)
+            .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+            .set_receive_maximum(Some(settings.window));
+    }
+    options
+}
+
+/// One connection that takes events, from CONNECT to its end.
+struct Session<'a> {
+    intake: &'a Intake,
+    status: &'a LinkStatus,
+    settings: &'a Settings,
+    client: AsyncClient,
+    events: EventLoop,
+    /// Events under way to the disk, in the order in which they came.
+    under_way: mpsc::Sender<UnderWay>,
+    not_taken: mpsc::Receiver<String>,
+    connected: bool,
+}
+
+struct UnderWay {
+    publish: Publish,
+    answer: JoinHandle<Answer>,
+}
+
+struct Ended {
+    why: String,
+    worked: bool,
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        settings: &'a Settings,
+        tls: &'a Option<Transport>,
+        intake: &'a Intake,
+        status: &'a LinkStatus,
+    ) -> Ended {
+        let window = usize::from(settings.window);
+        let (client, events) = AsyncClient::builder(options(settings, tls, Role::Takes))
+            .capacity(2 * window + 16)
+            .build();
+        let (under_way, to_acknowledge) = mpsc::channel(2 * window);
+        let (refused, not_taken) = mpsc::channel(1);
+        let acknowledging = tokio::spawn(acknowledge(client.clone(), to_acknowledge, refused));
+        let session = Session {
+            intake,
+            status,
+            settings,
+            client,
+            events,
+            under_way,
+            not_taken,
+            connected: false,
+        };
+        let ended = session.run().await;
+        acknowledging.abort();
+        ended
+    }
+
+    async fn run(mut self) -> Ended {
+        loop {
+            let event = tokio::select! {
+                event = self.events.poll() => event,
+                Some(why) = self.not_taken.recv() => return self.ended(why),
+            };
+            match event {
+                Ok(Event::Incoming(packet)) => {
+                    if let Err(e) = self.incoming(packet).await {
+                        return self.ended(format!("{e:#}"));
+                    }
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    let why = format!("{}:{}: {e}", self.settings.host, self.settings.port);
+                    return self.ended(why);
+                }
+            }
+        }
+    }
+
+    fn ended(&self, why: String) -> Ended {
+        Ended {
+            why,
+            worked: self.connected,
+        }
+    }
+
+    async fn incoming(&mut self, packet: Packet) -> anyhow::Result<()> {
+        match packet {
+            Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
+                for filter in ["linli/v1/+/event", "linli/v1/+/status"] {
+                    self.client
+                        .try_subscribe(filter, QoS::AtLeastOnce)
+                        .context("asking the broker for events")?;
+                }
+            }
+            Packet::ConnAck(ack) => bail!("the broker refuses us: {:?}", ack.code),
+            Packet::SubAck(ack) => {
+                let refused = ack.return_codes.iter().any(|code| {
+                    !matches!(
+                        code,
+                        rumqttc::mqttbytes::v5::SubscribeReasonCode::Success(_)
+                    )
+                });
+                if refused {
+                    bail!("the broker doesn't let us read linli/v1/+/event: allow it in its ACL");
+                }
+                self.connected = true;
+                self.status.up();
+            }
+            Packet::Publish(publish) => self.publish(publish).await?,
+            Packet::Disconnect(disconnect) => {
+                bail!("the broker ended it: {:?}", disconnect.reason_code)
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, publish: Publish) -> anyhow::Result<()> {
+        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+        let intake = self.intake.clone();
+        let payload = publish.payload.clone();
+        let answer = match topic::parse(&topic) {
+            Some((device, Channel::Event)) if self.settings.devices.contains(&device) => {
+                tokio::spawn(async move { intake.events(&device, payload).await })
+            }
+            Some((device, Channel::Status)) => {
+                if self.settings.devices.contains(&device) {
+                    intake.presence(&device, payload == Bytes::from_static(b"online"));
+                }
+                tokio::spawn(async { Answer::Taken })
+            }
+            _ => tokio::spawn(async move { intake.stranger(&topic, payload).await }),
+        };
+        self.under_way
+            .send(UnderWay { publish, answer })
+            .await
+            .context("acknowledging has ended")
+    }
+}
+
+/// Acknowledges in order. What the journal didn't take ends the session.
+async fn acknowledge(
+    client: AsyncClient,
+    mut under_way: mpsc::Receiver<UnderWay>,
+    refused: mpsc::Sender<String>,
+) {
+    while let Some(UnderWay { publish, answer }) = under_way.recv().await {
+        let why = match answer.await {
+            Ok(Answer::Taken | Answer::Malformed(_)) => match client.ack(&publish).await {
+                Ok(()) => continue,
+                Err(e) => e.to_string(),
+            },
+            Ok(Answer::NotTaken(why)) => why,
+            Err(e) => e.to_string(),
+        };
+        // The session ends at the first; nobody reads a second.
+        let _ = refused.try_send(why);
+        return;
+    }
+}
+
+/// The connection that sends. A message is dropped while the broker is away: a receipt comes again
+/// with the next event, a command runs out.
+async fn send_all(options: MqttOptions, mut messages: mpsc::Receiver<ToDevice>) {
+    let (client, mut events) = AsyncClient::builder(options).capacity(1_024).build();
+    let mut wait = RETRY_FIRST;
+    let polling = async {
+        loop {
+            match events.poll().await {
+                Ok(_) => wait = RETRY_FIRST,
+                Err(e) => {
+                    tracing::debug!(error = %e, "the sending connection is away");
+                    sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_LONGEST);
+                }
+            }
+        }
+    };
+    let sending = async {
+        while let Some(message) = messages.recv().await {
+            let topic = message.channel.topic(&message.device);
+            let mut options = PublishOptions::new(QoS::AtLeastOnce);
+            if let Some(ms) = message.expiry_ms {
+                let seconds = u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+                options = options.properties(PublishProperties {
+                    message_expiry_interval: Some(seconds),
+                    ..PublishProperties::default()
+                });
+            }
+            if let Err(e) = client.try_publish(topic, message.payload, options) {
+                tracing::warn!(device = %message.device, error = %e, "message dropped");
+            }
+        }
+    };
+    tokio::select! {
+        () = polling => {}
+        () = sending => {}
+    }
+}
+
+fn transport(settings: &Settings) -> anyhow::Result<Option<Transport>> {
+    let Some(ca) = &settings.tls else {
+        return Ok(None);
+    };
+    let configuration = match ca {
+        Some(file) => TlsConfiguration::Simple {
+            ca: fs::read(file)
+                .with_context(|| format!("external_broker.ca_file {}", file.display()))?,
+            alpn: None,
+            client_auth: None,
+        },
+        None => TlsConfiguration::try_default_rustls()
+            .context("the system's certificates: set external_broker.ca_file instead")?,
+    };
+    Ok(Some(Transport::tls_with_config(configuration)))
+}
+
+/// `mqtt://host:port` or `mqtts://host:port`; the ports are 1883 and 8883 unless said.
+fn parse_url(url: &str) -> anyhow::Result<(String, u16, bool)> {
+    let wrong =
+        || format!("external_broker.url is '{url}': write mqtt://HOST:PORT or mqtts://HOST:PORT");
+    let (scheme, rest) = url.split_once("://").with_context(wrong)?;
+    let (tls, port) = match scheme {
+        "mqtt" => (false, 1883),
+        "mqtts" => (true, 8883),
+        _ => bail!(wrong()),
+    };
+    let rest = rest.trim_end_matches('/');
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host, port.parse().with_context(wrong)?),
+        _ => (rest, port),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() || host.contains('@') || host.contains('/') {
+        bail!(wrong());
+    }
+    Ok((host.to_owned(), port, tls))
+}
+
+fn read_password(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("external_broker.password_file {}", file.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_brokers() {
+        let parsed = |url| parse_url(url).ok();
+        let is = |host: &str, port, tls| Some((host.to_owned(), port, tls));
+        assert_eq!(
+            parsed("mqtt://127.0.0.1:1884"),
+            is("127.0.0.1", 1884, false)
+        );
+        assert_eq!(
+            parsed("mqtts://broker.example"),
+            is("broker.example", 8883, true)
+        );
+        assert_eq!(parsed("mqtt://[::1]:1883/"), is("::1", 1883, false));
+        for bad in [
+            "127.0.0.1:1883",
+            "http://x",
+            "mqtt://",
+            "mqtt://u@h",
+            "mqtt://h:x",
+        ] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Opening the store: pragmas that durability rests on, migrations, the epoch.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{StoreError, doing};
+
+/// One script a version, in order. A script that has been released is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("0001.sql")];
+
+/// Opens the one writing connection and brings the schema up to date.
+///
+/// `wall_ms` is the time now, for the epoch of a new store (WIRE: Unix seconds).
+pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreError> {
+    let mut conn = Connection::open(path).map_err(doing("opened"))?;
+    conn.busy_timeout(Duration::from_secs(5))
+        .map_err(doing("opened"))?;
+    refuse_newer(&conn, path)?;
+    set_pragmas(&conn, path)?;
+    migrate(&mut conn, wall_ms)?;
+    sync_folder(path)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    let wal_pages = count_wal_pages(&mut conn)?;
+    Ok(WriterConnection { conn, wal_pages })
+}
+
+/// Opens a connection that can only read.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(doing("opened for reading"))?;
+    conn.busy_timeout(Duration::from_secs(5))
+        .and_then(|()| conn.pragma_update(None, "cache_size", -512))
+        .map_err(doing("opened for reading"))?;
+    refuse_newer(&conn, path)?;
+    Ok(conn)
+}
+
+/// The one writing connection.
+pub struct WriterConnection {
+    /// The connection.
+    pub conn: Connection,
+    wal_pages: Arc<AtomicI32>,
+}
+
+impl WriterConnection {
+    /// Pages in the write-ahead log that no checkpoint has moved yet.
+    pub fn wal_pages(&self) -> i32 {
+        self.wal_pages.load(Ordering::Relaxed)
+    }
+
+    /// Moves the write-ahead log into the database as far as readers allow.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(doing("checkpointed"))?;
+        self.wal_pages.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Counts the pages in the write-ahead log after each commit.
+fn count_wal_pages(conn: &mut Connection) -> Result<Arc<AtomicI32>, StoreError> {
+    let pages = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&pages);
+    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+        counter.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))
+    .map_err(doing("configured"))?;
+    Ok(pages)
+}
+
+fn set_pragmas(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let set = |name, value: &dyn rusqlite::ToSql| {
+        conn.pragma_update(None, name, value)
+            .map_err(doing("configured"))
+    };
+    set("journal_mode", &"WAL")?;
+    set("synchronous", &"FULL")?;
+    // Checkpoints are run by the journal, when nobody waits.
+    set("wal_autocheckpoint", &0)?;
+    set("cache_size", &-2048)?;
+    set("foreign_keys", &false)?;
+    set("temp_store", &"MEMORY")?;
+    must_be(conn, path, "journal_mode", "wal")?;
+    must_be(conn, path, "synchronous", "2")
+}
+
+/// Reads a pragma back: `PRAGMA` answers a value that it didn't take with the one that it kept.
+fn must_be(
+    conn: &Connection,
+    path: &Path,
+    pragma: &'static str,
+    wanted: &'static str,
+) -> Result<(), StoreError> {
+    let found = conn
+        .pragma_query_value(None, pragma, |row| {
+            let value: rusqlite::types::Value = row.get(0)?;
+            Ok(match value {
+                rusqlite::types::Value::Integer(n) => n.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                other => format!("{other:?}"),
+            })
+        })
+        .map_err(doing("configured"))?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(StoreError::Pragma {
+        path: path.to_path_buf(),
+        pragma,
+        found,
+        wanted,
+    })
+}
+
+fn version(conn: &Connection) -> Result<i64, StoreError> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(doing("read"))
+}
+
+fn refuse_newer(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found = version(conn)?;
+    let known = MIGRATIONS.len() as i64;
+    if found <= known {
+        return Ok(());
+    }
+    Err(StoreError::Newer {
+        path: path.to_path_buf(),
+        found,
+        known,
+    })
+}
+
+/// Runs the scripts that the store hasn't seen, each in a transaction with its version.
+fn migrate(conn: &mut Connection, wall_ms: i64) -> Result<(), StoreError> {
+    let from = usize::try_from(version(conn)?).unwrap_or(0);
+    for (index, script) in MIGRATIONS.iter().enumerate().skip(from) {
+        let tx = conn.transaction().map_err(doing("migrated"))?;
+        tx.execute_batch(script).map_err(doing("migrated"))?;
+        if index == 0 {
+            tx.execute(
+                "INSERT INTO meta (name, value) VALUES ('epoch', ?1)",
+                [(wall_ms / 1000).max(1)],
+            )
+            .map_err(doing("migrated"))?;
+        }
+        tx.pragma_update(None, "user_version", index as i64 + 1)
+            .map_err(doing("migrated"))?;
+        tx.commit().map_err(doing("migrated"))?;
+    }
+    Ok(())
+}
+
+/// A new file is only there for good once its folder is synced.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| StoreError::Io {
+            doing: "synced",
+            path: folder.to_path_buf(),
+            source,
+        })
+}

@@ -1,0 +1,565 @@
+//! What the journal writes: events, quarantine and the estate's changes, within one transaction.
+
+use cloud_protocol::{Item, Report};
+use estate::change::Change;
+use estate::code::{CodeRow, CodeState};
+use estate::command::{CommandRow, CommandState, Purpose};
+use estate::compartment::{CompartmentRow, Holds};
+use estate::demand::{Cell, CellKey};
+use estate::device::{BootRow, DeviceRow};
+use estate::keypad::KeypadRow;
+use estate::parcel::{CourierRow, ParcelRow, Place, Stage, TraceEntry};
+use firmware_protocols::{Form, Ident};
+use rusqlite::{Connection, params};
+
+use super::lanes::LaneHead;
+use super::{StoreError, doing};
+use crate::keys::StoreKey;
+
+/// An event's row.
+#[derive(Debug)]
+pub struct EventRow<'a> {
+    /// Who.
+    pub device: &'a Ident,
+    /// The device's boot.
+    pub boot: u32,
+    /// Its number in that boot.
+    pub seq: u64,
+    /// The kind's word.
+    pub kind: &'static str,
+    /// When it happened, ms since the Unix epoch.
+    pub at_ms: i64,
+    /// Whose word that is: `device`, `age`, `received`, `implausible`.
+    pub at_by: &'static str,
+    /// When it was received, ms since the Unix epoch.
+    pub received_ms: i64,
+    /// How far that can be trusted.
+    pub quality: estate::TimeQuality,
+    /// CBOR map of the kind's own fields, nothing personal.
+    pub body: &'a [u8],
+}
+
+/// A quarantine row.
+#[derive(Debug, Clone)]
+pub struct QuarantineRow {
+    /// When, ms since the Unix epoch.
+    pub received_ms: i64,
+    /// A device's id, or `cloud`.
+    pub source: String,
+    /// Where it was sent.
+    pub topic: String,
+    /// Why it can't be taken.
+    pub reason: String,
+    /// How large it was.
+    pub size_bytes: usize,
+    /// Its beginning, masked.
+    pub preview: String,
+}
+
+/// The most rows that quarantine keeps; the oldest go first.
+pub const QUARANTINE_MAX_ROWS: i64 = 10_000;
+
+/// Writes within the transaction that is open on `conn`.
+pub struct Writer<'a> {
+    conn: &'a Connection,
+    key: &'a StoreKey,
+    heads: &'a mut LaneHeads,
+}
+
+/// Where each lane stands, kept beside the connection so that a batch needn't read it.
+pub type LaneHeads = std::collections::BTreeMap<cloud_protocol::Lane, LaneHead>;
+
+impl<'a> Writer<'a> {
+    /// A writer over an open transaction. `heads` is moved on as items are appended: throw it away
+    /// with the transaction if that fails.
+    pub fn new(conn: &'a Connection, key: &'a StoreKey, heads: &'a mut LaneHeads) -> Self {
+        Self { conn, key, heads }
+    }
+
+    /// Appends an event. Returns its row's id.
+    pub fn event(&self, row: &EventRow<'_>) -> Result<i64, StoreError> {
+        self.run(
+            "writing an event",
+            "INSERT INTO events (device, boot, seq, kind, at_ms, at_by, received_ms, quality, body)
+             VALUES ((SELECT ref FROM devices WHERE device = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                row.device.as_str(),
+                row.boot,
+                bits(row.seq),
+                row.kind,
+                row.at_ms,
+                row.at_by,
+                row.received_ms,
+                row.quality as u8,
+                row.body,
+            ],
+        )?;
+        Ok(self.conn.last_insert_rowid())
+    }
+
+    /// Puts something into quarantine and keeps it bounded.
+    pub fn quarantine(&self, row: &QuarantineRow) -> Result<(), StoreError> {
+        self.run(
+            "writing the quarantine",
+            "INSERT INTO quarantine (received_ms, source, topic, reason, size_bytes, preview)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                row.received_ms,
+                row.source,
+                row.topic,
+                row.reason,
+                row.size_bytes as i64,
+                row.preview,
+            ],
+        )?;
+        let newest = self.conn.last_insert_rowid();
+        self.run(
+            "bounding the quarantine",
+            "DELETE FROM quarantine WHERE id <= ?1",
+            [newest - QUARANTINE_MAX_ROWS],
+        )
+    }
+
+    /// Sets a number in `meta`.
+    pub fn meta(&self, name: &str, value: i64) -> Result<(), StoreError> {
+        self.run(
+            "writing meta",
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            params![name, value],
+        )
+    }
+
+    /// Writes one of the estate's changes.
+    pub fn change(&mut self, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::Device(row) => self.device(row),
+            Change::Boot(row) => self.boot(row),
+            Change::BootGone { device, boot } => self.run(
+                "dropping a boot",
+                "DELETE FROM boots WHERE device = ?1 AND boot = ?2",
+                params![device.as_str(), boot],
+            ),
+            Change::Compartment(row) => self.compartment(row),
+            Change::Parcel(row) => self.parcel(row),
+            Change::ParcelArchived(parcel) => self.run(
+                "archiving a parcel",
+                "UPDATE parcels SET archived = 1 WHERE parcel = ?1",
+                [parcel],
+            ),
+            Change::Code(row) => self.code(row),
+            Change::CodeGone { point, digest } => self.run(
+                "dropping a code",
+                "DELETE FROM codes WHERE point = ?1 AND digest = ?2",
+                params![point.as_str(), digest],
+            ),
+            Change::Keypad(row) => self.keypad(row),
+            Change::Courier(row) => self.courier(row),
+            Change::CourierGone(badge) => self.run(
+                "dropping a courier",
+                "DELETE FROM couriers WHERE badge = ?1",
+                [badge],
+            ),
+            Change::Command(row) => self.command(row),
+            Change::CommandArchived(id) => self.run(
+                "archiving a command",
+                "UPDATE commands SET archived = 1 WHERE id = ?1",
+                [id],
+            ),
+            Change::Cell(cell) => self.cell(cell),
+            Change::CellHousehold { cell, household } => self.household(cell, *household),
+            Change::CellGone(key) => self.cell_gone(key),
+            Change::Trace(entry) => self.trace(entry),
+            Change::Uplink { at_ms, report } => self.uplink(*at_ms, report),
+            Change::Setting { name, value } => self.run(
+                "writing a setting",
+                "INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)",
+                params![name, value],
+            ),
+        }
+    }
+
+    /// Makes sure that a device has its number, so that events can name it.
+    pub fn ensure_device(&self, device: &Ident) -> Result<(), StoreError> {
+        self.run(
+            "naming a device",
+            "INSERT INTO devices (device, form, received, stored, duplicate, quarantined,
+                                  last_heard_ms, capabilities)
+             VALUES (?1, 'cbor', 0, 0, 0, 0, 0, '[]') ON CONFLICT (device) DO NOTHING",
+            [device.as_str()],
+        )
+    }
+
+    fn device(&self, row: &DeviceRow) -> Result<(), StoreError> {
+        self.run(
+            "writing a device",
+            "INSERT INTO devices (device, form, boot, received, stored, duplicate, quarantined,
+                                  last_heard_ms, model, firmware, capabilities)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (device) DO UPDATE SET form = ?2, boot = ?3, received = ?4, stored = ?5,
+                 duplicate = ?6, quarantined = ?7, last_heard_ms = ?8, model = ?9, firmware = ?10,
+                 capabilities = ?11",
+            params![
+                row.device.as_str(),
+                form_word(row.form),
+                row.boot,
+                bits(row.received),
+                bits(row.stored),
+                bits(row.duplicate),
+                bits(row.quarantined),
+                row.last_heard_ms,
+                row.model,
+                row.firmware,
+                json(&row.capabilities),
+            ],
+        )
+    }
+
+    fn boot(&self, row: &BootRow) -> Result<(), StoreError> {
+        self.run(
+            "writing a boot",
+            "INSERT OR REPLACE INTO boots
+                 (device, boot, upto, ahead, given_up, first, reused, heard_tick_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                row.device.as_str(),
+                row.boot,
+                bits(row.upto),
+                json(&row.ahead),
+                json(&row.given_up),
+                row.first.map(bits),
+                row.reused,
+                bits(row.heard_tick_ms),
+            ],
+        )
+    }
+
+    fn compartment(&self, row: &CompartmentRow) -> Result<(), StoreError> {
+        let (holds, parcel) = match &row.holds {
+            Holds::Nothing => ("nothing", None),
+            Holds::Reserved { parcel } => ("reserved", Some(parcel)),
+            Holds::Parcel { parcel } => ("parcel", Some(parcel)),
+        };
+        self.run(
+            "writing a compartment",
+            "INSERT OR REPLACE INTO compartments
+                 (bank, compartment, holds, parcel, door, occupied, fault, openings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                row.slot.bank.as_str(),
+                row.slot.compartment,
+                holds,
+                parcel,
+                row.door.word(),
+                row.occupied,
+                row.fault,
+                bits(row.openings),
+            ],
+        )
+    }
+
+    fn parcel(&self, row: &ParcelRow) -> Result<(), StoreError> {
+        let stage = StageColumns::of(&row.stage);
+        let p = &row.parcel;
+        self.run(
+            "writing a parcel",
+            "INSERT OR REPLACE INTO parcels
+                 (parcel, recipient, size, zone, point, deadline_ms, consent, items, stage, bank,
+                  compartment, desk, courier, command, opened, alarmed, reopen_until_tick_ms,
+                  since_ms, since_tick_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                     ?18, ?19)",
+            params![
+                p.parcel,
+                p.recipient,
+                p.size.word(),
+                p.zone.word(),
+                p.point.as_str(),
+                p.deadline,
+                p.consent,
+                p.items,
+                row.stage.word(),
+                stage.bank,
+                stage.compartment,
+                stage.desk,
+                stage.courier,
+                stage.command,
+                stage.opened,
+                stage.alarmed,
+                stage.reopen_until_tick_ms.map(bits),
+                row.since_ms,
+                bits(row.since_tick_ms),
+            ],
+        )
+    }
+
+    fn code(&self, row: &CodeRow) -> Result<(), StoreError> {
+        let (parcel, until) = match &row.state {
+            CodeState::Live { parcel } => (Some(parcel), None),
+            CodeState::Resting { until_tick_ms } => (None, Some(bits(*until_tick_ms))),
+        };
+        self.run(
+            "writing a code",
+            "INSERT OR REPLACE INTO codes (point, digest, digits, parcel, until_tick_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![row.point.as_str(), row.digest, row.digits, parcel, until],
+        )
+    }
+
+    fn keypad(&self, row: &KeypadRow) -> Result<(), StoreError> {
+        self.run(
+            "writing a keypad",
+            "INSERT OR REPLACE INTO keypads (keypad, wrong, lockouts, locked_until_tick_ms)
+             VALUES (?1, ?2, ?3, ?4)",
+            params![
+                row.keypad.as_str(),
+                row.wrong,
+                row.lockouts,
+                row.locked_until_tick_ms.map(bits),
+            ],
+        )
+    }
+
+    fn courier(&self, row: &CourierRow) -> Result<(), StoreError> {
+        self.run(
+            "writing a courier",
+            "INSERT OR REPLACE INTO couriers (badge, courier, valid_until_ms) VALUES (?1, ?2, ?3)",
+            params![row.badge, row.courier, row.valid_until_ms],
+        )
+    }
+
+    fn command(&self, row: &CommandRow) -> Result<(), StoreError> {
+        let (purpose, parcel, operator, reason) = match &row.purpose {
+            Purpose::Deposit { parcel } => ("deposit", Some(parcel), None, None),
+            Purpose::Collect { parcel } => ("collect", Some(parcel), None, None),
+            Purpose::ByHand { operator, reason } => ("by-hand", None, Some(operator), Some(reason)),
+        };
+        let (state, answer) = command_state(&row.state);
+        self.run(
+            "writing a command",
+            "INSERT OR REPLACE INTO commands
+                 (id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality,
+                  expires_tick_ms, state, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                row.id,
+                row.slot.bank.as_str(),
+                row.slot.compartment,
+                purpose,
+                parcel,
+                operator,
+                reason,
+                row.at_ms,
+                row.quality as u8,
+                bits(row.expires_tick_ms),
+                state,
+                answer,
+            ],
+        )
+    }
+
+    fn cell(&self, cell: &Cell) -> Result<(), StoreError> {
+        self.run(
+            "writing demand",
+            "INSERT OR REPLACE INTO cells (start_ms, building, series, count)
+             VALUES (?1, ?2, ?3, ?4)",
+            params![
+                cell.key.start_ms,
+                building(&cell.key),
+                cell.key.series,
+                bits(cell.count),
+            ],
+        )
+    }
+
+    fn household(&self, key: &CellKey, household: u64) -> Result<(), StoreError> {
+        self.run(
+            "writing demand",
+            "INSERT OR IGNORE INTO cell_households (start_ms, building, series, household)
+             VALUES (?1, ?2, ?3, ?4)",
+            params![key.start_ms, building(key), key.series, bits(household)],
+        )
+    }
+
+    fn cell_gone(&self, key: &CellKey) -> Result<(), StoreError> {
+        for table in ["cells", "cell_households"] {
+            self.run(
+                "dropping demand",
+                &format!(
+                    "DELETE FROM {table} WHERE start_ms = ?1 AND building = ?2 AND series = ?3"
+                ),
+                params![key.start_ms, building(key), key.series],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn trace(&self, entry: &TraceEntry) -> Result<(), StoreError> {
+        self.run(
+            "writing a parcel's history",
+            "INSERT INTO trace (parcel, at_ms, quality, tick_ms, step, who, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                entry.parcel,
+                entry.at_ms,
+                entry.quality as u8,
+                bits(entry.tick_ms),
+                entry.step,
+                entry.who,
+                entry.detail,
+            ],
+        )
+    }
+
+    /// Appends an item to its lane: numbers it, seals its code, moves the chain on.
+    fn uplink(&mut self, at_ms: i64, report: &Report) -> Result<(), StoreError> {
+        let lane = report.lane();
+        let head = self.heads.entry(lane).or_default();
+        let item = Item {
+            seq: head.last_seq + 1,
+            at: at_ms,
+            report: report.clone(),
+        };
+        let chain = head.last_chain.then(&item);
+        let (open, code) = super::lanes::part_from_code(item);
+        let secret = code
+            .map(|code| self.key.seal(&code.to_value().to_cbor()))
+            .transpose()
+            .map_err(|_| StoreError::Damaged {
+                table: "uplink",
+                what: "a code could not be sealed".to_owned(),
+            })?;
+        head.last_seq = open.seq;
+        head.last_chain = chain;
+        let head = *head;
+        self.run(
+            "writing for the cloud",
+            "INSERT INTO uplink (lane, seq, at_ms, body, secret, chain)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                lane.name(),
+                bits(head.last_seq),
+                at_ms,
+                open.to_value().to_cbor(),
+                secret,
+                chain.0,
+            ],
+        )?;
+        super::lanes::write_head(self.conn, lane, &head)
+    }
+
+    fn run(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map(|_| ())
+            .map_err(doing(what))
+    }
+}
+
+/// A u64 in SQLite's i64, by its bits.
+pub(super) const fn bits(n: u64) -> i64 {
+    n.cast_signed()
+}
+
+fn building(key: &CellKey) -> &str {
+    key.building.as_ref().map_or("", Ident::as_str)
+}
+
+pub(super) const fn form_word(form: Form) -> &'static str {
+    match form {
+        Form::Cbor => "cbor",
+        Form::Json => "json",
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn command_state(state: &CommandState) -> (&'static str, Option<&String>) {
+    match state {
+        CommandState::Sent => ("sent", None),
+        CommandState::Done => ("done", None),
+        CommandState::Opened => ("opened", None),
+        CommandState::Refused { reason } => ("refused", Some(reason)),
+        CommandState::Failed { reason } => ("failed", Some(reason)),
+        CommandState::Expired => ("expired", None),
+    }
+}
+
+/// A stage's own facts, as columns.
+#[derive(Default)]
+struct StageColumns<'a> {
+    bank: Option<&'a str>,
+    compartment: Option<u16>,
+    desk: Option<&'a str>,
+    courier: Option<&'a str>,
+    command: Option<&'a str>,
+    opened: bool,
+    alarmed: bool,
+    reopen_until_tick_ms: Option<u64>,
+}
+
+impl<'a> StageColumns<'a> {
+    fn of(stage: &'a Stage) -> Self {
+        match stage {
+            Stage::Expected | Stage::Cancelled => Self::default(),
+            Stage::Depositing {
+                slot,
+                courier,
+                command,
+                opened,
+                alarmed,
+            } => Self {
+                bank: Some(slot.bank.as_str()),
+                compartment: Some(slot.compartment),
+                courier: Some(courier),
+                command: Some(command),
+                opened: *opened,
+                alarmed: *alarmed,
+                ..Self::default()
+            },
+            Stage::Deposited { place } => Self::at(place),
+            Stage::Collecting {
+                slot,
+                command,
+                opened,
+                alarmed,
+            } => Self {
+                bank: Some(slot.bank.as_str()),
+                compartment: Some(slot.compartment),
+                command: Some(command),
+                opened: *opened,
+                alarmed: *alarmed,
+                ..Self::default()
+            },
+            Stage::Collected {
+                place,
+                reopen_until_tick_ms,
+            } => Self {
+                reopen_until_tick_ms: Some(*reopen_until_tick_ms),
+                ..Self::at(place)
+            },
+        }
+    }
+
+    fn at(place: &'a Place) -> Self {
+        match place {
+            Place::Slot(slot) => Self {
+                bank: Some(slot.bank.as_str()),
+                compartment: Some(slot.compartment),
+                ..Self::default()
+            },
+            Place::Desk(desk) => Self {
+                desk: Some(desk.as_str()),
+                ..Self::default()
+            },
+        }
+    }
+}
