@@ -36,10 +36,22 @@ pub enum Answer {
     Opened(u16),
     /// The display said yes, and no compartment opened.
     Yes(String),
+    /// The display said something that is neither yes nor no.
+    Word(String),
     /// The display said no.
     No(String),
     /// Nothing happened within the time a person waits.
     Silence,
+}
+
+impl Answer {
+    /// The words on the display; empty if there were none.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Yes(said) | Self::Word(said) | Self::No(said) => said,
+            Self::Opened(_) | Self::Silence => "",
+        }
+    }
 }
 
 /// How long a person waits for an answer, in real time: it is the gateway's time that is at stake.
@@ -175,7 +187,7 @@ impl Turn<'_> {
             return Answer::Silence;
         };
         match first {
-            Answer::Yes(_) | Answer::No(_) if door => {
+            Answer::Yes(_) | Answer::Word(_) | Answer::No(_) if door => {
                 let opened = async {
                     loop {
                         if let Answer::Opened(compartment) = next(&mut seen).await {
@@ -195,11 +207,13 @@ async fn next(seen: &mut broadcast::Receiver<Seen>) -> Answer {
     loop {
         match seen.recv().await {
             Ok(Seen::Opened { compartment }) => return Answer::Opened(compartment),
-            Ok(Seen::Shown {
-                text,
-                tone: Tone::Error,
-            }) => return Answer::No(text),
-            Ok(Seen::Shown { text, .. }) => return Answer::Yes(text),
+            Ok(Seen::Shown { text, tone }) => {
+                return match tone {
+                    Tone::Ok => Answer::Yes(text),
+                    Tone::Info => Answer::Word(text),
+                    Tone::Error => Answer::No(text),
+                };
+            }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }

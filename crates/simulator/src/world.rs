@@ -51,6 +51,7 @@ pub struct World {
     parcels: Mutex<BTreeMap<String, Whereabouts>>,
     moved: watch::Sender<()>,
     wrong_doors: Mutex<u64>,
+    over: watch::Sender<bool>,
 }
 
 impl World {
@@ -71,6 +72,7 @@ impl World {
             parcels: Mutex::default(),
             moved: watch::channel(()).0,
             wrong_doors: Mutex::default(),
+            over: watch::channel(false).0,
         }
     }
 
@@ -114,6 +116,20 @@ impl World {
             *lock(&self.wrong_doors) += 1;
         }
         self.witness.saw(self.tempo.now_ms(), sight);
+    }
+
+    /// The evening is over: nobody begins anything new; what is under way is brought to its end.
+    pub fn call_it_a_day(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// What `wait` comes to, or `None` when the evening is over before.
+    pub async fn before_the_end<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            came = wait => Some(came),
+            _ = over.wait_for(|over| *over) => None,
+        }
     }
 
     /// Ends every device, in order: see [`Device::stop`].

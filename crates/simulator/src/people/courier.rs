@@ -34,45 +34,38 @@ pub struct Round {
 const BADGE_FRESH_MS: i64 = 120_000;
 /// How long a courier goes elsewhere when a point doesn't take a parcel.
 const COME_BACK_MS: u64 = 420_000;
+/// How often a courier tries to deliver one parcel.
+const TRIES_MAX: u32 = 6;
 
 /// Lives through a round. Returns the parcels that stay in the van.
 pub async fn deliver(world: Arc<World>, round: Round, random: Random) -> Vec<String> {
     for (parcel, _) in &round.parcels {
         world.moved(parcel, Whereabouts::Van);
     }
-    world.tempo.until(round.from_ms).await;
+    let on_time = world.before_the_end(world.tempo.until(round.from_ms));
+    if on_time.await.is_none() {
+        return round
+            .parcels
+            .into_iter()
+            .map(|(parcel, _)| parcel)
+            .collect();
+    }
     world.saw(Sight::CourierCame {
         courier: round.courier.clone(),
         parcels: round.parcels.len(),
     });
-    let mut left: VecDeque<(String, Ident)> = round.parcels.iter().cloned().collect();
     let mut courier = Courier {
         world: &world,
         round: &round,
         random: random.fork(&round.courier),
         badge_shown: BTreeMap::new(),
     };
-    let mut refused_in_a_row = 0;
-    while let Some((parcel, point)) = left.pop_front() {
-        if courier.bring(&parcel, &point).await {
-            refused_in_a_row = 0;
-            continue;
-        }
-        left.push_back((parcel, point));
-        refused_in_a_row += 1;
-        if world.tempo.now_ms() >= round.until_ms {
-            break;
-        }
-        if refused_in_a_row >= left.len() {
-            world.tempo.pass(COME_BACK_MS).await;
-            refused_in_a_row = 0;
-        }
-    }
+    let undelivered = courier.go_round().await;
     world.saw(Sight::CourierWent {
         courier: round.courier.clone(),
-        undelivered: left.len(),
+        undelivered: undelivered.len(),
     });
-    left.into_iter().map(|(parcel, _)| parcel).collect()
+    undelivered
 }
 
 struct Courier<'a> {
@@ -83,13 +76,47 @@ struct Courier<'a> {
 }
 
 impl Courier<'_> {
+    /// From parcel to parcel, and back to those that weren't taken, until all is delivered or it is
+    /// late. Returns what stays in the van.
+    async fn go_round(&mut self) -> Vec<String> {
+        let world = self.world;
+        let parcels = self.round.parcels.iter();
+        let mut left: VecDeque<_> = parcels.map(|(parcel, point)| (parcel, point, 1)).collect();
+        let mut in_van = Vec::new();
+        let mut refused_in_a_row = 0;
+        while let Some((parcel, point, tries)) = left.pop_front() {
+            if self.bring(parcel, point).await {
+                refused_in_a_row = 0;
+                continue;
+            }
+            if tries >= TRIES_MAX || world.tempo.now_ms() >= self.round.until_ms {
+                in_van.push(parcel.clone());
+                continue;
+            }
+            left.push_back((parcel, point, tries + 1));
+            refused_in_a_row += 1;
+            if refused_in_a_row >= left.len() {
+                refused_in_a_row = 0;
+                let pause = world.tempo.pass(COME_BACK_MS);
+                if world.before_the_end(pause).await.is_none() {
+                    break;
+                }
+            }
+        }
+        in_van.extend(left.into_iter().map(|(parcel, ..)| parcel.clone()));
+        in_van
+    }
+
     /// Brings one parcel to its point; false if the point doesn't take it now.
     async fn bring(&mut self, parcel: &str, point: &Ident) -> bool {
         let world = self.world;
         let Some(at) = world.points.get(point) else {
             return false;
         };
-        take_time(world, &mut self.random, 15, 45).await;
+        let walk = take_time(world, &mut self.random, 15, 45);
+        if world.before_the_end(walk).await.is_none() {
+            return false;
+        }
         match self.scan(at, parcel).await {
             (Answer::Opened(compartment), Point::Bank(bank)) => {
                 self.put_in(bank, compartment, parcel).await
@@ -106,33 +133,40 @@ impl Courier<'_> {
             }
             (answer, _) => {
                 self.badge_shown.remove(point);
-                let said = match answer {
-                    Answer::No(said) | Answer::Yes(said) => said,
-                    Answer::Opened(_) | Answer::Silence => String::new(),
-                };
                 world.saw(Sight::NotTaken {
                     parcel: parcel.to_string(),
                     point: point.clone(),
-                    said,
+                    said: answer.words().to_string(),
                 });
                 false
             }
         }
     }
 
-    /// Scans badge, if it isn't fresh, and waybill, in one turn.
+    /// Scans the badge, if it isn't fresh, and the waybill, in one turn. A word that is neither yes
+    /// nor no is an invitation to scan the badge again.
     async fn scan<'p>(&mut self, at: &'p Point, parcel: &str) -> (Answer, &'p Point) {
         let turn = at.turn().await;
-        let now_ms = self.world.tempo.now_ms();
-        let shown = self.badge_shown.get(at.id());
-        if shown.is_none_or(|then| now_ms - then > BADGE_FRESH_MS) {
-            match turn.scan_badge(&self.round.badge).await {
-                Answer::Yes(_) => {}
+        for again in [false, true] {
+            let now_ms = self.world.tempo.now_ms();
+            let shown = self.badge_shown.get(at.id());
+            if again || shown.is_none_or(|then| now_ms - then > BADGE_FRESH_MS) {
+                match turn.scan_badge(&self.round.badge).await {
+                    Answer::Yes(_) => {}
+                    other => return (other, at),
+                }
+            }
+            self.badge_shown.insert(at.id().clone(), now_ms);
+            match turn.scan_waybill(parcel).await {
+                Answer::Word(_) if !again => {}
+                // With a fresh badge it can only mean: this parcel is registered already.
+                Answer::Word(said) if matches!(at, Point::Desk(_)) => {
+                    return (Answer::Yes(said), at);
+                }
                 other => return (other, at),
             }
         }
-        self.badge_shown.insert(at.id().clone(), now_ms);
-        (turn.scan_waybill(parcel).await, at)
+        (Answer::Silence, at)
     }
 
     /// In front of the open compartment. False if the parcel isn't in it in the end.

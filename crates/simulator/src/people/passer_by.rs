@@ -27,7 +27,13 @@ pub async fn come_and_go(
     direction: Direction,
     known: bool,
 ) {
-    world.tempo.until(at_ms).await;
+    if world
+        .before_the_end(world.tempo.until(at_ms))
+        .await
+        .is_none()
+    {
+        return;
+    }
     let Some(device) = world.devices.get(&door) else {
         return;
     };
@@ -60,7 +66,13 @@ pub async fn wish(
     random: Random,
 ) {
     let mut random = random.fork(&household);
-    world.tempo.until(at_ms).await;
+    if world
+        .before_the_end(world.tempo.until(at_ms))
+        .await
+        .is_none()
+    {
+        return;
+    }
     let Some(device) = world.devices.get(&terminal) else {
         return;
     };
@@ -96,6 +108,9 @@ pub async fn read_climate(
         let celsius = around_celsius + random.below(20) as f64 / 10.0 - 1.0;
         let humidity = 55.0 + random.below(100) as f64 / 10.0;
         report(device, reading::climate(&sensor, form, celsius, humidity));
-        world.tempo.pass(every_ms).await;
+        let pause = world.tempo.pass(every_ms);
+        if world.before_the_end(pause).await.is_none() {
+            return;
+        }
     }
 }

@@ -30,13 +30,17 @@ const LOOK_AGAIN_MS: u64 = 20_000;
 /// How long somebody who was refused goes away.
 const TRY_AGAIN_MS: u64 = 75_000;
 
-/// Lives through an errand; returns when the parcel is at home. Ends only then: whoever plays the
-/// evening sets the bound.
+/// Lives through an errand; returns when the parcel is at home, or the evening is over.
 pub async fn collect(world: Arc<World>, errand: Errand, random: Random) {
     let mut random = random.fork(&errand.parcel);
-    world.tempo.until(errand.from_ms).await;
-    world.until_brought(&errand.parcel).await;
-    let code = notice(&world, &errand.parcel).await;
+    let ready = async {
+        world.tempo.until(errand.from_ms).await;
+        world.until_brought(&errand.parcel).await;
+        notice(&world, &errand.parcel).await
+    };
+    let Some(code) = world.before_the_end(ready).await else {
+        return;
+    };
     if errand.mistypes {
         type_wrong(&world, &errand, &code).await;
         take_time(&world, &mut random, 5, 15).await;
@@ -50,10 +54,10 @@ pub async fn collect(world: Arc<World>, errand: Errand, random: Random) {
             }
             Some(Point::Desk(desk)) => at_desk(&world, desk, &errand, &code).await,
         };
-        if brought {
+        let pause = world.tempo.pass(TRY_AGAIN_MS);
+        if brought || world.before_the_end(pause).await.is_none() {
             return;
         }
-        world.tempo.pass(TRY_AGAIN_MS).await;
     }
 }
 
@@ -143,15 +147,13 @@ async fn at_desk(world: &World, desk: &Desk, errand: &Errand, code: &str) -> boo
 }
 
 fn refused(world: &World, point: &Ident, answer: &Answer) {
-    let said = match answer {
-        Answer::Opened(_) => return,
-        Answer::Yes(said) | Answer::No(said) => said.clone(),
-        Answer::Silence => String::new(),
-    };
+    if matches!(answer, Answer::Opened(_)) {
+        return;
+    }
     world.saw(Sight::Refused {
         point: point.clone(),
         stranger: false,
-        said,
+        said: answer.words().to_string(),
     });
 }
 

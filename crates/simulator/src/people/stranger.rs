@@ -21,7 +21,13 @@ pub async fn try_codes(
     random: Random,
 ) -> u32 {
     let mut random = random.fork("stranger");
-    world.tempo.until(from_ms).await;
+    if world
+        .before_the_end(world.tempo.until(from_ms))
+        .await
+        .is_none()
+    {
+        return 0;
+    }
     let mut opened = 0;
     for _ in 0..tries {
         let Some(at) = world.points.get(&point) else {
@@ -39,18 +45,13 @@ pub async fn try_codes(
                     bank.turn().await.close(|| bank.close(compartment)).await;
                 }
             }
-            Answer::No(said) | Answer::Yes(said) => world.saw(refused(&point, said)),
-            Answer::Silence => world.saw(refused(&point, String::new())),
+            other => world.saw(Sight::Refused {
+                point: point.clone(),
+                stranger: true,
+                said: other.words().to_string(),
+            }),
         }
         take_time(&world, &mut random, 3, 6).await;
     }
     opened
-}
-
-fn refused(point: &Ident, said: String) -> Sight {
-    Sight::Refused {
-        point: point.clone(),
-        stranger: true,
-        said,
-    }
 }
