@@ -1,3 +1,4 @@
 //! The gateway.
+pub mod cloud;
 pub mod intake;
 pub mod links;
