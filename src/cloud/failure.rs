@@ -1,6 +1,5 @@
 //! Why a call brought nothing, in words, and what follows from it.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use cloud_protocol::{Problem, ProblemType};
