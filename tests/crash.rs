@@ -12,7 +12,9 @@ use simulator::{Load, Login, Promise, Version};
 
 /// How often the daemon is killed in one run. Heavy runs set more.
 fn kills() -> u32 {
-    let more = std::env::var("LINLI_KILLS").ok().and_then(|n| n.parse().ok());
+    let more = std::env::var("LINLI_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok());
     more.unwrap_or(4)
 }
 

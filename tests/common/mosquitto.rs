@@ -21,7 +21,10 @@ impl Mosquitto {
         if !super::have("mosquitto") {
             return None;
         }
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut broker = Self {
             address,
             dir: tempfile::tempdir().unwrap(),

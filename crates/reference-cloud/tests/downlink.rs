@@ -88,10 +88,7 @@ async fn a_long_poll_ends_with_the_first_new_item() {
     });
     a_poll_waits(&cloud).await;
     // What is for others doesn't end it: it looks, and goes on waiting.
-    cloud
-        .push(&ident("estate-2"), &cancelled(9))
-        .await
-        .unwrap();
+    cloud.push(&ident("estate-2"), &cancelled(9)).await.unwrap();
     cloud.lanes(&gateway.id).await.unwrap();
     assert!(!polling.is_finished());
     let pushed = Instant::now();

@@ -207,6 +207,7 @@ fn what_never_became_an_event_is_counted() {
     send(&mut world, 1, 1);
     let unreadable = Input::Unreadable {
         device: id("door-1"),
+        number: None,
     };
     assert_eq!(world.handle(unreadable).verdict, Verdict::Taken);
     let row = world.estate.devices().next().unwrap().clone();
@@ -214,6 +215,7 @@ fn what_never_became_an_event_is_counted() {
     assert_eq!(row.form, Form::Json);
     let stranger = Input::Unreadable {
         device: id("nobody"),
+        number: None,
     };
     assert!(matches!(
         world.handle(stranger).verdict,
