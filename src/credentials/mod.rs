@@ -18,6 +18,7 @@
 
 mod allowance;
 pub mod file;
+mod hash;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use argon2::{Argon2, PasswordVerifier};
 use firmware_protocols::Ident;
 use ring::hmac;
 use ring::rand::SystemRandom;
@@ -158,11 +158,7 @@ impl Credentials {
         }
         let stored = Arc::clone(stored);
         let password = password.to_vec();
-        let check = move || {
-            Argon2::default()
-                .verify_password(&password, &*stored)
-                .is_ok()
-        };
+        let check = move || hash::verify(&password, &stored);
         if tokio::task::spawn_blocking(check).await.unwrap_or(false) {
             return Login::Granted;
         }
