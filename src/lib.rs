@@ -7,12 +7,15 @@
 
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod control;
 pub mod credentials;
+pub mod daemon;
 pub mod intake;
 pub mod journal;
 pub mod keys;
+pub mod ledger;
 pub mod links;
 pub mod presence;
 pub mod store;

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::args::{DemoArgs, Global};
 
 /// Runs the daemon until it is told to stop.
-pub fn run(_config: &Path) -> anyhow::Result<()> {
-    // LEAD: crate::daemon::run(config)
-    anyhow::bail!("this build has no daemon")
+pub fn run(config: &Path) -> anyhow::Result<()> {
+    crate::daemon::run(config)
 }
 
 /// Plays the demonstration.

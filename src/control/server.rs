@@ -131,7 +131,7 @@ pub async fn serve_within(
                     tracing::error!(error = %e, "a conversation with a technician broke off");
                 }
             }
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
         }
     }
     drop(socket);
