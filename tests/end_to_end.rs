@@ -168,7 +168,10 @@ async fn what_is_wrong_gets_a_reason_and_a_row() {
         count("stored") + count("duplicate") + count("quarantined"),
         "{door}"
     );
-    assert_eq!((count("stored"), count("duplicate"), count("quarantined")), (5, 1, 6));
+    assert_eq!(
+        (count("stored"), count("duplicate"), count("quarantined")),
+        (5, 1, 6)
+    );
     // Clocks in 1970 and 2103 aren't believed; the events are kept at their receiving time.
     let events = setup.json(&["events", "--kind", "alarm"]);
     for event in events.as_array().unwrap() {
@@ -187,7 +190,9 @@ async fn receipts_pass_over_what_is_in_quarantine() {
         r#"{"kind":"alarm","boot":1,"seq":3,"alarm":"x"}"#,
     ] {
         let payload = payload.as_bytes().to_vec();
-        publish_v5(&setup, ("door-1", None), topic, payload).await.unwrap();
+        publish_v5(&setup, ("door-1", None), topic, payload)
+            .await
+            .unwrap();
     }
     let devices = setup.json(&["devices"]);
     let boots = &devices
@@ -246,7 +251,10 @@ fn a_second_daemon_on_one_store_is_refused() {
         .unwrap();
     assert!(!out.status.success());
     let said = text(&out.stderr);
-    assert!(said.contains("another linli is running on this store"), "{said}");
+    assert!(
+        said.contains("another linli is running on this store"),
+        "{said}"
+    );
 }
 
 #[test]
