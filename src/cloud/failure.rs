@@ -108,8 +108,12 @@ fn trace(e: &reqwest::Error) -> (String, Cause) {
 }
 
 fn of_io(e: &io::Error) -> Option<Cause> {
-    if e.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some(Cause::Tls);
+    // An I/O error hides what it wraps from `source`, and TLS errors come wrapped twice.
+    if let Some(inner) = e.get_ref() {
+        if inner.is::<rustls::Error>() {
+            return Some(Cause::Tls);
+        }
+        return inner.downcast_ref::<io::Error>().and_then(of_io);
     }
     match e.kind() {
         io::ErrorKind::ConnectionRefused
