@@ -88,10 +88,7 @@ async fn a_long_poll_ends_with_the_first_new_item() {
     });
     a_poll_waits(&cloud).await;
     // What is for others doesn't end it: it looks, and goes on waiting.
-    cloud
-        .push(&ident("estate-2"), &cancelled(9))
-        .await
-        .unwrap();
+    cloud.push(&ident("estate-2"), &cancelled(9)).await.unwrap();
     cloud.lanes(&gateway.id).await.unwrap();
     assert!(!polling.is_finished());
     let pushed = Instant::now();
@@ -168,6 +165,12 @@ async fn an_unreachable_cloud_refuses_and_cuts_and_comes_back_at_its_address() {
         assert!(polling.await.unwrap().is_err(), "the long poll is cut");
         let refused = gateway.try_poll(0, 0).await.unwrap_err();
         assert!(refused.is_connect(), "{refused:?}");
+        let squatter = Config {
+            listen: cloud.address(),
+            ..Config::in_memory()
+        };
+        let taken = reference_cloud::serve(squatter).await;
+        assert!(taken.is_err(), "the address stays the cloud's own");
 
         cloud.faults().set_reachable(true);
         let until = Instant::now() + Duration::from_secs(5);
