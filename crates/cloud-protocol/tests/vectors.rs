@@ -2,8 +2,6 @@
 //! (Python, hand-written deterministic CBOR and hashlib).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-
 use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
 use cloud_protocol::{
     Acked, Batch, Chain, DownlinkItem, Item, Lane, LaneBatch, Problem, ProblemType, Received,
