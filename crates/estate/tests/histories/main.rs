@@ -8,9 +8,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cloud_model;
 mod demand_model;
+mod door_model;
 mod field;
+mod gesture_model;
 mod model;
+mod people;
 mod play;
 
 use std::collections::BTreeMap;

@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::downlink::{Size, Zone};
-use cloud_protocol::{Downlink, badge_digest};
+use cloud_protocol::Downlink;
 use estate::command::CommandState;
 use estate::compartment::Holds;
 use estate::parcel::{Place, Stage as Row};
-use estate::{Effect, Estate, Input, Outcome, TimeQuality};
+use estate::{Effect, Estate, Input, Outcome};
 use firmware_protocols::command::Order;
-use firmware_protocols::event::{Direction, Done, Door};
 use firmware_protocols::{Ident, Slot};
 
-use crate::common::{Dice, EVENING_MS, World, id, layout, opens, parcel, shown};
+use crate::common::{Dice, World, id, layout, opens, shown};
 use crate::field::{Deed, Field, Sent, Told};
 use crate::model::{Fate, HandOver, Model, Stage};
 
-const BADGES: [&str; 3] = ["badge-1", "badge-2", "badge-3"];
-const POINTS: [&str; 3] = ["bank-a", "bank-b", "desk-c"];
-const READERS: [&str; 4] = ["bank-a", "bank-b", "keypad-b", "desk-c"];
+pub const BADGES: [&str; 3] = ["badge-1", "badge-2", "badge-3"];
+pub const POINTS: [&str; 3] = ["bank-a", "bank-b", "desk-c"];
+pub const READERS: [&str; 4] = ["bank-a", "bank-b", "keypad-b", "desk-c"];
 
 /// An input, as it can be sent again after a failed commit.
 #[derive(Clone, Debug)]
-enum Act {
+pub enum Act {
     Event(Sent),
     Cloud(Downlink),
     Hand(Slot),
@@ -30,23 +28,23 @@ enum Act {
 }
 
 pub struct Play {
-    seed: u64,
-    world: World,
-    dice: Dice,
-    field: Field,
-    model: Model,
+    pub(crate) seed: u64,
+    pub(crate) world: World,
+    pub(crate) dice: Dice,
+    pub(crate) field: Field,
+    pub(crate) model: Model,
     /// The model at the last commit.
-    saved: Model,
+    pub(crate) saved: Model,
     /// Inputs since the last commit.
-    pending: Vec<Act>,
+    pub(crate) pending: Vec<Act>,
     /// Effects since the last commit.
-    outgoing: Vec<Effect>,
-    announced: Vec<Downlink>,
-    known_codes: BTreeMap<String, String>,
-    dead_codes: Vec<(String, String)>,
+    pub(crate) outgoing: Vec<Effect>,
+    pub(crate) announced: Vec<Downlink>,
+    pub(crate) known_codes: BTreeMap<String, String>,
+    pub(crate) dead_codes: Vec<(String, String)>,
     /// The steps, kept only when one history is played again.
-    log: Vec<String>,
-    verbose: bool,
+    pub(crate) log: Vec<String>,
+    pub(crate) verbose: bool,
 }
 
 impl Drop for Play {
@@ -112,7 +110,7 @@ impl Play {
         std::mem::take(&mut self.model.seen)
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         match self.dice.below(100) {
             0..=5 => self.announce(),
             6..=8 => self.cloud_speaks_of_a_parcel(),
@@ -134,7 +132,7 @@ impl Play {
         }
     }
 
-    fn apply(&mut self, act: Act) -> Outcome {
+    pub(crate) fn apply(&mut self, act: Act) -> Outcome {
         if self.verbose {
             self.log
                 .push(format!("{:>9} {act:?}", self.world.now.tick_ms));
@@ -169,7 +167,7 @@ impl Play {
     }
 
     /// A device reports: at once, twice, or later.
-    fn report(&mut self, device: &Ident, deed: Deed) {
+    pub(crate) fn report(&mut self, device: &Ident, deed: Deed) {
         let sent = self.field.enter(&self.world.now, device, deed);
         if self.dice.one_in(15) && self.field.held.len() < 10 {
             self.field.held.push(sent);
@@ -181,295 +179,8 @@ impl Play {
         }
     }
 
-    fn announce(&mut self) {
-        let waiting = self
-            .model
-            .parcels
-            .values()
-            .filter(|p| !over(&p.stage))
-            .count();
-        if waiting > 12 {
-            return;
-        }
-        let point = POINTS[self.dice.index(3)];
-        let mut p = parcel(&format!("p{}", self.announced.len()), point);
-        p.recipient = format!("r{}", self.dice.below(12));
-        p.consent = !self.dice.one_in(12);
-        p.size = [Size::S, Size::S, Size::M, Size::L][self.dice.index(4)];
-        if self.dice.one_in(8) {
-            p.zone = Zone::Chilled;
-        }
-        let item = Downlink::ParcelExpected(p);
-        self.announced.push(item.clone());
-        self.apply(Act::Cloud(item));
-    }
-
-    fn cloud_speaks_of_a_parcel(&mut self) {
-        if self.announced.is_empty() {
-            return;
-        }
-        let again = self.announced[self.dice.index(self.announced.len())].clone();
-        let Downlink::ParcelExpected(mut p) = again.clone() else {
-            return;
-        };
-        let item = match self.dice.below(6) {
-            0 => again,
-            1 => {
-                p.deadline += 1;
-                Downlink::ParcelExpected(p)
-            }
-            2 => Downlink::ParcelCancelled { parcel: p.parcel },
-            3 => Downlink::ParcelExtended {
-                parcel: p.parcel,
-                deadline: p.deadline + 7,
-            },
-            4 => Downlink::CodeReissue { parcel: p.parcel },
-            _ => {
-                let badge = BADGES[self.dice.index(3)];
-                return self.courier(badge);
-            }
-        };
-        self.apply(Act::Cloud(item));
-    }
-
-    fn courier(&mut self, name: &str) {
-        let hours = i64::try_from(self.dice.below(2_000)).unwrap();
-        let item = Downlink::Courier {
-            courier: name.into(),
-            badge: badge_digest(name),
-            valid_until: EVENING_MS + hours * 3_600_000,
-        };
-        self.apply(Act::Cloud(item));
-    }
-
-    fn scan(&mut self) {
-        let reader = id(READERS[self.dice.index(4)]);
-        let badge = BADGES[self.dice.index(3)];
-        let point = self.world.estate.point_of(&reader).unwrap();
-        let here: Vec<_> = self
-            .model
-            .parcels
-            .iter()
-            .filter(|(_, p)| {
-                p.announced.point == point
-                    && matches!(p.stage, Stage::Expected | Stage::Depositing(_))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        if self.dice.one_in(3) || here.is_empty() {
-            let any: Vec<_> = self.model.parcels.keys().cloned().collect();
-            let symbol = match self.dice.below(4) {
-                0 if !any.is_empty() => any[self.dice.index(any.len())].clone(),
-                _ => badge.to_string(),
-            };
-            self.report(&reader, Deed::Scan(symbol));
-            return;
-        }
-        if self.dice.below(3) > 0 {
-            self.report(&reader, Deed::Scan(badge.into()));
-        }
-        let symbol = here[self.dice.index(here.len())].clone();
-        self.report(&reader, Deed::Scan(symbol));
-    }
-
-    fn key(&mut self) {
-        let good: Vec<_> = self
-            .known_codes
-            .iter()
-            .filter(|(name, _)| {
-                matches!(
-                    self.model.parcels[*name].stage,
-                    Stage::Deposited(_) | Stage::Collecting(_) | Stage::Collected(..)
-                )
-            })
-            .map(|(name, digits)| (name.clone(), digits.clone()))
-            .collect();
-        match self.dice.below(10) {
-            0..=5 if !good.is_empty() => {
-                let (name, digits) = good[self.dice.index(good.len())].clone();
-                let point = self.model.parcels[&name].announced.point.clone();
-                let at_keypad = point == id("bank-b") && self.dice.one_in(2);
-                let reader = if at_keypad { id("keypad-b") } else { point };
-                self.report(&reader, Deed::Key(digits));
-            }
-            6 if !self.dead_codes.is_empty() => {
-                let (_, digits) = self.dead_codes[self.dice.index(self.dead_codes.len())].clone();
-                let reader = id(READERS[self.dice.index(4)]);
-                self.report(&reader, Deed::Key(digits));
-            }
-            7 if !self.known_codes.is_empty() => {
-                let all: Vec<_> = self.known_codes.values().cloned().collect();
-                let digits = all[self.dice.index(all.len())].clone();
-                let reader = id(READERS[self.dice.index(4)]);
-                self.report(&reader, Deed::Key(digits));
-            }
-            8 => {
-                let reader = id(READERS[self.dice.index(4)]);
-                for _ in 0..=self.dice.below(6) {
-                    self.report(&reader, Deed::Key("0000000000".into()));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A lock that was told to open does so, fails, refuses as it is too late, or says nothing.
-    fn lock_acts(&mut self) {
-        if self.field.told.is_empty() {
-            return;
-        }
-        let told = self
-            .field
-            .told
-            .remove(self.dice.index(self.field.told.len()));
-        let bank = told.slot.bank.clone();
-        if self.world.now.tick_ms >= told.until_tick_ms {
-            self.report(&bank, Deed::Result(told.command, Done::Refused));
-            return;
-        }
-        match self.dice.below(10) {
-            0 => self.report(&bank, Deed::Result(told.command, Done::Failed)),
-            1 => {}
-            2 => self.report(&bank, Deed::Result(told.command, Done::Done)),
-            n => {
-                if n > 6 {
-                    self.report(&bank, Deed::Result(told.command, Done::Done));
-                }
-                self.field
-                    .compartments
-                    .entry(told.slot.clone())
-                    .or_default()
-                    .open = true;
-                if self.dice.one_in(12) {
-                    // The report is held up on its way.
-                    let ms = self.dice.below(140_000);
-                    self.world.skip(ms);
-                    self.apply(Act::Tick);
-                }
-                self.say_state(&told.slot);
-            }
-        }
-    }
-
-    /// Somebody puts in, takes out, or does nothing, and closes.
-    fn person_at_an_open_door(&mut self) {
-        let open: Vec<_> = self
-            .field
-            .compartments
-            .iter()
-            .filter(|(_, c)| c.open)
-            .map(|(slot, _)| slot.clone())
-            .collect();
-        if open.is_empty() {
-            return;
-        }
-        let slot = open[self.dice.index(open.len())].clone();
-        let holder = self.model.holder(&slot);
-        let compartment = self.field.compartments.get_mut(&slot).unwrap();
-        if !self.dice.one_in(6) {
-            match holder.map(|name| (name.clone(), self.model.parcels[&name].stage.clone())) {
-                Some((name, Stage::Depositing(_))) => compartment.inside = Some(name),
-                _ => compartment.inside = None,
-            }
-        }
-        compartment.open = false;
-        self.say_state(&slot);
-    }
-
-    fn state_report(&mut self) {
-        let slots: Vec<_> = self.model.compartments.keys().cloned().collect();
-        let slot = slots[self.dice.index(slots.len())].clone();
-        self.say_state(&slot);
-    }
-
-    /// A compartment reports: mostly the truth.
-    fn say_state(&mut self, slot: &Slot) {
-        let truth = self
-            .field
-            .compartments
-            .entry(slot.clone())
-            .or_default()
-            .clone();
-        let mut door = if truth.open { Door::Open } else { Door::Closed };
-        let mut occupied = Some(truth.inside.is_some());
-        match self.dice.below(30) {
-            0 => door = Door::Unknown,
-            1 => occupied = occupied.map(|o| !o),
-            2 | 3 => occupied = None,
-            _ => {}
-        }
-        self.report(
-            &slot.bank.clone(),
-            Deed::Door(slot.compartment, door, occupied),
-        );
-    }
-
-    fn neighbours(&mut self) {
-        for _ in 0..=self.dice.below(6) {
-            let door = id(["door-1", "door-2"][self.dice.index(2)]);
-            let who = format!("h{}", self.dice.below(9));
-            let deed = match self.dice.below(5) {
-                0 => Deed::Reading,
-                1 => Deed::Intent(["eggs", "milk"][self.dice.index(2)].into(), 2, who),
-                2 => Deed::Access(Direction::Out, who),
-                _ => Deed::Access(Direction::In, who),
-            };
-            self.report(&door, deed);
-        }
-    }
-
-    fn redeliver(&mut self) {
-        if !self.field.sent.is_empty() {
-            let sent = self.field.sent[self.dice.index(self.field.sent.len())].clone();
-            self.apply(Act::Event(sent));
-        }
-    }
-
-    fn release_held(&mut self) {
-        while !self.field.held.is_empty() && !self.dice.one_in(4) {
-            let at = self.dice.index(self.field.held.len());
-            let sent = self.field.held.remove(at);
-            self.apply(Act::Event(sent));
-        }
-    }
-
-    fn by_hand(&mut self) {
-        let slots: Vec<_> = self.model.compartments.keys().cloned().collect();
-        let slot = slots[self.dice.index(slots.len())].clone();
-        self.apply(Act::Hand(slot));
-    }
-
-    fn clock_changes(&mut self) {
-        self.world.now.quality = [
-            TimeQuality::Unknown,
-            TimeQuality::Estimated,
-            TimeQuality::Synchronised,
-        ][self.dice.index(3)];
-        if self.dice.one_in(3) {
-            self.world.now.wall_ms += match self.dice.below(4) {
-                0 => 31_536_000_000,
-                1 => -31_536_000_000,
-                2 => 3_600_000,
-                _ => -3_600_000,
-            };
-        }
-    }
-
-    fn time_passes(&mut self) {
-        let ms = match self.dice.below(12) {
-            0..=6 => self.dice.below(9_000),
-            7..=8 => self.dice.below(130_000),
-            9..=10 => self.dice.below(2_000_000),
-            _ => self.dice.below(26 * 3_600_000),
-        };
-        self.world.skip(ms);
-        if !self.dice.one_in(5) {
-            self.apply(Act::Tick);
-        }
-    }
-
     /// The batch is on disk: what it asked for happens.
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.world.commit();
         let reports: Vec<_> = std::mem::take(&mut self.world.reports);
         let said: Vec<_> = reports
@@ -531,14 +242,14 @@ impl Play {
     }
 
     /// Remembers the model as it stands; what was taken is too much to copy each time.
-    fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         self.model.fresh.clear();
         let taken = std::mem::take(&mut self.model.taken);
         self.saved = self.model.clone();
         self.model.taken = taken;
     }
 
-    fn check_receipts(&mut self) {
+    pub(crate) fn check_receipts(&mut self) {
         for due in self.world.estate.take_receipts() {
             let (boot, upto) = (due.receipt.boot, due.receipt.seq);
             let range = (due.device.clone(), boot, 1)..=(due.device.clone(), boot, upto);
@@ -548,7 +259,7 @@ impl Play {
     }
 
     /// What isn't on disk is gone; devices and the cloud send it again.
-    fn fail(&mut self, how: &'static str) {
+    pub(crate) fn fail(&mut self, how: &'static str) {
         self.log.push(format!(
             "{how}, {} inputs to come again",
             self.pending.len()
@@ -577,7 +288,7 @@ impl Play {
     }
 
     /// Estate and model agree in everything, and what must never be isn't.
-    fn compare(&mut self) {
+    pub(crate) fn compare(&mut self) {
         let estate = &self.world.estate;
         assert_eq!(estate.parcels().count(), self.model.parcels.len());
         for row in estate.parcels() {
@@ -636,7 +347,7 @@ impl Play {
     }
 }
 
-const fn over(stage: &Stage) -> bool {
+pub const fn over(stage: &Stage) -> bool {
     matches!(stage, Stage::Collected(..) | Stage::Cancelled)
 }
 
