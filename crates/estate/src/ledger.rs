@@ -40,23 +40,16 @@ enum Seen {
 impl Estate {
     /// Enters an event into its device's ledger.
     pub(crate) fn receive(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
-        if !self.places.is_device(&event.device) {
-            return self.receive_stranger(now, event);
-        }
         let known = (event.device.clone(), event.boot);
-        if !self.boots.contains(&known) {
-            self.make_room_for_boot(&event.device);
-        }
-        let boot = self
-            .boots
-            .get_or_insert_with(&known, || BootRow::new(&event.device, event.boot));
-        boot.heard_tick_ms = now.tick_ms;
-        let seen = boot.take(event.seq, event.fingerprint);
-        // A device that sends again has lost its receipt.
-        let due = match &seen {
-            Seen::New { moved } => *moved,
-            Seen::Again => true,
-            Seen::Unclear(_) => event.seq <= boot.upto,
+        let (seen, due) = match self.boots.get_mut(&known) {
+            Some(boot) => boot.hear(now, event),
+            None => {
+                let mut boot = BootRow::new(&event.device, event.boot);
+                let heard = boot.hear(now, event);
+                self.make_room_for_boot(&event.device);
+                self.boots.insert(known.clone(), boot);
+                heard
+            }
         };
         let row = self.device_row(now, &event.device, event.form);
         row.boot = Some(event.boot);
@@ -126,7 +119,7 @@ impl Estate {
 
     /// An event of a device that isn't in the layout: kept in quarantine, and in its ledger if it
     /// has one from before.
-    fn receive_stranger(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
+    pub(crate) fn receive_stranger(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
         if self.devices.contains(&event.device) {
             self.device_row(now, &event.device, event.form).quarantined += 1;
         }
@@ -136,7 +129,7 @@ impl Estate {
     fn make_room_for_boot(&mut self, device: &Ident) {
         let boots = self
             .boots
-            .range(&(device.clone(), 0), &(device.clone(), u32::MAX));
+            .range((device.clone(), 0), (device.clone(), u32::MAX));
         let by_age = |row: &&BootRow| (row.heard_tick_ms, row.boot);
         let open: Vec<_> = boots
             .clone()
@@ -212,6 +205,19 @@ impl BootRow {
         if let Some(next) = self.upto.checked_add(1) {
             self.given_up.push((next, u64::MAX));
         }
+    }
+
+    /// Enters an event: what it is, and whether a receipt is due for it.
+    fn hear(&mut self, now: &Now, event: &DeviceEvent) -> (Seen, bool) {
+        self.heard_tick_ms = now.tick_ms;
+        let seen = self.take(event.seq, event.fingerprint);
+        let due = match &seen {
+            Seen::New { moved } => *moved,
+            // A device that sends again has lost its receipt.
+            Seen::Again => true,
+            Seen::Unclear(_) => event.seq <= self.upto,
+        };
+        (seen, due)
     }
 
     fn take(&mut self, seq: u64, fingerprint: u64) -> Seen {
