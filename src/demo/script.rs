@@ -1,0 +1,276 @@
+//! Who does what, and when: a farm day's evening, decided by its seed before it begins.
+
+use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
+use firmware_protocols::Ident;
+use firmware_protocols::event::Direction;
+use simulator::Random;
+use simulator::people::{Errand, Round};
+
+use super::plan::{BANKS, COMPARTMENTS, DESK, DOORS, Run, compartments, id};
+
+/// 16:50 on Friday, 12 June 2026, in China: the evening begins.
+pub(super) const BEGIN_MS: i64 = 1_781_254_200_000;
+/// 20:00: the evening ends.
+pub(super) const END_MS: i64 = at(20, 0);
+/// What a parcel's waybill begins with.
+const WAYBILL: &str = "P0612-";
+/// Retention: the next day at 17:00.
+const DEADLINE_MS: i64 = at(17, 0) + 86_400_000;
+const MINUTE_MS: u64 = 60_000;
+
+/// A time of the evening, ms since the Unix epoch.
+pub(super) const fn at(hour: i64, minute: i64) -> i64 {
+    BEGIN_MS + ((hour - 16) * 60 + minute - 50) * 60_000
+}
+
+/// The whole evening.
+pub(super) struct Script {
+    /// Announced before 17:00.
+    pub(super) early: Vec<ExpectedParcel>,
+    /// Announced just before the cloud goes away for the first time: their codes can't go out.
+    pub(super) late: Vec<ExpectedParcel>,
+    /// Announced, then cancelled before its deposit.
+    pub(super) cancelled: Vec<String>,
+    pub(super) rounds: Vec<Round>,
+    pub(super) errands: Vec<Errand>,
+    pub(super) comings: Vec<Coming>,
+    pub(super) wishes: Vec<Wish>,
+    /// The bank at which a stranger tries codes, and from when on.
+    pub(super) stranger: (Ident, i64),
+    /// When the cloud can't be reached: from, to. A third of the evening.
+    pub(super) unreachable: [(i64, i64); 2],
+}
+
+/// Somebody at a door.
+pub(super) struct Coming {
+    pub(super) door: Ident,
+    pub(super) household: String,
+    pub(super) at_ms: i64,
+    pub(super) direction: Direction,
+    /// False for a card that isn't known.
+    pub(super) known: bool,
+}
+
+/// A household that wishes to buy.
+pub(super) struct Wish {
+    pub(super) household: String,
+    pub(super) at_ms: i64,
+}
+
+impl Script {
+    /// The evening of a seed, for so many households.
+    pub(super) fn write(households: u32, seed: u64) -> anyhow::Result<Self> {
+        let random = Random::new(seed);
+        let parcels = parcels(households, &random)?;
+        let unreachable = [(at(17, 14), at(17, 46)), (at(18, 36), at(19, 7))];
+        let mut script = Self {
+            rounds: rounds(&parcels)?,
+            errands: errands(&parcels, &random),
+            comings: comings(households, &random)?,
+            wishes: wishes(households, &random),
+            stranger: (id("bank-b")?, at(18, 22)),
+            unreachable,
+            early: Vec::new(),
+            late: Vec::new(),
+            cancelled: Vec::new(),
+        };
+        let count = parcels.len();
+        for (n, parcel) in parcels.into_iter().enumerate() {
+            if n + 1 == count {
+                script.cancelled.push(parcel.parcel.clone());
+            }
+            match is_late(n) {
+                true => script.late.push(parcel),
+                false => script.early.push(parcel),
+            }
+        }
+        Ok(script)
+    }
+
+    /// How many parcels are announced.
+    pub(super) fn parcels(&self) -> usize {
+        self.early.len() + self.late.len()
+    }
+}
+
+/// Whether parcel number `n` is announced late.
+fn is_late(n: usize) -> bool {
+    n % 9 == 4
+}
+
+/// Two parcels for every five households; a third of them to the desk.
+fn parcels(households: u32, random: &Random) -> anyhow::Result<Vec<ExpectedParcel>> {
+    let mut random = random.fork("parcels");
+    let count = (households * 2 / 5).clamp(10, 2_000);
+    let mut out = Vec::new();
+    for n in 1..=count {
+        let household = random.between(1, u64::from(households.max(1)));
+        let (point, size, zone) = match random.below(10) {
+            0..=2 => (DESK, Size::M, Zone::Ambient),
+            _ => locker(&mut random),
+        };
+        out.push(ExpectedParcel {
+            parcel: format!("{WAYBILL}{n:03}"),
+            recipient: format!("r-{household:04}"),
+            size,
+            zone,
+            point: id(point)?,
+            deadline: DEADLINE_MS,
+            consent: true,
+            items: u32::try_from(random.between(1, 5)).ok(),
+        });
+    }
+    Ok(out)
+}
+
+/// A bank with the size and zone of one of its compartments, each as likely as there are.
+fn locker(random: &mut Random) -> (&'static str, Size, Zone) {
+    let total: u16 = BANKS.iter().map(|bank| compartments(bank)).sum();
+    let mut left = random.below(u64::from(total));
+    for Run {
+        bank,
+        count,
+        size,
+        zone,
+    } in &COMPARTMENTS
+    {
+        match left.checked_sub(u64::from(*count)) {
+            None => return (bank, *size, *zone),
+            Some(rest) => left = rest,
+        }
+    }
+    (BANKS[0], Size::S, Zone::Ambient)
+}
+
+/// Two couriers from 17:00 on, each with 28 parcels at most, first to the banks; whoever has more
+/// to bring comes again later with a third, a fourth, …
+fn rounds(parcels: &[ExpectedParcel]) -> anyhow::Result<Vec<Round>> {
+    const PARCELS_MAX: usize = 28;
+    let mut by_point: Vec<(String, Ident)> = Vec::new();
+    for point in BANKS.into_iter().chain([DESK]) {
+        let own = parcels.iter().filter(|p| p.point.as_str() == point);
+        by_point.extend(own.map(|p| (p.parcel.clone(), p.point.clone())));
+    }
+    let last = parcels.len().saturating_sub(1);
+    let comes_last = |parcel: &str| {
+        let n = parcels.iter().position(|p| p.parcel == parcel);
+        n.is_some_and(|n| is_late(n) || n == last)
+    };
+    let couriers = by_point.len().div_ceil(PARCELS_MAX).max(2);
+    let each = by_point.len().div_ceil(couriers).max(1);
+    let rounds = by_point.chunks(each).enumerate().map(|(n, parcels)| {
+        let wave = i64::try_from(n / 2).unwrap_or(0);
+        let mut parcels = parcels.to_vec();
+        parcels.sort_by_key(|(parcel, _)| comes_last(parcel));
+        Round {
+            courier: format!("courier-{}", n + 1),
+            badge: format!("BADGE-{:04}", 4711 + n),
+            from_ms: (at(17, 0) + wave * 35 * 60_000).min(at(19, 0)),
+            until_ms: at(19, 30),
+            parcels,
+            slow_percent: 8,
+            forgets_percent: 5,
+        }
+    });
+    Ok(rounds.collect())
+}
+
+/// Residents have time from 17:30 on, most of them before 19:15.
+fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
+    let mut random = random.fork("errands");
+    let errand = |parcel: &ExpectedParcel| Errand {
+        parcel: parcel.parcel.clone(),
+        point: parcel.point.clone(),
+        from_ms: at(17, 30) + minutes(random.below(75) + random.below(35)),
+        mistypes: random.chance(12),
+        forgets: random.chance(5),
+    };
+    // Some have no time today.
+    let mut today = Random::new(random.clone().number());
+    let staying = |_: &&ExpectedParcel| !today.chance(8);
+    parcels.iter().filter(staying).map(errand).collect()
+}
+
+fn comings(households: u32, random: &Random) -> anyhow::Result<Vec<Coming>> {
+    let mut random = random.fork("comings");
+    let mut out = Vec::new();
+    for household in 1..=households {
+        for _ in 0..random.between(1, 3) {
+            let door = random.pick(&DOORS).copied().unwrap_or(DOORS[0]);
+            out.push(Coming {
+                door: id(door)?,
+                household: format!("card-{household:04}"),
+                at_ms: at(16, 55) + minutes(random.below(90) + random.below(90)),
+                direction: match random.chance(70) {
+                    true => Direction::In,
+                    false => Direction::Out,
+                },
+                known: true,
+            });
+        }
+    }
+    for n in 0..3 {
+        out.push(Coming {
+            door: id(DOORS[n])?,
+            household: format!("lost-card-{n}"),
+            at_ms: at(17, 20) + minutes(random.below(140)),
+            direction: Direction::In,
+            known: false,
+        });
+    }
+    Ok(out)
+}
+
+/// A household in three has a wish.
+fn wishes(households: u32, random: &Random) -> Vec<Wish> {
+    let mut random = random.fork("wishes");
+    let mut out = Vec::new();
+    for household in 1..=households {
+        if random.chance(34) {
+            out.push(Wish {
+                household: format!("h-{household:04}"),
+                at_ms: at(17, 0) + minutes(random.below(170)),
+            });
+        }
+    }
+    out
+}
+
+fn minutes(count: u64) -> i64 {
+    i64::try_from(count * MINUTE_MS).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_the_script_is_chinas() {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
+        let shown = |ms| {
+            let time = jiff::Timestamp::from_millisecond(ms).unwrap();
+            time.to_zoned(zone.clone()).strftime("%F %T").to_string()
+        };
+        assert_eq!(shown(BEGIN_MS), "2026-06-12 16:50:00");
+        assert_eq!(shown(END_MS), "2026-06-12 20:00:00");
+    }
+
+    #[test]
+    fn a_seed_decides_the_evening_and_every_parcel_has_one_courier() {
+        for households in [1, 120, 900] {
+            let script = Script::write(households, 7).unwrap();
+            let again = Script::write(households, 7).unwrap();
+            assert_eq!(script.rounds.len(), again.rounds.len());
+            assert_eq!(script.early, again.early);
+            let mut carried: Vec<&String> =
+                script.rounds.iter().flat_map(|r| r.parcels.iter().map(|(p, _)| p)).collect();
+            carried.sort();
+            let mut announced: Vec<&String> =
+                script.early.iter().chain(&script.late).map(|p| &p.parcel).collect();
+            announced.sort();
+            assert_eq!(carried, announced);
+        }
+        let third: i64 = Script::write(120, 7).unwrap().unreachable.iter().map(|(a, b)| b - a).sum();
+        assert!((third as f64 / (END_MS - BEGIN_MS) as f64 - 1.0 / 3.0).abs() < 0.02);
+    }
+}
