@@ -38,7 +38,12 @@ pub enum Piece {
     /// An event.
     Event(Prepared),
     /// What couldn't be read as one.
-    Malformed(QuarantineRow),
+    Malformed {
+        /// Its boot and number in that boot, if they could be read.
+        number: Option<(u32, u64)>,
+        /// What is kept of it.
+        row: QuarantineRow,
+    },
 }
 
 /// An event with everything personal digested, ready for the journal.
@@ -162,13 +167,10 @@ impl Intake {
                         Err(e) => return Answer::NotTaken(e.to_string()),
                     }
                 }
-                Err(malformed) => pieces.push(Piece::Malformed(quarantine_row(
-                    now,
-                    device.as_str(),
-                    "event",
-                    malformed.0,
-                    &payload,
-                ))),
+                Err(event::Unreadable { why, number }) => pieces.push(Piece::Malformed {
+                    number,
+                    row: quarantine_row(now, device.as_str(), "event", why.0, &payload),
+                }),
             }
         }
         let (reply, answer) = oneshot::channel();

@@ -98,7 +98,9 @@ impl Ledger for StoreLedger {
     }
 
     async fn downlink_cursor(&self) -> Result<u64, LedgerError> {
-        let cursor = self.read(|conn, _| load::meta(conn, "downlink_cursor")).await?;
+        let cursor = self
+            .read(|conn, _| load::meta(conn, "downlink_cursor"))
+            .await?;
         Ok(cursor.unwrap_or(0).cast_unsigned())
     }
 

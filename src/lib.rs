@@ -5,12 +5,17 @@
 //! then lets answers out. [`daemon`] puts it all together; [`cli`] are clients of [`control`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
+pub mod control;
 pub mod credentials;
+pub mod daemon;
 pub mod intake;
 pub mod journal;
 pub mod keys;
+pub mod ledger;
 pub mod links;
 pub mod presence;
 pub mod store;

@@ -196,10 +196,20 @@ words! {
         Failed = "failed" }
 }
 
+/// A part of a payload that isn't an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why.
+    pub why: Malformed,
+    /// Its boot and number in that boot, if at least they could be read: so that the sequence goes
+    /// on without a gap.
+    pub number: Option<(u32, u64)>,
+}
+
 /// The events of a payload, each judged on its own, and the form they came in.
 ///
 /// The outer error means that the payload as a whole can't be read.
-pub fn decode(payload: &[u8]) -> Result<Vec<Result<Event, Malformed>>, Malformed> {
+pub fn decode(payload: &[u8]) -> Result<Vec<Result<Event, Unreadable>>, Malformed> {
     if payload.len() > PAYLOAD_MAX_BYTES {
         let got = payload.len();
         return Err(Malformed(format!(
@@ -216,9 +226,23 @@ pub fn decode(payload: &[u8]) -> Result<Vec<Result<Event, Malformed>>, Malformed
                 "{got} events in one payload, at most {EVENTS_PER_PAYLOAD_MAX} are taken"
             )))
         }
-        Value::Array(items) => Ok(items.iter().map(Event::from_value).collect()),
-        one => Ok(alloc::vec![Event::from_value(&one)]),
+        Value::Array(items) => Ok(items.iter().map(read_one).collect()),
+        one => Ok(alloc::vec![read_one(&one)]),
     }
+}
+
+fn read_one(value: &Value) -> Result<Event, Unreadable> {
+    Event::from_value(value).map_err(|why| Unreadable {
+        why,
+        number: number(value),
+    })
+}
+
+fn number(value: &Value) -> Option<(u32, u64)> {
+    let f = Fields::of(value).ok()?;
+    let boot = f.uint("boot", 0, u64::from(u32::MAX)).ok()?;
+    let seq = f.uint("seq", 1, u64::MAX).ok()?;
+    Some((u32::try_from(boot).ok()?, seq))
 }
 
 /// A payload of these events: one as a map, several as an array.

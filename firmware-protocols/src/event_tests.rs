@@ -2,7 +2,7 @@ use super::*;
 use alloc::vec;
 
 fn one(json: &str) -> Result<Event, Malformed> {
-    decode(json.as_bytes())?.remove(0)
+    decode(json.as_bytes())?.remove(0).map_err(|e| e.why)
 }
 
 fn reason(json: &str) -> String {
@@ -138,6 +138,17 @@ fn one_bad_event_leaves_the_others() {
     let events = decode(payload).unwrap();
     assert_eq!(events.iter().filter(|e| e.is_ok()).count(), 1);
     assert_eq!(events.len(), 3);
+}
+
+#[test]
+fn an_unreadable_event_keeps_its_number_if_it_has_one() {
+    let payload = br#"[{"kind":"x","boot":3,"seq":8},{"kind":"x","boot":3},7]"#;
+    let numbers: Vec<_> = decode(payload)
+        .unwrap()
+        .into_iter()
+        .map(|event| event.unwrap_err().number)
+        .collect();
+    assert_eq!(numbers, [Some((3, 8)), None, None]);
 }
 
 #[test]

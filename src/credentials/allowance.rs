@@ -1,27 +1,47 @@
-//! How many slow hashes an address may still cause: a token bucket per address.
+//! How many slow hashes may be wasted on wrong passwords: token buckets.
 //!
-//! Only failures cost, so a thousand devices behind one router may all log in at once. The table is
-//! bounded: past [`ADDRESSES_MAX`] those whose allowance is full again are dropped, and if there
-//! are none, newcomers share one bucket.
+//! Two must have something left: the one of the device at that address, so that guessing at one
+//! device doesn't keep its neighbours behind the same router out, and the larger one of the
+//! address, so that guessing at many devices doesn't pay either. Only failures cost: a thousand
+//! devices behind one router may all log in at once. The table is bounded: past [`BUCKETS_MAX`]
+//! those that are full again are dropped, and if there are none, newcomers share a pair of buckets.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-/// Wrong passwords an address may send in a row.
-pub(super) const BURST: u32 = 20;
+use firmware_protocols::Ident;
 
-/// How long until one more is allowed.
-const REFILL: Duration = Duration::from_secs(2);
+/// Wrong passwords for one device from one address in a row, and how long until one more.
+pub(super) const DEVICE: Allowance = Allowance {
+    burst: 10,
+    refill: Duration::from_secs(5),
+};
 
-/// How many addresses are told apart.
-const ADDRESSES_MAX: usize = 1024;
+/// Wrong passwords from one address in a row, and how long until one more.
+pub(super) const ADDRESS: Allowance = Allowance {
+    burst: 100,
+    refill: Duration::from_millis(500),
+};
+
+const BUCKETS_MAX: usize = 4096;
 
 const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+pub(super) struct Allowance {
+    pub(super) burst: u32,
+    refill: Duration,
+}
+
 #[derive(Default)]
 pub(super) struct Allowances {
-    buckets: HashMap<IpAddr, Bucket>,
+    buckets: HashMap<Key, Bucket>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    address: IpAddr,
+    device: Option<Ident>,
 }
 
 struct Bucket {
@@ -30,55 +50,82 @@ struct Bucket {
 }
 
 impl Allowances {
-    /// Whether `from` may cause a hash now.
-    pub(super) fn any(&mut self, from: IpAddr, now: Instant) -> bool {
-        let from = self.place(from, now);
-        self.buckets.get_mut(&from).is_none_or(|bucket| {
-            bucket.refill(now);
-            bucket.spent < BURST
+    /// Whether a password for `device` from `address` may cost a hash now.
+    pub(super) fn any(&mut self, address: IpAddr, device: &Ident, now: Instant) -> bool {
+        self.keys(address, device, now).iter().all(|key| {
+            let allowance = key.allowance();
+            self.buckets.get_mut(key).is_none_or(|bucket| {
+                bucket.refill(allowance, now);
+                bucket.spent < allowance.burst
+            })
         })
     }
 
-    /// Charges `from` for a wrong password.
-    pub(super) fn spend(&mut self, from: IpAddr, now: Instant) {
-        let from = self.place(from, now);
-        let bucket = self.buckets.entry(from).or_insert(Bucket {
-            spent: 0,
-            since: now,
-        });
-        bucket.refill(now);
-        bucket.spent = (bucket.spent + 1).min(BURST);
+    /// Charges a wrong password for `device` to `address`.
+    pub(super) fn spend(&mut self, address: IpAddr, device: &Ident, now: Instant) {
+        for key in self.keys(address, device, now) {
+            let allowance = key.allowance();
+            let fresh = Bucket {
+                spent: 0,
+                since: now,
+            };
+            let bucket = self.buckets.entry(key).or_insert(fresh);
+            bucket.refill(allowance, now);
+            bucket.spent = (bucket.spent + 1).min(allowance.burst);
+        }
     }
 
-    fn place(&mut self, from: IpAddr, now: Instant) -> IpAddr {
-        if self.buckets.contains_key(&from) || self.buckets.len() < ADDRESSES_MAX {
-            return from;
+    fn keys(&mut self, address: IpAddr, device: &Ident, now: Instant) -> [Key; 2] {
+        let keys = Key::pair(address, Some(device.clone()));
+        let known =
+            |buckets: &HashMap<Key, Bucket>| keys.iter().all(|key| buckets.contains_key(key));
+        if self.buckets.len() + 3 <= BUCKETS_MAX || known(&self.buckets) {
+            return keys;
         }
-        self.buckets.retain(|_, bucket| {
-            bucket.refill(now);
+        self.buckets.retain(|key, bucket| {
+            bucket.refill(key.allowance(), now);
             bucket.spent > 0
         });
-        if self.buckets.len() < ADDRESSES_MAX {
-            from
+        if self.buckets.len() + 3 <= BUCKETS_MAX || known(&self.buckets) {
+            keys
         } else {
-            CROWD
+            Key::pair(CROWD, None)
+        }
+    }
+}
+
+impl Key {
+    fn pair(address: IpAddr, device: Option<Ident>) -> [Self; 2] {
+        [
+            Self { address, device },
+            Self {
+                address,
+                device: None,
+            },
+        ]
+    }
+
+    fn allowance(&self) -> &'static Allowance {
+        if self.device.is_some() {
+            &DEVICE
+        } else {
+            &ADDRESS
         }
     }
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Instant) {
+    fn refill(&mut self, allowance: &Allowance, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since);
-        let tokens = u32::try_from(elapsed.as_millis() / REFILL.as_millis()).unwrap_or(u32::MAX);
-        if tokens == 0 {
-            return;
-        }
-        self.spent = self.spent.saturating_sub(tokens);
-        self.since = if self.spent == 0 {
-            now
+        let tokens = elapsed.as_millis() / allowance.refill.as_millis();
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        if tokens >= self.spent {
+            self.spent = 0;
+            self.since = now;
         } else {
-            self.since + REFILL * tokens
-        };
+            self.spent -= tokens;
+            self.since += allowance.refill * tokens;
+        }
     }
 }
 
@@ -88,36 +135,67 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+    fn device(n: u32) -> Ident {
+        Ident::new(&format!("device-{n}")).unwrap()
+    }
+
     #[test]
     fn an_allowance_runs_out_and_grows_again() {
         let mut allowances = Allowances::default();
         let start = Instant::now();
-        for _ in 0..BURST {
-            assert!(allowances.any(HERE, start));
-            allowances.spend(HERE, start);
+        for _ in 0..DEVICE.burst {
+            assert!(allowances.any(HERE, &device(1), start));
+            allowances.spend(HERE, &device(1), start);
         }
-        assert!(!allowances.any(HERE, start));
-        assert!(!allowances.any(HERE, start + REFILL - Duration::from_millis(1)));
-        assert!(allowances.any(HERE, start + REFILL));
-        allowances.spend(HERE, start + REFILL);
-        assert!(!allowances.any(HERE, start + REFILL));
+        assert!(!allowances.any(HERE, &device(1), start));
+        let almost = start + DEVICE.refill - Duration::from_millis(1);
+        assert!(!allowances.any(HERE, &device(1), almost));
+        let grown = start + DEVICE.refill;
+        assert!(allowances.any(HERE, &device(1), grown));
+        allowances.spend(HERE, &device(1), grown);
+        assert!(!allowances.any(HERE, &device(1), grown));
     }
 
     #[test]
-    fn the_table_is_bounded_and_newcomers_still_get_a_share() {
+    fn guessing_at_one_device_leaves_its_neighbours_alone() {
         let mut allowances = Allowances::default();
         let now = Instant::now();
-        for n in 0..10_000_u32 {
-            allowances.spend(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n)), now);
+        for _ in 0..DEVICE.burst {
+            allowances.spend(HERE, &device(1), now);
         }
-        assert!(allowances.buckets.len() <= ADDRESSES_MAX + 1);
-        let later = now + REFILL * (BURST + 1);
-        assert!(allowances.any(HERE, later));
-        allowances.spend(HERE, later);
+        assert!(allowances.any(HERE, &device(2), now));
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+        assert!(allowances.any(elsewhere, &device(1), now));
+    }
+
+    #[test]
+    fn guessing_at_many_devices_exhausts_the_address() {
+        let mut allowances = Allowances::default();
+        let now = Instant::now();
+        for n in 0..ADDRESS.burst {
+            assert!(allowances.any(HERE, &device(n), now));
+            allowances.spend(HERE, &device(n), now);
+        }
+        assert!(!allowances.any(HERE, &device(ADDRESS.burst), now));
+        assert!(allowances.any(HERE, &device(ADDRESS.burst), now + ADDRESS.refill));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_is_cleared_in_time() {
+        let mut allowances = Allowances::default();
+        let now = Instant::now();
+        for n in 0..20_000_u32 {
+            let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
+            allowances.spend(address, &device(n), now);
+        }
+        assert!(allowances.buckets.len() <= BUCKETS_MAX);
+        let later = now + Duration::from_secs(3600);
+        assert!(allowances.any(HERE, &device(1), later));
+        allowances.spend(HERE, &device(1), later);
         assert_eq!(
             allowances.buckets.len(),
-            1,
-            "those with a full allowance are forgotten"
+            2,
+            "those full again are forgotten"
         );
     }
 }

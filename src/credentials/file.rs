@@ -12,21 +12,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, CustomizedPasswordHasher, Params, Version};
 use firmware_protocols::Ident;
 use ring::rand::{SecureRandom, SystemRandom};
 
-const MEMORY_KIB: u32 = 4096;
-const PASSES: u32 = 3;
-const LANES: u32 = 1;
-
-/// The dearest stored hash that is accepted, in KiB and passes: the file can't make a login cost
-/// more memory than the box has.
-const MEMORY_MAX_KIB: u32 = 32 * 1024;
-const PASSES_MAX: u32 = 10;
-
-const SALT_BYTES: usize = 16;
+use super::hash;
 
 /// 32 characters that can't be mistaken for each other when read aloud or typed.
 const ALPHABET: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyzB";
@@ -97,7 +86,7 @@ pub fn set_password(path: &Path, device: &Ident, password: &str) -> Result<(), C
     if password.is_empty() || password.len() > super::PASSWORD_MAX_BYTES {
         return Err(CredentialsError::Length);
     }
-    let hash = hash(password)?;
+    let hash: Arc<str> = hash::hash(password.as_bytes())?.into();
     change(path, |hashes| {
         hashes.insert(device.clone(), hash);
     })
@@ -164,28 +153,7 @@ fn parse(line: &str) -> Option<(Ident, Arc<str>)> {
     let (device, hash) = line.split_once('=')?;
     let device = Ident::new(device.trim()).ok()?;
     let hash = hash.trim();
-    let parsed = PasswordHash::new(hash).ok()?;
-    if parsed.algorithm.as_str() != "argon2id" || parsed.hash.is_none() {
-        return None;
-    }
-    let params = Params::try_from(&parsed).ok()?;
-    let affordable =
-        params.m_cost() <= MEMORY_MAX_KIB && params.t_cost() <= PASSES_MAX && params.p_cost() <= 4;
-    affordable.then(|| (device, Arc::from(hash)))
-}
-
-fn hash(password: &str) -> Result<Arc<str>, CredentialsError> {
-    let mut salt = [0_u8; SALT_BYTES];
-    SystemRandom::new()
-        .fill(&mut salt)
-        .map_err(|_| CredentialsError::Random)?;
-    let failed = |error: argon2::password_hash::Error| CredentialsError::Hash(error.to_string());
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
-        .map_err(|error| CredentialsError::Hash(error.to_string()))?;
-    let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_customized(password.as_bytes(), &salt, None, None, params)
-        .map_err(failed)?;
-    Ok(Arc::from(hash.to_string()))
+    hash::is_acceptable(hash).then(|| (device, Arc::from(hash)))
 }
 
 fn change(

@@ -12,12 +12,13 @@
 //! password forgets the old one by itself, and the plain password is kept nowhere.
 //!
 //! Wrong passwords are paid for by who sends them: an address that failed too often is refused
-//! without a hash until its allowance has grown again. The allowance is the address's, not the
-//! device's, so that nobody can lock a device out by failing in its name; and a login that is
-//! remembered needs no allowance at all.
+//! without a hash until its allowance has grown again ([`allowance`]). The allowance is the
+//! address's, so that nobody can lock a device out by failing in its name from elsewhere; and a
+//! login that is remembered needs no allowance at all.
 
 mod allowance;
 pub mod file;
+mod hash;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use argon2::{Argon2, PasswordVerifier};
 use firmware_protocols::Ident;
 use ring::hmac;
 use ring::rand::SystemRandom;
@@ -109,7 +109,7 @@ impl Credentials {
         if known.is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok()) {
             return Login::Granted;
         }
-        match self.verify(&stored, password, from).await {
+        match self.verify(device, &stored, password, from).await {
             Login::Granted => {
                 let tag = hmac::sign(&self.key, &message);
                 self.lock().verified.insert(device.clone(), tag);
@@ -143,24 +143,26 @@ impl Credentials {
 
     /// The allowance is looked at when the turn has come: of what waits in line, only so many are
     /// hashed as may fail.
-    async fn verify(&self, stored: &Arc<str>, password: &[u8], from: IpAddr) -> Login {
+    async fn verify(
+        &self,
+        device: &Ident,
+        stored: &Arc<str>,
+        password: &[u8],
+        from: IpAddr,
+    ) -> Login {
         let Ok(_turn) = self.hashing.acquire().await else {
             return Login::Throttled;
         };
-        if !self.lock().allowances.any(from, Instant::now()) {
+        if !self.lock().allowances.any(from, device, Instant::now()) {
             return Login::Throttled;
         }
         let stored = Arc::clone(stored);
         let password = password.to_vec();
-        let check = move || {
-            Argon2::default()
-                .verify_password(&password, &*stored)
-                .is_ok()
-        };
+        let check = move || hash::verify(&password, &stored);
         if tokio::task::spawn_blocking(check).await.unwrap_or(false) {
             return Login::Granted;
         }
-        self.lock().allowances.spend(from, Instant::now());
+        self.lock().allowances.spend(from, device, Instant::now());
         Login::Refused
     }
 
@@ -269,7 +271,7 @@ mod tests {
             Login::Granted
         );
         let mut answers = Vec::new();
-        for _ in 0..allowance::BURST * 2 {
+        for _ in 0..allowance::DEVICE.burst * 2 {
             answers.push(credentials.check(&device, b"wrong", HERE).await);
         }
         assert_eq!(answers.first(), Some(&Login::Refused));

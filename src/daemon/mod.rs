@@ -11,7 +11,7 @@ mod parts;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::{Notify, mpsc, watch};
@@ -119,10 +119,16 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let (link, mqtt, serving) = parts::start_link(&config, intake, router, links_stopped).await?;
 
     let (stop_cloud, cloud_stopped) = watch::channel(false);
-    let cloud_status = config.cloud.as_ref().map(|_| Arc::new(CloudStatus::default()));
+    let cloud_status = config
+        .cloud
+        .as_ref()
+        .map(|_| Arc::new(CloudStatus::default()));
     let cloud = match (&config.cloud, &cloud_status) {
         (Some(section), Some(status)) => {
-            let gateway = section.gateway.clone().unwrap_or_else(|| config.site.clone());
+            let gateway = section
+                .gateway
+                .clone()
+                .unwrap_or_else(|| config.site.clone());
             let cloud_config = CloudConfig::new(&section.url, gateway)?;
             let ledger = Arc::new(StoreLedger::new(
                 store_file(&config.state_dir),
@@ -142,16 +148,17 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
 
     let (stop_control, control_stopped) = watch::channel(false);
     let control_socket = config.socket();
-    let backend = Arc::new(DaemonBackend::new(
-        &config,
+    let backend = Arc::new(DaemonBackend {
+        store: store_file(&config.state_dir),
         layout,
         clock,
-        journal.inbox.clone(),
-        Arc::clone(&journal.status),
+        inbox: journal.inbox.clone(),
+        journal: Arc::clone(&journal.status),
         link,
         presence,
-        cloud_status.clone(),
-    ));
+        cloud: cloud_status.clone(),
+        started: Instant::now(),
+    });
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let serving_control = {
         let socket = control_socket.clone();
@@ -198,7 +205,10 @@ impl Running {
         }
         self.stop_control.send_replace(true);
         let abort = self.control.abort_handle();
-        if tokio::time::timeout(Duration::from_secs(1), self.control).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(1), self.control)
+            .await
+            .is_err()
+        {
             abort.abort();
         }
         self.journal.stop().await;
@@ -221,4 +231,3 @@ fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
     });
     Ok(stop)
 }
-

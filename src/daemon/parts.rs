@@ -57,7 +57,11 @@ impl Router {
     /// comes again with the next event, a command runs out.
     pub async fn run(self, mut from_journal: mpsc::Receiver<ToDevice>) {
         while let Some(message) = from_journal.recv().await {
-            let link = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let link = self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let Some(link) = link else {
                 continue;
             };
@@ -88,16 +92,21 @@ pub async fn start_link(
             };
             let serving = tokio::spawn(async move {
                 let shown = Arc::clone(&status);
-                supervise("the link to the external broker", &shown, stopped, |stopped| {
-                    let outbound = router.open();
-                    external::serve(
-                        settings.clone(),
-                        intake.clone(),
-                        Arc::clone(&status),
-                        outbound,
-                        stopped,
-                    )
-                })
+                supervise(
+                    "the link to the external broker",
+                    &shown,
+                    stopped,
+                    |stopped| {
+                        let outbound = router.open();
+                        external::serve(
+                            settings.clone(),
+                            intake.clone(),
+                            Arc::clone(&status),
+                            outbound,
+                            stopped,
+                        )
+                    },
+                )
                 .await;
             });
             Ok((link, Vec::new(), serving))
@@ -129,7 +138,15 @@ async fn start_embedded(
     let serve = |broker: EmbeddedBroker, ready, stopped| {
         let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
         let (roster, outbound) = (Arc::clone(&roster), router.open());
-        embedded::serve(broker, credentials, intake, roster, outbound, stopped, ready)
+        embedded::serve(
+            broker,
+            credentials,
+            intake,
+            roster,
+            outbound,
+            stopped,
+            ready,
+        )
     };
     let mut first = tokio::spawn(serve(broker.clone(), ready, stopped.clone()));
     let addresses = tokio::select! {

@@ -375,7 +375,10 @@ impl Handler<'_> {
             }
             Work::Quarantine { device, row, reply } => {
                 if let Some(device) = device {
-                    self.input(Input::Unreadable { device });
+                    self.input(Input::Unreadable {
+                        device,
+                        number: None,
+                    });
                 }
                 let answer = Answer::Malformed(row.reason.clone());
                 self.staged.quarantine.push(row);
@@ -416,12 +419,16 @@ impl Handler<'_> {
                         malformed.get_or_insert(reason);
                     }
                 }
-                Piece::Malformed(row) => {
+                Piece::Malformed { number, row } => {
                     malformed.get_or_insert_with(|| row.reason.clone());
-                    self.staged.quarantine.push(row);
-                    self.input(Input::Unreadable {
+                    let verdict = self.input(Input::Unreadable {
                         device: device.clone(),
+                        number,
                     });
+                    match verdict {
+                        Verdict::Duplicate => self.staged.duplicates += 1,
+                        _ => self.staged.quarantine.push(row),
+                    }
                 }
             }
         }

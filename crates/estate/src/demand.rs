@@ -30,7 +30,7 @@
 //! box's clock counts as now.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use cloud_protocol::Report;
 use firmware_protocols::Ident;

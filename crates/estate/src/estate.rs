@@ -67,7 +67,7 @@ impl Estate {
         let mut turn = Turn::new(ctx);
         let verdict = match input {
             Input::Event(event) => self.event(&mut turn, event),
-            Input::Unreadable { device } => self.unreadable(&turn.now, &device),
+            Input::Unreadable { device, number } => self.unreadable(&turn.now, &device, number),
             Input::Downlink(item) => self.downlink(&mut turn, item),
             Input::OpenByHand {
                 slot,

@@ -14,11 +14,12 @@ use crate::Digest;
 pub enum Input {
     /// A device reports.
     Event(DeviceEvent),
-    /// A device sent something that was put into quarantine or refused before it became an event;
-    /// counted in its ledger.
+    /// A device sent something that can't be an event and goes to quarantine; counted in its ledger.
     Unreadable {
         /// The device.
         device: Ident,
+        /// Its boot and number in that boot, if they could be read.
+        number: Option<(u32, u64)>,
     },
     /// The cloud says something.
     Downlink(Downlink),

@@ -26,6 +26,9 @@ use crate::estate::Estate;
 use crate::input::DueReceipt;
 use crate::{DeviceEvent, Now, Verdict};
 
+/// The fingerprint of all that can't be read.
+const UNREADABLE: u64 = 0;
+
 /// What an event is, by its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
@@ -43,24 +46,10 @@ impl Estate {
         if !self.places.is_device(&event.device) {
             return self.receive_stranger(now, event);
         }
-        let known = (event.device.clone(), event.boot);
-        if !self.boots.contains(&known) {
-            self.make_room_for_boot(&event.device);
-        }
-        let boot = self
-            .boots
-            .get_or_insert_with(&known, || BootRow::new(&event.device, event.boot));
-        boot.heard_tick_ms = now.tick_ms;
-        let seen = boot.take(event.seq, event.fingerprint);
-        // A device that sends again has lost its receipt.
-        let due = match &seen {
-            Seen::New { moved } => *moved,
-            Seen::Again => true,
-            Seen::Unclear(_) => event.seq <= boot.upto,
-        };
+        let seen = self.place(now, &event.device, event.boot, event.seq, event.fingerprint);
         let row = self.device_row(now, &event.device, event.form);
         row.boot = Some(event.boot);
-        let verdict = match seen {
+        match seen {
             Seen::New { .. } => {
                 row.stored += 1;
                 Verdict::Taken
@@ -73,20 +62,57 @@ impl Estate {
                 row.quarantined += 1;
                 Verdict::Quarantine(why)
             }
+        }
+    }
+
+    /// Enters a number into its boot, and notes whether a receipt is due.
+    fn place(&mut self, now: &Now, device: &Ident, boot: u32, seq: u64, fingerprint: u64) -> Seen {
+        let known = (device.clone(), boot);
+        if !self.boots.contains(&known) {
+            self.make_room_for_boot(device);
+        }
+        let row = self
+            .boots
+            .get_or_insert_with(&known, || BootRow::new(device, boot));
+        row.heard_tick_ms = now.tick_ms;
+        let seen = row.take(seq, fingerprint);
+        // A device that sends again has lost its receipt.
+        let due = match &seen {
+            Seen::New { moved } => *moved,
+            Seen::Again => true,
+            Seen::Unclear(_) => seq <= row.upto,
         };
         if due {
             self.receipts.insert(known);
         }
-        verdict
+        seen
     }
 
-    /// Counts what never became an event.
-    pub(crate) fn unreadable(&mut self, now: &Now, device: &Ident) -> Verdict {
-        if !self.places.is_device(device) && !self.devices.contains(device) {
+    /// Counts what never became an event. If its number could be read it has its place in the
+    /// sequence: it is kept (in quarantine), so the receipt passes over it and the device needn't
+    /// send for ever what will never be better.
+    pub(crate) fn unreadable(
+        &mut self,
+        now: &Now,
+        device: &Ident,
+        number: Option<(u32, u64)>,
+    ) -> Verdict {
+        if !self.places.is_device(device) {
+            if self.devices.contains(device) {
+                let form = self.form_of(device);
+                self.device_row(now, device, form).quarantined += 1;
+                return Verdict::Taken;
+            }
             return Verdict::Refused(stranger(device));
         }
+        let seen = number.map(|(boot, seq)| self.place(now, device, boot, seq, UNREADABLE));
         let form = self.form_of(device);
-        self.device_row(now, device, form).quarantined += 1;
+        let row = self.device_row(now, device, form);
+        if seen == Some(Seen::Again) {
+            row.duplicate += 1;
+            return Verdict::Duplicate;
+        }
+        row.quarantined += 1;
         Verdict::Taken
     }
 

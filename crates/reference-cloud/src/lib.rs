@@ -150,6 +150,12 @@ impl Cloud {
         self.store.close().await;
     }
 
+    /// How many long polls wait for news at the moment.
+    #[must_use]
+    pub fn long_polls(&self) -> usize {
+        self.store.long_polls()
+    }
+
     /// Announces a parcel to a gateway; returns the number of the downlink item.
     pub async fn announce(
         &self,

@@ -140,6 +140,7 @@ pub(super) async fn connect_through(
     device: &Ident,
     stop: impl Future<Output = ()>,
 ) {
+    tokio::pin!(stop);
     let mut link = Link {
         shared,
         device,
@@ -148,6 +149,7 @@ pub(super) async fn connect_through(
     let opened = tokio::select! {
         opened = timeout(ANSWER_MAX, open(shared, &connect, device)) => opened.ok().flatten(),
         _ = &mut link.place.ended => None,
+        () = &mut stop => None,
     };
     let Some((broker, behind)) = opened else {
         return refuse(client, connect.version, Refusal::Unavailable).await;

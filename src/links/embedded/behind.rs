@@ -172,3 +172,60 @@ fn to_publish(message: ToDevice) -> Option<Publish> {
     };
     Some(Publish::from(publish).create_time(timestamp_millis() - 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use bytes::Bytes;
+    use firmware_protocols::Ident;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::super::{DeviceIntake, Roster, tickets::Tickets};
+    use super::*;
+    use crate::credentials::{Credentials, set_password};
+    use crate::intake::Answer;
+
+    struct Deaf;
+
+    #[async_trait::async_trait]
+    impl DeviceIntake for Deaf {
+        async fn events(&self, _: &Ident, _: Bytes) -> Answer {
+            Answer::Taken
+        }
+        async fn foreign(&self, _: &Ident, _: &str, _: Bytes) {}
+        fn presence(&self, _: &Ident, _: bool) {}
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_in_behind_the_door_even_with_the_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = Ident::new("bank-a").unwrap();
+        set_password(&path, &device, "pw").unwrap();
+        let bound = bind().unwrap();
+        let address = bound.address;
+        assert!(address.ip().is_loopback());
+        let shared = Arc::new(Shared {
+            devices: Arc::new(HashSet::from([device.clone()])),
+            anonymous: HashSet::from([device]),
+            credentials: Arc::new(Credentials::open(&path).unwrap()),
+            intake: Arc::new(Deaf),
+            roster: Arc::new(Roster::default()),
+            tickets: Tickets::default(),
+            behind: address,
+        });
+        let behind = Behind::start(bound, &shared).await;
+        let named = b"\x10\x1e\x00\x04MQTT\x04\xc2\x00\x3c\x00\x06bank-a\x00\x06bank-a\x00\x02pw";
+        let anonymous = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x3c\x00\x06bank-a";
+        for packet in [&named[..], &anonymous[..]] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(packet).await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, [0x20, 2, 0, 5], "not authorised");
+        }
+        behind.stop(Duration::from_secs(5)).await.unwrap();
+    }
+}

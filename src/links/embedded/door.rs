@@ -105,7 +105,9 @@ async fn accept(listener: TcpListener, rooms: Arc<Rooms>, stopped: watch::Receiv
                     tokio::time::sleep(OUT_OF_SOCKETS).await;
                 }
             },
-            Some(_) = clients.join_next() => {}
+            Some(ended) = clients.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "serving a client failed");
+            },
             () = stopping(&mut stop) => break,
         }
     }

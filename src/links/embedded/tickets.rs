@@ -80,7 +80,7 @@ mod tests {
         drop(ticket);
 
         let ticket = tickets.issue(here, &device).unwrap();
-        assert!(!tickets.redeem(here, "bank-b", &ticket.secret().to_vec()));
+        assert!(!tickets.redeem(here, "bank-b", ticket.secret()));
         let ticket = tickets.issue(here, &device).unwrap();
         let secret = ticket.secret().to_vec();
         drop(ticket);

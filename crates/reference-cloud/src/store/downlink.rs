@@ -56,6 +56,11 @@ impl Store {
         Ok(seq)
     }
 
+    /// How many long polls wait.
+    pub fn long_polls(&self) -> usize {
+        self.pushed.receiver_count()
+    }
+
     /// The items after `after`, waiting up to `wait` for the first, or until `stop`.
     pub async fn downlink(
         &self,

@@ -1,0 +1,362 @@
+//! Collection: the code, the door, the grace.
+
+use estate::command::CommandState;
+use estate::compartment::Holds;
+use estate::{DeviceEvent, Happening, Input};
+use firmware_protocols::Form;
+use firmware_protocols::event::{Done, Door};
+
+use crate::common::*;
+
+#[test]
+fn the_code_opens_the_own_compartment_and_an_empty_one_is_collected() {
+    let mut world = World::new();
+    let (first, _) = world.bring("p1");
+    let (second, code) = world.bring("p2");
+    assert_ne!(first, second);
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), Some(second.clone()));
+    assert!(text(&outcome).contains("Compartment 2"));
+    assert_eq!(world.stage("p2"), "collecting");
+    world.door("bank-a/2", Door::Open, Some(true));
+    let outcome = world.door("bank-a/2", Door::Closed, Some(false));
+    assert!(text(&outcome).contains("thank you"));
+    assert_eq!(world.stage("p2"), "collected");
+    assert_eq!(world.stage("p1"), "deposited");
+    assert_eq!(world.compartment("bank-a/2").holds, Holds::Nothing);
+    let report = world.reports.last().unwrap();
+    assert_eq!(
+        (report.state.word(), report.compartment),
+        ("collected", Some(2))
+    );
+}
+
+#[test]
+fn no_shown_text_or_trace_ever_holds_a_code() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    for outcome in [world.key("bank-a", &code), world.key("bank-a", "000000")] {
+        assert!(
+            shown(&outcome)
+                .iter()
+                .all(|(_, _, text)| !text.contains(&code))
+        );
+    }
+    assert!(
+        world
+            .traces
+            .iter()
+            .all(|t| !format!("{t:?}").contains(&code))
+    );
+    assert!(!format!("{:?}", world.estate).contains(&code));
+}
+
+#[test]
+fn before_the_deposit_the_code_is_told_to_come_back_and_is_not_counted_as_wrong() {
+    let mut world = World::new();
+    let code = world.expect(parcel("p1", "bank-a"));
+    for _ in 0..20 {
+        assert!(text(&world.key("bank-a", &code)).contains("not here yet"));
+    }
+    assert_eq!(world.estate.keypads().count(), 0);
+}
+
+#[test]
+fn still_occupied_means_still_deposited_and_the_code_stays_good() {
+    let mut world = World::new();
+    let (place, code) = world.bring("p1");
+    world.key("bank-a", &code);
+    world.door("bank-a/1", Door::Open, Some(true));
+    let outcome = world.door("bank-a/1", Door::Closed, Some(true));
+    assert!(text(&outcome).contains("not empty"));
+    assert_eq!(world.stage("p1"), "deposited");
+    assert_eq!(world.take(&code), place);
+    assert_eq!(world.stage("p1"), "collected");
+}
+
+#[test]
+fn the_code_opens_again_within_the_grace_and_is_dead_after_it() {
+    let mut world = World::new();
+    let (place, code) = world.bring("p1");
+    world.take(&code);
+    world.pass(119_999);
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), Some(place));
+    assert_eq!(world.stage("p1"), "collected");
+    world.door("bank-a/1", Door::Open, Some(false));
+    world.door("bank-a/1", Door::Closed, Some(false));
+    world.skip(1);
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("not good any more"));
+    assert_eq!(world.estate.keypads().next().unwrap().wrong, 1);
+    assert_eq!(
+        world.reports.len(),
+        3,
+        "expected, deposited, collected: once each"
+    );
+}
+
+#[test]
+fn the_grace_survives_a_restart() {
+    let mut world = World::new();
+    let (place, code) = world.bring("p1");
+    world.take(&code);
+    world.reload();
+    world.pass(60_000);
+    assert_eq!(opened(&world.key("bank-a", &code)), Some(place));
+}
+
+#[test]
+fn an_unanswered_command_leaves_the_parcel_where_it_is_and_typing_again_makes_a_new_one() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    let first = open_id(&world.key("bank-a", &code));
+    assert_eq!(opens(&world.pass(9_999)), []);
+    assert_eq!(world.stage("p1"), "collecting");
+    assert_eq!(opens(&world.pass(1)), []);
+    assert_eq!(world.stage("p1"), "deposited");
+    assert_eq!(world.command_state(&first), CommandState::Expired);
+    world.reload();
+    assert_eq!(opens(&world.pass(1)), [], "a restart fires nothing");
+    let second = open_id(&world.key("bank-a", &code));
+    assert_ne!(first, second);
+}
+
+#[test]
+fn typing_again_while_it_opens_supersedes_the_first_command() {
+    let mut world = World::new();
+    let (place, code) = world.bring("p1");
+    let first = open_id(&world.key("bank-a", &code));
+    world.skip(8_000);
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), Some(place));
+    world.pass(2_000);
+    assert_eq!(world.command_state(&first), CommandState::Expired);
+    assert_eq!(world.stage("p1"), "collecting");
+    world.door("bank-a/1", Door::Open, Some(true));
+    world.key("bank-a", &code);
+    world.pass(10_000);
+    assert_eq!(world.stage("p1"), "collecting", "the door is open");
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "collected");
+}
+
+#[test]
+fn a_door_that_says_open_never_refuses_an_open() {
+    let mut world = World::new();
+    let (place, code) = world.bring("p1");
+    world.door("bank-a/1", Door::Open, None);
+    assert_eq!(opened(&world.key("bank-a", &code)), Some(place));
+}
+
+#[test]
+fn a_door_seen_open_late_takes_the_collection_up_again() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.key("bank-a", &code);
+    world.pass(10_000);
+    world.skip(60_000);
+    world.door("bank-a/1", Door::Open, Some(true));
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "collected");
+}
+
+#[test]
+fn a_technicians_door_does_not_take_a_collection_up() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.key("bank-a", &code);
+    world.pass(10_000);
+    let by_hand = Input::OpenByHand {
+        slot: slot("bank-a/1"),
+        operator: "li".into(),
+        reason: "door jams".into(),
+    };
+    world.handle(by_hand);
+    world.door("bank-a/1", Door::Open, Some(true));
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "deposited");
+    assert_eq!(world.steps("p1").last(), Some(&"seen-empty"));
+}
+
+#[test]
+fn failed_and_refused_bring_the_parcel_back_and_the_code_stays_good() {
+    for outcome in [Done::Failed, Done::Refused] {
+        let mut world = World::new();
+        let (place, code) = world.bring("p1");
+        let command = open_id(&world.key("bank-a", &code));
+        let shown = world.result("bank-a", &command, outcome);
+        assert!(text(&shown).contains("did not open"));
+        assert_eq!(world.stage("p1"), "deposited");
+        assert_eq!(
+            opened(&world.key("bank-a", &code)),
+            Some(place),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sensor_that_turns_empty_is_evidence_even_if_the_open_door_was_not_seen() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.key("bank-a", &code);
+    world.door("bank-a/1", Door::Closed, Some(true));
+    assert_eq!(
+        world.stage("p1"),
+        "collecting",
+        "a report before the bolt moves"
+    );
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "collected");
+}
+
+#[test]
+fn without_a_sensor_closing_after_open_is_collected() {
+    let mut world = World::new();
+    world.courier("badge", i64::MAX);
+    let code = world.expect(parcel("p1", "bank-b"));
+    world.scan("keypad-b", "badge");
+    let place = opened(&world.scan("keypad-b", "p1")).unwrap().to_string();
+    world.door(&place, Door::Open, None);
+    world.door(&place, Door::Closed, None);
+    let outcome = world.key("keypad-b", &code);
+    assert_eq!(opened(&outcome), Some(slot(&place)));
+    world.door(&place, Door::Closed, None);
+    assert_eq!(world.stage("p1"), "collecting", "not seen open yet");
+    world.door(&place, Door::Open, None);
+    let outcome = world.door(&place, Door::Closed, None);
+    assert_eq!(world.stage("p1"), "collected");
+    assert_eq!(
+        shown(&outcome)[0].0,
+        "keypad-b",
+        "the resident stands at the keypad"
+    );
+}
+
+#[test]
+fn the_code_of_another_point_is_wrong_here() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    let outcome = world.key("keypad-b", &code);
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("Wrong code, 4 more"));
+}
+
+#[test]
+fn at_a_desk_the_code_hands_over_at_once_and_has_no_grace() {
+    let mut world = World::new();
+    world.courier("badge", i64::MAX);
+    let code = world.expect(parcel("p1", "desk-c"));
+    world.scan("desk-c", "badge");
+    world.scan("desk-c", "p1");
+    let outcome = world.key("desk-c", &code);
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("hand the parcel over"));
+    assert_eq!(world.stage("p1"), "collected");
+    assert_eq!(world.reports.last().unwrap().desk, Some(id("desk-c")));
+    assert!(text(&world.key("desk-c", &code)).contains("not good any more"));
+}
+
+#[test]
+fn a_key_press_that_arrives_late_opens_nothing_unless_the_clock_is_unknown() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    let press = |world: &World, seq, age: i64| {
+        let what = Happening::Keypad {
+            code: quick(&["bank-a", &code]),
+            digits: 6,
+        };
+        Input::Event(DeviceEvent {
+            device: id("bank-a"),
+            form: Form::Json,
+            boot: 2,
+            seq,
+            at_ms: world.now.wall_ms - age,
+            fingerprint: seq,
+            what,
+        })
+    };
+    let outcome = world.handle(press(&world, 1, 120_001));
+    assert!(text(&outcome).contains("too late"));
+    assert_eq!(opened(&outcome), None);
+    assert_eq!(world.estate.keypads().count(), 0);
+    let input = press(&world, 2, 120_000);
+    assert!(opened(&world.handle(input)).is_some());
+    world.now.quality = estate::TimeQuality::Unknown;
+    let input = press(&world, 3, 400_000_000);
+    assert!(opened(&world.handle(input)).is_some());
+}
+
+#[test]
+fn clock_jumps_neither_kill_a_code_nor_end_a_hand_over() {
+    for jump in [-31_536_000_000, 31_536_000_000] {
+        let mut world = World::new();
+        let (_, code) = world.bring("p1");
+        world.now.wall_ms += jump;
+        world.pass(1_000);
+        world.key("bank-a", &code);
+        world.now.wall_ms -= jump;
+        world.pass(1_000);
+        assert_eq!(world.stage("p1"), "collecting");
+        world.door("bank-a/1", Door::Open, Some(true));
+        world.now.wall_ms += jump;
+        world.pass(1_000);
+        world.door("bank-a/1", Door::Closed, Some(false));
+        assert_eq!(world.stage("p1"), "collected");
+        world.now.wall_ms += jump;
+        assert!(
+            opened(&world.key("bank-a", &code)).is_some(),
+            "the grace runs on ticks"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_uses_its_boot_number_twice_is_told_to_people_waiting() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    let again = DeviceEvent {
+        device: id("bank-a"),
+        form: Form::Json,
+        boot: 1,
+        seq: 1,
+        at_ms: world.now.wall_ms,
+        fingerprint: 999,
+        what: Happening::Keypad {
+            code: quick(&["bank-a", &code]),
+            digits: 6,
+        },
+    };
+    let outcome = world.handle(Input::Event(again));
+    assert!(matches!(outcome.verdict, estate::Verdict::Quarantine(_)));
+    assert!(text(&outcome).contains("Device fault"));
+    assert_eq!(opened(&outcome), None);
+}
+
+#[test]
+fn finished_parcels_and_settled_commands_are_put_away_but_only_once_written() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.take(&code);
+    let keep = world.layout.rules.finished_keep_ms;
+    world.pass(keep - 1);
+    assert!(world.estate.knows_parcel("p1"));
+    world.pass(1);
+    assert!(!world.estate.knows_parcel("p1"));
+    assert!(!world.snapshot.parcels.contains_key("p1"));
+    assert_eq!(world.estate.commands().count(), 0);
+    assert_eq!(world.estate.codes().count(), 0);
+
+    world.bring("p2");
+    let code = world.codes["p2"].clone();
+    world.hold = true;
+    world.key("bank-a", &code);
+    world.pass(10 * DAY_MS);
+    let changes = world.commit();
+    let expired = changes.iter().any(|change| {
+        matches!(change, estate::Change::Command(row) if row.state == CommandState::Expired)
+    });
+    assert!(expired, "its end is written before it leaves the memory");
+}

@@ -1,0 +1,15 @@
+//! The estate's rules by behaviour, with time stepped to the exact edge.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod codes;
+mod collection;
+mod demand;
+mod deposit;
+mod downlink;
+mod hand;
+mod layout;
+mod ledger;
+mod lockout;

@@ -1,0 +1,341 @@
+//! What each request is answered with, from the store and the backend.
+//!
+//! Everything here blocks on the store, so it runs where that is allowed; nothing of it holds a
+//! connection while an answer is being written to a client.
+
+use std::collections::BTreeMap;
+
+use firmware_protocols::Ident;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::backend::Backend;
+use super::health::judge;
+use super::views::{
+    BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, StateCounts, Status,
+    Sync,
+};
+use super::wire::{End, Failure, FailureKind};
+use crate::store::StoreError;
+use crate::store::read::{self, CompartmentRow, DeviceRow, EventFilter, Reader};
+
+/// How many rows come when nobody says how many.
+pub const LIMIT_DEFAULT: usize = 1_000;
+
+/// The states that parcels can be asked for by.
+pub const PARCEL_STATES: [&str; 6] = [
+    "expected",
+    "depositing",
+    "deposited",
+    "collecting",
+    "collected",
+    "cancelled",
+];
+
+/// All of an answer.
+pub struct Answer {
+    /// What was asked for.
+    pub items: Vec<Json>,
+    /// How it ends.
+    pub end: End,
+}
+
+impl Answer {
+    fn one(item: &impl Serialize) -> Result<Self, Failure> {
+        Self::all(&[item])
+    }
+
+    fn all(items: &[impl Serialize]) -> Result<Self, Failure> {
+        let items = items.iter().map(serde_json::to_value);
+        Ok(Self {
+            items: items.collect::<Result<_, _>>().map_err(|e| {
+                Failure::new(FailureKind::Internal, format!("can't be written: {e}"))
+            })?,
+            end: End::default(),
+        })
+    }
+
+    /// The first `limit` of the items; one more may have been read to see whether there are more.
+    fn up_to(limit: usize, items: &[impl Serialize]) -> Result<Self, Failure> {
+        let shown = items.get(..limit).unwrap_or(items);
+        let mut answer = Self::all(shown)?;
+        answer.end.cut = items.len() > limit;
+        Ok(answer)
+    }
+}
+
+/// The limit that applies.
+pub fn limit(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or(LIMIT_DEFAULT).min(read::ROWS_MAX - 1)
+}
+
+/// `status`.
+pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
+    let reader = open(backend)?;
+    let report = backend.status();
+    let banks = bank_views(backend, &reader)?;
+    let devices = device_views(backend, &reader)?;
+    let lanes = reader.lanes().map_err(failed)?;
+    let (health, troubles) = judge(&report, &banks, &devices, &lanes);
+    let states = banks.iter().flat_map(|bank| &bank.compartments);
+    Answer::one(&Status {
+        health,
+        troubles,
+        report,
+        devices: count_devices(&devices),
+        compartments: StateCounts::of(states.map(|compartment| compartment.state)),
+        store: reader.counts().map_err(failed)?,
+        lanes,
+    })
+}
+
+/// `devices`.
+pub fn devices(backend: &dyn Backend) -> Result<Answer, Failure> {
+    Answer::all(&device_views(backend, &open(backend)?)?)
+}
+
+/// `banks`.
+pub fn banks(backend: &dyn Backend) -> Result<Answer, Failure> {
+    Answer::all(&bank_views(backend, &open(backend)?)?)
+}
+
+/// `parcels`.
+pub fn parcels(
+    backend: &dyn Backend,
+    state: Option<&str>,
+    wanted: Option<usize>,
+) -> Result<Answer, Failure> {
+    if let Some(unknown) = state.filter(|state| !PARCEL_STATES.contains(state)) {
+        return Err(Failure::new(
+            FailureKind::BadRequest,
+            format!(
+                "'{unknown}' is no state of a parcel: use one of {}",
+                PARCEL_STATES.join(", ")
+            ),
+        ));
+    }
+    let limit = limit(wanted);
+    let rows = open(backend)?.parcels(state, limit + 1).map_err(failed)?;
+    Answer::up_to(limit, &rows)
+}
+
+/// `parcel`.
+pub fn parcel(backend: &dyn Backend, id: &str) -> Result<Answer, Failure> {
+    match open(backend)?.parcel(id).map_err(failed)? {
+        Some(history) => Answer::one(&history),
+        None => Err(Failure::new(
+            FailureKind::NotFound,
+            format!(
+                "no parcel '{id}' is known here. See 'linli parcels' for those that are, and 'linli sync' for whether the cloud was heard lately"
+            ),
+        )),
+    }
+}
+
+/// `quarantine`.
+pub fn quarantine(backend: &dyn Backend, wanted: Option<usize>) -> Result<Answer, Failure> {
+    let limit = limit(wanted);
+    let rows = open(backend)?.quarantine(limit + 1).map_err(failed)?;
+    Answer::up_to(limit, &rows)
+}
+
+/// `sync`.
+pub fn sync(backend: &dyn Backend) -> Result<Answer, Failure> {
+    Answer::one(&Sync {
+        cloud: backend.status().cloud,
+        lanes: open(backend)?.lanes().map_err(failed)?,
+    })
+}
+
+/// Events, and the id that they reach up to.
+pub fn events(
+    backend: &dyn Backend,
+    filter: &EventFilter,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<(Answer, i64), Failure> {
+    let reader = open(backend)?;
+    let page = match after {
+        Some(after) => reader.events_after(filter, after, limit),
+        None => reader.newest_events(filter, limit),
+    }
+    .map_err(failed)?;
+    let mut answer = Answer::all(&page.events)?;
+    answer.end.cut = page.full;
+    Ok((answer, page.upto))
+}
+
+/// Refuses a device that is neither configured nor was ever heard.
+pub fn check_device(backend: &dyn Backend, device: &str) -> Result<(), Failure> {
+    let known = device_views(backend, &open(backend)?)?;
+    if known.iter().any(|view| view.device == device) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureKind::NotFound,
+        format!("no device '{device}' is known here. See 'linli devices'"),
+    ))
+}
+
+/// Opens the store for one request.
+pub fn open(backend: &dyn Backend) -> Result<Reader, Failure> {
+    Reader::open(backend.store_path()).map_err(failed)
+}
+
+/// What a client is told when the store can't be read.
+pub fn failed(error: StoreError) -> Failure {
+    if read::is_too_slow(&error) {
+        let most = read::TIME_MAX.as_secs();
+        return Failure::new(
+            FailureKind::Busy,
+            format!(
+                "the store took longer than {most} s to answer: ask for less with --limit, or try again"
+            ),
+        );
+    }
+    let text = format!("{:#}", anyhow::Error::new(error));
+    tracing::error!(error = %text, "the store can't be read for a technician");
+    Failure::new(
+        FailureKind::Internal,
+        format!("the store can't be read: {text}"),
+    )
+}
+
+fn count_devices(devices: &[DeviceView]) -> DeviceCounts {
+    let mut counts = DeviceCounts::default();
+    for device in devices.iter().filter(|d| d.role != "unconfigured") {
+        counts.configured += 1;
+        match device.online {
+            Some(true) => counts.online += 1,
+            Some(false) => counts.offline += 1,
+            None => counts.unknown += 1,
+        }
+    }
+    counts
+}
+
+/// Every configured device in the order of the configuration, then those that were only heard.
+fn device_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<DeviceView>, Failure> {
+    let rows = reader.devices().map_err(failed)?;
+    let mut rows: BTreeMap<String, DeviceRow> = rows
+        .into_iter()
+        .map(|row| (row.device.clone(), row))
+        .collect();
+    let layout = backend.layout();
+    let banks = layout
+        .banks
+        .iter()
+        .map(|b| (&b.id, "bank", &b.building, None));
+    let desks = layout
+        .desks
+        .iter()
+        .map(|d| (&d.id, "desk", &d.building, None));
+    let others = layout.devices.iter();
+    let others = others.map(|d| (&d.id, "device", &d.building, d.point.as_ref()));
+    let mut views: Vec<DeviceView> = banks
+        .chain(desks)
+        .chain(others)
+        .map(|(id, role, building, point)| {
+            let row = rows.remove(id.as_str());
+            let mut view = device_view(backend, id.as_str(), role, row);
+            view.building = Some(building.to_string());
+            view.point = point.map(Ident::to_string);
+            view
+        })
+        .collect();
+    let rest = rows.into_iter();
+    views.extend(rest.map(|(id, row)| device_view(backend, &id, "unconfigured", Some(row))));
+    Ok(views)
+}
+
+fn device_view(backend: &dyn Backend, id: &str, role: &str, row: Option<DeviceRow>) -> DeviceView {
+    let online = Ident::new(id).ok().and_then(|id| backend.online(&id));
+    let heard = row.as_ref().map(|row| row.last_heard_ms);
+    let form = row.as_ref().map(|row| row.form.clone());
+    let row = row.unwrap_or_default();
+    DeviceView {
+        device: id.to_string(),
+        role: role.to_string(),
+        building: None,
+        point: None,
+        online,
+        last_heard_ms: heard.filter(|ms| *ms > 0),
+        form,
+        boot: row.boot,
+        received: row.received,
+        stored: row.stored,
+        duplicate: row.duplicate,
+        quarantined: row.quarantined,
+        boots: row.boots,
+        model: row.model,
+        firmware: row.firmware,
+        capabilities: row.capabilities,
+    }
+}
+
+fn bank_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<BankView>, Failure> {
+    let rows = reader.compartments().map_err(failed)?;
+    let mut rows: BTreeMap<(String, u16), CompartmentRow> = rows
+        .into_iter()
+        .map(|row| ((row.bank.clone(), row.compartment), row))
+        .collect();
+    let banks = backend.layout().banks.iter();
+    Ok(banks
+        .map(|bank| BankView {
+            bank: bank.id.to_string(),
+            building: bank.building.to_string(),
+            address: bank.address.clone(),
+            online: backend.online(&bank.id),
+            occupancy_sensor: bank.occupancy_sensor,
+            compartments: (1_u16..)
+                .zip(&bank.compartments)
+                .map(|(number, spec)| {
+                    let row = rows.remove(&(bank.id.to_string(), number));
+                    compartment_view(number, spec, row)
+                })
+                .collect(),
+        })
+        .collect())
+}
+
+fn compartment_view(
+    number: u16,
+    spec: &estate::layout::CompartmentSpec,
+    row: Option<CompartmentRow>,
+) -> CompartmentView {
+    let row = row.unwrap_or_else(|| CompartmentRow {
+        bank: String::new(),
+        compartment: number,
+        holds: "nothing".to_string(),
+        parcel: None,
+        door: "unknown".to_string(),
+        occupied: None,
+        fault: None,
+        openings: 0,
+    });
+    CompartmentView {
+        compartment: number,
+        size: spec.size.word().to_string(),
+        zone: spec.zone.word().to_string(),
+        state: compartment_state(&row),
+        holds: row.holds,
+        parcel: row.parcel,
+        door: row.door,
+        occupied: row.occupied,
+        fault: row.fault,
+        openings: row.openings,
+    }
+}
+
+/// What matters most to somebody who stands before it comes first.
+fn compartment_state(row: &CompartmentRow) -> CompartmentState {
+    if row.fault.is_some() {
+        return CompartmentState::Faulty;
+    }
+    match (row.door.as_str(), row.holds.as_str(), row.occupied) {
+        ("open", ..) => CompartmentState::Open,
+        (_, "reserved", _) => CompartmentState::Reserved,
+        (_, "parcel", _) | (.., Some(true)) => CompartmentState::Occupied,
+        _ => CompartmentState::Free,
+    }
+}

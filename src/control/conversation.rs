@@ -1,0 +1,255 @@
+//! One client on the control socket: reads its requests, writes what they are answered with.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::answer::{self, Answer};
+use super::backend::Backend;
+use super::open;
+use super::server::Shared;
+use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request};
+use crate::store::read::EventFilter;
+
+/// How much of an answer is written at once, and so under one time limit.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// The most events that are read at once for one who follows.
+const FOLLOW_PAGE: usize = 500;
+
+/// A client.
+pub(super) struct Conversation {
+    pub shared: Arc<Shared>,
+    /// The user on the other end, by the kernel's word.
+    pub uid: Option<u32>,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+/// What came in.
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+    Closed,
+}
+
+impl Conversation {
+    /// Takes a client.
+    pub fn new(stream: UnixStream, shared: Arc<Shared>) -> Self {
+        let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+        let (reader, writer) = stream.into_split();
+        Self {
+            shared,
+            uid,
+            reader: BufReader::new(reader),
+            writer,
+        }
+    }
+
+    /// Answers until the client goes, falls silent, or takes no answer.
+    pub async fn run(mut self) {
+        loop {
+            let idle = self.shared.limits.idle;
+            let line = match timeout(idle, self.line()).await {
+                Ok(Ok(line)) => line,
+                Ok(Err(_)) | Err(_) => return,
+            };
+            let answered = match line {
+                Line::Whole(line) => self.answer(&line).await,
+                Line::TooLong => {
+                    let most = REQUEST_MAX_BYTES / 1024;
+                    let message = format!("a request is one line of at most {most} KiB");
+                    let failure = Failure::new(FailureKind::BadRequest, message);
+                    // What follows can't be told from a request: no more is read.
+                    let _ = self.fail(failure).await;
+                    return;
+                }
+                Line::Closed => return,
+            };
+            if answered.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&mut self, line: &[u8]) -> io::Result<()> {
+        let request = match serde_json::from_slice(line) {
+            Ok(request) => request,
+            Err(e) => {
+                let message = format!(
+                    "the daemon doesn't understand the request: {e}. Is it older than this linli? Then restart it: systemctl restart linli"
+                );
+                return self
+                    .fail(Failure::new(FailureKind::BadRequest, message))
+                    .await;
+            }
+        };
+        match request {
+            Request::Open {
+                slot,
+                reason,
+                claims,
+            } => open::open(self, &slot, &reason, claims).await,
+            Request::Events {
+                device,
+                kind,
+                after,
+                limit,
+                follow,
+            } => {
+                let filter = EventFilter { device, kind };
+                let limit = answer::limit(limit);
+                self.events(filter, after, limit, follow).await
+            }
+            other => {
+                let answered = self.shared.read(|backend| plain(backend, other)).await;
+                match answered {
+                    Ok(answer) => self.send(&answer.items, Some(answer.end)).await,
+                    Err(failure) => self.fail(failure).await,
+                }
+            }
+        }
+    }
+
+    async fn events(
+        &mut self,
+        filter: EventFilter,
+        after: Option<i64>,
+        limit: usize,
+        follow: bool,
+    ) -> io::Result<()> {
+        // Subscribed before the first look, so that nothing falls between the two.
+        let mut newest = self.shared.backend.events_watch();
+        if let Some(device) = filter.device.clone() {
+            let checked = self
+                .shared
+                .read(move |backend| answer::check_device(backend, &device));
+            if let Err(failure) = checked.await {
+                return self.fail(failure).await;
+            }
+        }
+        let (answer, mut upto) = match self.page(&filter, after, limit).await {
+            Ok(page) => page,
+            Err(failure) => return self.fail(failure).await,
+        };
+        if !follow {
+            return self.send(&answer.items, Some(answer.end)).await;
+        }
+        self.send(&answer.items, None).await?;
+        loop {
+            match self.page(&filter, Some(upto), FOLLOW_PAGE).await {
+                Ok((answer, to)) => {
+                    upto = to;
+                    self.send(&answer.items, None).await?;
+                    if answer.end.cut {
+                        continue;
+                    }
+                }
+                Err(failure) => return self.fail(failure).await,
+            }
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() {
+                    let message = "the daemon stops";
+                    return self.fail(Failure::new(FailureKind::Stopping, message)).await;
+                },
+                // Closed, or has something else to say: either way the following is over.
+                _ = self.reader.fill_buf() => return self.send(&[], Some(End::default())).await,
+            }
+            tokio::time::sleep(self.shared.limits.gather).await;
+        }
+    }
+
+    async fn page(
+        &self,
+        filter: &EventFilter,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<(Answer, i64), Failure> {
+        let filter = filter.clone();
+        self.shared
+            .read(move |backend| answer::events(backend, &filter, after, limit))
+            .await
+    }
+
+    /// Writes items, and the end if this is it.
+    pub async fn send(&mut self, items: &[serde_json::Value], end: Option<End>) -> io::Result<()> {
+        let mut chunk = Vec::new();
+        for item in items {
+            push(&mut chunk, &Reply::Item(item))?;
+            if chunk.len() >= CHUNK_BYTES {
+                self.write(&chunk).await?;
+                chunk.clear();
+            }
+        }
+        if let Some(end) = end {
+            push::<()>(&mut chunk, &Reply::End(end))?;
+        }
+        self.write(&chunk).await
+    }
+
+    /// Writes a failure, which ends the reply.
+    pub async fn fail(&mut self, failure: Failure) -> io::Result<()> {
+        let mut line = Vec::new();
+        push::<()>(&mut line, &Reply::Error(failure))?;
+        self.write(&line).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let limit = self.shared.limits.write;
+        match timeout(limit, self.writer.write_all(bytes)).await {
+            Ok(written) => written,
+            Err(_) => {
+                tracing::warn!("a technician's client doesn't take its answer: closed");
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<Line> {
+        let mut line = Vec::new();
+        loop {
+            let buffer = self.reader.fill_buf().await?;
+            if buffer.is_empty() {
+                return Ok(Line::Closed);
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or(buffer);
+            if line.len() + part.len() >= REQUEST_MAX_BYTES {
+                return Ok(Line::TooLong);
+            }
+            line.extend_from_slice(part);
+            let taken = part.len() + usize::from(end.is_some());
+            self.reader.consume(taken);
+            if end.is_some() {
+                return Ok(Line::Whole(line));
+            }
+        }
+    }
+}
+
+/// The requests that are one question to the store.
+fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
+    match request {
+        Request::Status => answer::status(backend),
+        Request::Devices => answer::devices(backend),
+        Request::Banks => answer::banks(backend),
+        Request::Parcels { state, limit } => answer::parcels(backend, state.as_deref(), limit),
+        Request::Parcel { parcel } => answer::parcel(backend, &parcel),
+        Request::Quarantine { limit } => answer::quarantine(backend, limit),
+        Request::Sync => answer::sync(backend),
+        Request::Events { .. } | Request::Open { .. } => Err(Failure::new(
+            FailureKind::Internal,
+            "the request was taken for another: report this, please",
+        )),
+    }
+}
+
+fn push<T: serde::Serialize>(out: &mut Vec<u8>, reply: &Reply<T>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, reply)?;
+    out.push(b'\n');
+    Ok(())
+}

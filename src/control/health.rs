@@ -1,0 +1,197 @@
+//! What is wrong, if anything: the verdict that stands first in the status.
+//!
+//! Judged from the status alone, so that it can be tested without a daemon. The words for people
+//! are the CLI's; here stands what happened.
+
+use serde::{Deserialize, Serialize};
+
+use super::views::{BankView, CompartmentState, DeviceView, StatusReport};
+use crate::store::read::LanesRow;
+
+/// How long after the start a device may stay unheard of before it counts as gone, ms.
+pub const SETTLING_MS: u64 = 120_000;
+
+/// How long an item may wait for the cloud before it is worth a word, ms.
+pub const BACKLOG_MS: i64 = 15 * 60_000;
+
+/// The verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing to do.
+    Well,
+    /// Somebody should look at it; residents are served.
+    Attention,
+    /// Somebody isn't served now.
+    Failing,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "trouble", rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Nothing can be written: nothing is acknowledged, nothing opens.
+    NotWriting {
+        /// Why, in words.
+        error: Option<String>,
+        /// Since when.
+        since_ms: Option<i64>,
+    },
+    /// The broker can't be used: no device is heard.
+    LinkDown {
+        /// `embedded` or `external`.
+        mode: String,
+        /// Where.
+        address: String,
+        /// Why, in words.
+        error: String,
+    },
+    /// A part of the daemon ended and is started again.
+    PartDown {
+        /// Which.
+        part: String,
+        /// How often it was restarted.
+        restarts: u64,
+        /// Why it ended, in words.
+        error: Option<String>,
+    },
+    /// A bank's controller isn't there: its doors can't be opened.
+    BankOffline {
+        /// Which.
+        bank: String,
+    },
+    /// Other devices aren't there.
+    DevicesOffline {
+        /// Which.
+        devices: Vec<String>,
+    },
+    /// Compartments aren't used until somebody has looked at them.
+    CompartmentsFaulty {
+        /// Of which bank.
+        bank: String,
+        /// Their numbers.
+        compartments: Vec<u16>,
+    },
+    /// The cloud hasn't taken anything for a while.
+    Backlog {
+        /// Items that wait.
+        waiting: u64,
+        /// When the oldest of them was made.
+        oldest_ms: i64,
+    },
+    /// Nobody has told the box the time.
+    ClockUnknown,
+}
+
+impl Trouble {
+    /// How bad it is.
+    pub const fn health(&self) -> Health {
+        match self {
+            Self::NotWriting { .. }
+            | Self::LinkDown { .. }
+            | Self::PartDown { .. }
+            | Self::BankOffline { .. } => Health::Failing,
+            Self::DevicesOffline { .. }
+            | Self::CompartmentsFaulty { .. }
+            | Self::Backlog { .. }
+            | Self::ClockUnknown => Health::Attention,
+        }
+    }
+}
+
+/// What is wrong, worst first, and the verdict.
+pub fn judge(
+    report: &StatusReport,
+    banks: &[BankView],
+    devices: &[DeviceView],
+    lanes: &LanesRow,
+) -> (Health, Vec<Trouble>) {
+    let mut troubles = Vec::new();
+    troubles.extend(own(report));
+    troubles.extend(away(report.uptime_ms, devices));
+    troubles.extend(banks.iter().filter_map(faulty));
+    if !report.cloud.is_null() {
+        troubles.extend(backlog(report.clock.wall_ms, lanes));
+    }
+    if report.clock.quality == "unknown" {
+        troubles.push(Trouble::ClockUnknown);
+    }
+    // Stable: troubles of one weight stay in the order above.
+    troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.health()));
+    let health = troubles.first().map_or(Health::Well, Trouble::health);
+    (health, troubles)
+}
+
+/// What the daemon says of itself.
+fn own(report: &StatusReport) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    if !report.journal.writing {
+        troubles.push(Trouble::NotWriting {
+            error: report.journal.last_error.clone(),
+            since_ms: report.journal.degraded_since_ms,
+        });
+    }
+    if let Some(error) = &report.links.last_error {
+        troubles.push(Trouble::LinkDown {
+            mode: report.links.mode.clone(),
+            address: report.links.address.clone(),
+            error: error.clone(),
+        });
+    }
+    let down = report.parts.iter().filter(|part| !part.running);
+    troubles.extend(down.map(|part| Trouble::PartDown {
+        part: part.name.clone(),
+        restarts: part.restarts,
+        error: part.last_error.clone(),
+    }));
+    troubles
+}
+
+/// Devices that aren't there.
+fn away(uptime_ms: u64, devices: &[DeviceView]) -> Vec<Trouble> {
+    let gone = devices.iter().filter(|device| match device.online {
+        Some(online) => !online,
+        None => uptime_ms > SETTLING_MS,
+    });
+    let configured = gone.filter(|device| device.role != "unconfigured");
+    let (banks, others): (Vec<_>, Vec<_>) = configured.partition(|device| device.role == "bank");
+    let mut troubles: Vec<_> = banks
+        .into_iter()
+        .map(|bank| Trouble::BankOffline {
+            bank: bank.device.clone(),
+        })
+        .collect();
+    if !others.is_empty() {
+        let devices = others.iter().map(|device| device.device.clone()).collect();
+        troubles.push(Trouble::DevicesOffline { devices });
+    }
+    troubles
+}
+
+fn faulty(bank: &BankView) -> Option<Trouble> {
+    let compartments: Vec<u16> = bank
+        .compartments
+        .iter()
+        .filter(|compartment| compartment.state == CompartmentState::Faulty)
+        .map(|compartment| compartment.compartment)
+        .collect();
+    (!compartments.is_empty()).then(|| Trouble::CompartmentsFaulty {
+        bank: bank.bank.clone(),
+        compartments,
+    })
+}
+
+fn backlog(now_ms: i64, lanes: &LanesRow) -> Option<Trouble> {
+    let oldest_ms = lanes
+        .lanes
+        .iter()
+        .filter_map(|l| l.oldest_waiting_ms)
+        .min()?;
+    (now_ms.saturating_sub(oldest_ms) > BACKLOG_MS).then(|| Trouble::Backlog {
+        waiting: lanes.lanes.iter().map(|lane| lane.waiting).sum(),
+        oldest_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests;

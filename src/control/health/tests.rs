@@ -1,0 +1,160 @@
+//! The verdict, trouble by trouble.
+
+use super::*;
+use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
+use crate::store::read::LaneRow;
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn report() -> StatusReport {
+    StatusReport {
+        version: "0.1.0".to_string(),
+        site: "garden-court".to_string(),
+        uptime_ms: SETTLING_MS + 1,
+        journal: JournalReport {
+            writing: true,
+            ..JournalReport::default()
+        },
+        links: LinksReport::default(),
+        parts: Vec::new(),
+        cloud: serde_json::json!({}),
+        clock: ClockReport {
+            wall_ms: NOW_MS,
+            quality: "synchronised".to_string(),
+        },
+        memory_rss_bytes: None,
+    }
+}
+
+fn device(device: &str, role: &str, online: Option<bool>) -> DeviceView {
+    DeviceView {
+        device: device.to_string(),
+        role: role.to_string(),
+        building: None,
+        point: None,
+        online,
+        last_heard_ms: None,
+        form: None,
+        boot: None,
+        received: 0,
+        stored: 0,
+        duplicate: 0,
+        quarantined: 0,
+        boots: Vec::new(),
+        model: None,
+        firmware: None,
+        capabilities: Vec::new(),
+    }
+}
+
+fn lanes(oldest_waiting_ms: Option<i64>) -> LanesRow {
+    LanesRow {
+        epoch: Some(1),
+        lanes: vec![LaneRow {
+            lane: "fulfilment".to_string(),
+            last_seq: 9,
+            acked_seq: 6,
+            waiting: 3,
+            oldest_waiting_ms,
+        }],
+    }
+}
+
+#[test]
+fn nothing_wrong_is_well() {
+    let devices = [device("bank-a", "bank", Some(true))];
+    let judged = judge(&report(), &[], &devices, &lanes(Some(NOW_MS - BACKLOG_MS)));
+    assert_eq!(judged, (Health::Well, Vec::new()));
+}
+
+#[test]
+fn a_disk_that_refuses_comes_before_all_else() {
+    let mut sick = report();
+    sick.clock.quality = "unknown".to_string();
+    sick.journal.writing = false;
+    sick.journal.last_error = Some("disk full".to_string());
+    let (health, troubles) = judge(&sick, &[], &[], &lanes(None));
+    assert_eq!(health, Health::Failing);
+    assert!(matches!(troubles[0], Trouble::NotWriting { .. }));
+    assert_eq!(troubles[1], Trouble::ClockUnknown);
+}
+
+#[test]
+fn a_silent_device_is_given_time_after_a_start() {
+    let devices = [
+        device("bank-a", "bank", None),
+        device("door-1", "device", None),
+        device("old-1", "unconfigured", Some(false)),
+    ];
+    let (health, troubles) = judge(&report(), &[], &devices, &lanes(None));
+    assert_eq!(health, Health::Failing);
+    let bank = "bank-a".to_string();
+    let others = vec!["door-1".to_string()];
+    assert_eq!(
+        troubles,
+        [
+            Trouble::BankOffline { bank },
+            Trouble::DevicesOffline { devices: others }
+        ]
+    );
+    let mut young = report();
+    young.uptime_ms = SETTLING_MS;
+    assert_eq!(judge(&young, &[], &devices, &lanes(None)).0, Health::Well);
+}
+
+#[test]
+fn a_backlog_matters_only_when_it_is_old_and_there_is_a_cloud() {
+    let old = lanes(Some(NOW_MS - BACKLOG_MS - 1));
+    let (health, troubles) = judge(&report(), &[], &[], &old);
+    assert_eq!(health, Health::Attention);
+    assert!(matches!(troubles[0], Trouble::Backlog { waiting: 3, .. }));
+    let mut alone = report();
+    alone.cloud = serde_json::Value::Null;
+    assert_eq!(judge(&alone, &[], &[], &old).0, Health::Well);
+}
+
+#[test]
+fn faulty_compartments_and_parts_are_named() {
+    let mut report = report();
+    report.parts.push(PartReport {
+        name: "cloud".to_string(),
+        running: false,
+        restarts: 4,
+        last_error: None,
+    });
+    let compartment = |number, state| CompartmentView {
+        compartment: number,
+        size: "S".to_string(),
+        zone: "ambient".to_string(),
+        state,
+        holds: "nothing".to_string(),
+        parcel: None,
+        door: "closed".to_string(),
+        occupied: None,
+        fault: None,
+        openings: 0,
+    };
+    let bank = BankView {
+        bank: "bank-a".to_string(),
+        building: "b1".to_string(),
+        address: String::new(),
+        online: Some(true),
+        occupancy_sensor: true,
+        compartments: vec![
+            compartment(1, CompartmentState::Free),
+            compartment(2, CompartmentState::Faulty),
+        ],
+    };
+    let (_, troubles) = judge(&report, &[bank], &[], &lanes(None));
+    assert!(matches!(
+        &troubles[0],
+        Trouble::PartDown { restarts: 4, .. }
+    ));
+    assert_eq!(
+        troubles[1],
+        Trouble::CompartmentsFaulty {
+            bank: "bank-a".to_string(),
+            compartments: vec![2]
+        }
+    );
+}

@@ -1,0 +1,289 @@
+//! The shapes of the control API's answers, which are also the CLI's `--json`.
+//!
+//! Times are integers, `_ms` since the Unix epoch, durations `_ms` too, sizes `_bytes`. What isn't
+//! known is `null`. Rows that come straight from the store are in [`crate::store::read`].
+
+use serde::{Deserialize, Serialize};
+
+use super::health::{Health, Trouble};
+use crate::store::read::{BootRow, LanesRow, StoreCounts};
+
+/// How the daemon is, by its own word, from memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The daemon's version.
+    pub version: String,
+    /// The site.
+    pub site: String,
+    /// How long it has been running.
+    pub uptime_ms: u64,
+    /// The journal.
+    pub journal: JournalReport,
+    /// The broker.
+    pub links: LinksReport,
+    /// The daemon's parts, if it reports on them.
+    #[serde(default)]
+    pub parts: Vec<PartReport>,
+    /// The cloud client's own status; null without a cloud.
+    pub cloud: serde_json::Value,
+    /// What the box knows about the time.
+    pub clock: ClockReport,
+    /// Resident memory.
+    pub memory_rss_bytes: Option<u64>,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JournalReport {
+    /// Events and decisions reach the disk.
+    pub writing: bool,
+    /// Why they don't, in words.
+    pub last_error: Option<String>,
+    /// Since when they don't.
+    pub degraded_since_ms: Option<i64>,
+    /// Transactions committed since the start.
+    pub commits: u64,
+    /// Events stored since the start.
+    pub events_taken: u64,
+    /// Work turned away since the start because too much waited.
+    pub turned_away: u64,
+    /// Work that waits now.
+    pub queue_depth: u64,
+}
+
+/// How devices reach the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinksReport {
+    /// `embedded` or `external`.
+    pub mode: String,
+    /// Where the broker listens, or the external broker's address.
+    pub address: String,
+    /// Devices that are connected now.
+    pub connected: u64,
+    /// Why the broker can't be used, in words.
+    pub last_error: Option<String>,
+}
+
+/// A part of the daemon that is restarted when it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReport {
+    /// Its name.
+    pub name: String,
+    /// It runs now.
+    pub running: bool,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Why it last ended, in words.
+    pub last_error: Option<String>,
+}
+
+/// What the box knows about the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// Now.
+    pub wall_ms: i64,
+    /// `unknown`, `estimated`, `synchronised`.
+    pub quality: String,
+}
+
+/// The whole status: the verdict first, then what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `well`, `attention`, `failing`.
+    pub health: Health,
+    /// What is wrong, worst first.
+    pub troubles: Vec<Trouble>,
+    /// The daemon's own report.
+    #[serde(flatten)]
+    pub report: StatusReport,
+    /// Devices by presence.
+    pub devices: DeviceCounts,
+    /// Compartments by state.
+    pub compartments: StateCounts,
+    /// The store's figures.
+    pub store: StoreCounts,
+    /// Where the lanes to the cloud stand.
+    #[serde(flatten)]
+    pub lanes: LanesRow,
+}
+
+/// Devices by presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceCounts {
+    /// In the configuration.
+    pub configured: u64,
+    /// Connected.
+    pub online: u64,
+    /// Gone.
+    pub offline: u64,
+    /// Not heard of since the daemon started.
+    pub unknown: u64,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Its id.
+    pub device: String,
+    /// `bank`, `desk`, `device`, or `unconfigured`: heard once, no longer in the configuration.
+    pub role: String,
+    /// The building it belongs to.
+    pub building: Option<String>,
+    /// The bank or desk that it belongs to.
+    pub point: Option<String>,
+    /// Whether it is connected; null if nothing was heard of it since the daemon started.
+    pub online: Option<bool>,
+    /// When it last sent something.
+    pub last_heard_ms: Option<i64>,
+    /// The encoding it last spoke: `cbor`, `json`.
+    pub form: Option<String>,
+    /// Its boot that was heard last.
+    pub boot: Option<u32>,
+    /// Events received: `received = stored + duplicate + quarantined`.
+    pub received: u64,
+    /// Events stored.
+    pub stored: u64,
+    /// Events that had been stored before.
+    pub duplicate: u64,
+    /// Events put into quarantine.
+    pub quarantined: u64,
+    /// Its boots, last heard first, with the gaps in their sequences.
+    pub boots: Vec<BootRow>,
+    /// Its model, by its own word.
+    pub model: Option<String>,
+    /// Its firmware, by its own word.
+    pub firmware: Option<String>,
+    /// What it can do, by its own word.
+    pub capabilities: Vec<String>,
+}
+
+/// A locker bank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BankView {
+    /// Its id.
+    pub bank: String,
+    /// The building it belongs to.
+    pub building: String,
+    /// Where it stands, for people.
+    pub address: String,
+    /// Whether its controller is connected.
+    pub online: Option<bool>,
+    /// Whether its compartments can tell that something is in them.
+    pub occupancy_sensor: bool,
+    /// Its compartments, by number.
+    pub compartments: Vec<CompartmentView>,
+}
+
+/// A compartment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompartmentView {
+    /// Its number, from 1.
+    pub compartment: u16,
+    /// `S`, `M`, `L`.
+    pub size: String,
+    /// `ambient`, `chilled`, `frozen`.
+    pub zone: String,
+    /// What it is at a glance.
+    pub state: CompartmentState,
+    /// `nothing`, `reserved`, `parcel`.
+    pub holds: String,
+    /// The parcel that it holds or is reserved for.
+    pub parcel: Option<String>,
+    /// What the door's sensor last said: `open`, `closed`, `unknown`.
+    pub door: String,
+    /// What the occupancy sensor last said, if there is one.
+    pub occupied: Option<bool>,
+    /// Why it isn't used.
+    pub fault: Option<String>,
+    /// How often it was opened.
+    pub openings: u64,
+}
+
+/// What a compartment is at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompartmentState {
+    /// Empty and ready.
+    Free,
+    /// Kept for a parcel whose deposit is under way.
+    Reserved,
+    /// Something is in it.
+    Occupied,
+    /// Its door stands open.
+    Open,
+    /// Not used until somebody has looked at it.
+    Faulty,
+}
+
+/// Compartments by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StateCounts {
+    /// Empty and ready.
+    pub free: u64,
+    /// Kept for a deposit under way.
+    pub reserved: u64,
+    /// Something is in them.
+    pub occupied: u64,
+    /// The door stands open.
+    pub open: u64,
+    /// Not used.
+    pub faulty: u64,
+}
+
+impl StateCounts {
+    /// Counts states.
+    pub fn of(states: impl IntoIterator<Item = CompartmentState>) -> Self {
+        let mut counts = Self::default();
+        for state in states {
+            match state {
+                CompartmentState::Free => counts.free += 1,
+                CompartmentState::Reserved => counts.reserved += 1,
+                CompartmentState::Occupied => counts.occupied += 1,
+                CompartmentState::Open => counts.open += 1,
+                CompartmentState::Faulty => counts.faulty += 1,
+            }
+        }
+        counts
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.free + self.reserved + self.occupied + self.open + self.faulty
+    }
+}
+
+/// A compartment being opened by hand, and what became of it so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The command's id.
+    pub command: String,
+    /// Which compartment: `BANK/NUMBER`.
+    pub slot: String,
+    /// Who, as it is recorded.
+    pub operator: String,
+    /// Why, as it is recorded.
+    pub reason: String,
+    /// `sent`, `done`, `opened`, `refused`, `failed`, `expired`.
+    pub state: String,
+    /// What the device said to it.
+    pub answer: Option<String>,
+    /// How long that took.
+    pub waited_ms: u64,
+}
+
+impl Opening {
+    /// Whether the lock was moved, as far as is known.
+    pub fn succeeded(&self) -> bool {
+        matches!(self.state.as_str(), "opened" | "done")
+    }
+}
+
+/// The way to the cloud.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sync {
+    /// The cloud client's own status; null without a cloud.
+    pub cloud: serde_json::Value,
+    /// Where the lanes stand.
+    #[serde(flatten)]
+    pub lanes: LanesRow,
+}

@@ -1,0 +1,143 @@
+//! What the local API sees of the daemon.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use estate::Layout;
+use firmware_protocols::{Ident, Slot};
+use tokio::sync::{oneshot, watch};
+
+use super::parts::Link;
+use crate::clock::Clock;
+use crate::cloud::CloudStatus;
+use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
+use crate::control::{Backend, memory_rss_bytes};
+use crate::journal::{self, Inbox, NotTaken, Work};
+use crate::links::LinkState;
+use crate::presence::Presence;
+
+/// The daemon, as the local API sees it.
+pub struct DaemonBackend {
+    /// The store's file.
+    pub store: PathBuf,
+    /// What stands where.
+    pub layout: Layout,
+    /// The time.
+    pub clock: Clock,
+    /// The way into the journal.
+    pub inbox: Inbox,
+    /// How the journal is.
+    pub journal: Arc<journal::Status>,
+    /// How devices come.
+    pub link: Link,
+    /// Which devices are there.
+    pub presence: Presence,
+    /// How the cloud is, if one is configured.
+    pub cloud: Option<Arc<CloudStatus>>,
+    /// When the daemon started.
+    pub started: Instant,
+}
+
+impl DaemonBackend {
+    fn links(&self) -> LinksReport {
+        let why = |state| match state {
+            LinkState::Up => None,
+            LinkState::Starting => Some("not connected yet".to_owned()),
+            LinkState::Down(why) => Some(why),
+        };
+        match &self.link {
+            Link::Embedded {
+                addresses,
+                roster,
+                status,
+            } => LinksReport {
+                mode: "embedded".to_owned(),
+                address: addresses
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                connected: roster.connected() as u64,
+                last_error: why(status.state()),
+            },
+            Link::External { url, status } => LinksReport {
+                mode: "external".to_owned(),
+                address: url.clone(),
+                connected: self.presence.online() as u64,
+                last_error: why(status.state()),
+            },
+        }
+    }
+
+    fn journal(&self) -> JournalReport {
+        let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        let trouble = self.journal.trouble();
+        JournalReport {
+            writing: trouble.is_none(),
+            degraded_since_ms: trouble.as_ref().map(|trouble| trouble.since_ms),
+            last_error: trouble.map(|trouble| trouble.what),
+            commits: read(&self.journal.commits),
+            events_taken: read(&self.journal.events),
+            turned_away: read(&self.journal.turned_away),
+            queue_depth: self.inbox.waiting() as u64,
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for DaemonBackend {
+    fn store_path(&self) -> &Path {
+        &self.store
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn status(&self) -> StatusReport {
+        let now = self.clock.now();
+        let cloud = self
+            .cloud
+            .as_ref()
+            .and_then(|cloud| serde_json::to_value(cloud.snapshot()).ok());
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            site: self.layout.site.to_string(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            journal: self.journal(),
+            links: self.links(),
+            parts: Vec::new(),
+            cloud: cloud.unwrap_or_default(),
+            clock: ClockReport {
+                wall_ms: now.wall_ms,
+                quality: now.quality.word().to_owned(),
+            },
+            memory_rss_bytes: memory_rss_bytes(),
+        }
+    }
+
+    fn online(&self, device: &Ident) -> Option<bool> {
+        self.presence.of(device)
+    }
+
+    async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.submit(Work::Open {
+            slot,
+            operator,
+            reason,
+            reply,
+        });
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotTaken::Stopping.to_string()),
+        }
+    }
+
+    fn events_watch(&self) -> watch::Receiver<i64> {
+        self.journal.newest_event()
+    }
+}

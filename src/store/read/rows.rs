@@ -1,0 +1,281 @@
+//! The shapes of what the store is asked for: rows of the control API and of the CLI's `--json`.
+//!
+//! Times are integers, `_ms` since the Unix epoch; a `quality` is how far the box could trust its
+//! clock then: `unknown`, `estimated`, `synchronised`. Fields without a value are `null`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A device that was heard, and the ledger of what was received from it:
+/// `received = stored + duplicate + quarantined`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// Its id.
+    pub device: String,
+    /// The encoding it last spoke: `cbor`, `json`.
+    pub form: String,
+    /// Its boot that was heard last.
+    pub boot: Option<u32>,
+    /// Events received, whatever became of them.
+    pub received: u64,
+    /// Events stored.
+    pub stored: u64,
+    /// Events that had been stored before.
+    pub duplicate: u64,
+    /// Events put into quarantine.
+    pub quarantined: u64,
+    /// When it was last heard.
+    pub last_heard_ms: i64,
+    /// Its model, by its own word.
+    pub model: Option<String>,
+    /// Its firmware, by its own word.
+    pub firmware: Option<String>,
+    /// What it can do, by its own word.
+    pub capabilities: Vec<String>,
+    /// Its boots, last heard first.
+    pub boots: Vec<BootRow>,
+}
+
+/// How far one boot of a device was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootRow {
+    /// The boot.
+    pub boot: u32,
+    /// Everything up to here is on disk or given up.
+    pub upto: u64,
+    /// Gaps before later events: `[first, last]`, rising. The device should still send these.
+    pub missing: Vec<(u64, u64)>,
+    /// Gaps that are no longer waited for: `[first, last]`, rising.
+    pub given_up: Vec<(u64, u64)>,
+    /// The device used this boot number twice.
+    pub reused: bool,
+}
+
+/// What a compartment is used for, and what its sensors say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompartmentRow {
+    /// Its bank.
+    pub bank: String,
+    /// Its number, from 1.
+    pub compartment: u16,
+    /// `nothing`, `reserved`, `parcel`.
+    pub holds: String,
+    /// The parcel that it holds or is reserved for.
+    pub parcel: Option<String>,
+    /// `open`, `closed`, `unknown`.
+    pub door: String,
+    /// What the occupancy sensor said, if there is one.
+    pub occupied: Option<bool>,
+    /// Why it isn't used.
+    pub fault: Option<String>,
+    /// How often it was opened.
+    pub openings: u64,
+}
+
+/// A parcel. Its recipient isn't shown: nobody at the box needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParcelRow {
+    /// Its id.
+    pub parcel: String,
+    /// `S`, `M`, `L`.
+    pub size: String,
+    /// `ambient`, `chilled`, `frozen`.
+    pub zone: String,
+    /// The bank or desk where it is to wait.
+    pub point: String,
+    /// Until when it may wait.
+    pub deadline_ms: i64,
+    /// Whether the recipient agreed to a locker.
+    pub consent: bool,
+    /// How many items are in it.
+    pub items: Option<u32>,
+    /// `expected`, `depositing`, `deposited`, `collecting`, `collected`, `cancelled`.
+    pub state: String,
+    /// The bank that it is, was or is being put in.
+    pub bank: Option<String>,
+    /// The compartment, likewise.
+    pub compartment: Option<u16>,
+    /// The desk, likewise.
+    pub desk: Option<String>,
+    /// The courier's opaque name.
+    pub courier: Option<String>,
+    /// During a hand-over: whether the door was seen open.
+    pub opened: bool,
+    /// During a hand-over: whether the alarm for a door left open was raised.
+    pub alarmed: bool,
+    /// Since when it is in this state.
+    pub since_ms: i64,
+    /// Finished, and only kept for its history.
+    pub archived: bool,
+}
+
+/// A step in a parcel's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRow {
+    /// Rising in the order of what happened.
+    pub id: i64,
+    /// When.
+    pub at_ms: i64,
+    /// How far that time can be trusted.
+    pub quality: String,
+    /// What: `announced`, `code-issued`, `deposited`, …
+    pub step: String,
+    /// Who: `cloud`, `courier NAME`, `keypad bank-a`, `operator NAME`, `gateway`.
+    pub who: String,
+    /// More, in words.
+    pub detail: Option<String>,
+}
+
+/// A command to open a compartment, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRow {
+    /// Its id.
+    pub id: String,
+    /// The bank.
+    pub bank: String,
+    /// The compartment.
+    pub compartment: u16,
+    /// `deposit`, `collect`, `by-hand`.
+    pub purpose: String,
+    /// For which parcel.
+    pub parcel: Option<String>,
+    /// By whose hand.
+    pub operator: Option<String>,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub at_ms: i64,
+    /// How far that time can be trusted.
+    pub quality: String,
+    /// `sent`, `done`, `opened`, `refused`, `failed`, `expired`.
+    pub state: String,
+    /// What the device said to it.
+    pub answer: Option<String>,
+}
+
+/// A parcel with its whole history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParcelHistory {
+    /// The parcel's facts.
+    #[serde(flatten)]
+    pub parcel: ParcelRow,
+    /// Every step, oldest first.
+    pub trace: Vec<TraceRow>,
+    /// Every command to open for it, oldest first.
+    pub commands: Vec<CommandRow>,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Rising in the order in which events were taken.
+    pub id: i64,
+    /// Who reported it.
+    pub device: String,
+    /// The device's boot.
+    pub boot: u32,
+    /// Its number in that boot.
+    pub seq: u64,
+    /// `access`, `reading`, `keypad`, …
+    pub kind: String,
+    /// When it happened.
+    pub at_ms: i64,
+    /// Whose word that is: `device`, `age`, `received`, `implausible`.
+    pub at_by: String,
+    /// When it was received.
+    pub received_ms: i64,
+    /// How far the box could trust its clock then.
+    pub quality: String,
+    /// The kind's own fields, without anything personal.
+    pub body: serde_json::Value,
+}
+
+/// Some events, and how far they reach.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// In the order in which they were taken.
+    pub events: Vec<EventRow>,
+    /// Every wanted event up to this id was seen: go on after it.
+    pub upto: i64,
+    /// As many as were asked for, so there may be more.
+    pub full: bool,
+}
+
+impl EventPage {
+    pub(super) fn empty(upto: i64) -> Self {
+        Self {
+            events: Vec::new(),
+            upto,
+            full: false,
+        }
+    }
+}
+
+/// Something that couldn't be an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// Rising.
+    pub id: i64,
+    /// When it was received.
+    pub received_ms: i64,
+    /// A device's id, or `cloud`.
+    pub source: String,
+    /// Where it was published.
+    pub topic: String,
+    /// Why it can't be an event.
+    pub reason: String,
+    /// How large it was.
+    pub size_bytes: u64,
+    /// Its beginning, with personal fields and digits masked.
+    pub preview: String,
+}
+
+/// Where the lanes to the cloud stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanesRow {
+    /// The store's epoch.
+    pub epoch: Option<u64>,
+    /// Most urgent first.
+    pub lanes: Vec<LaneRow>,
+}
+
+/// Where one lane to the cloud stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneRow {
+    /// `fulfilment`, `health`, `demand`.
+    pub lane: String,
+    /// The last item made.
+    pub last_seq: u64,
+    /// The last item that the cloud has for good.
+    pub acked_seq: u64,
+    /// Items that wait.
+    pub waiting: u64,
+    /// When the oldest of them was made.
+    pub oldest_waiting_ms: Option<i64>,
+}
+
+/// Figures of the whole store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StoreCounts {
+    /// Events received from all devices since the store was made.
+    pub received: u64,
+    /// Of these, stored.
+    pub stored: u64,
+    /// Of these, seen before.
+    pub duplicate: u64,
+    /// Of these, put into quarantine.
+    pub quarantined: u64,
+    /// The newest event's id, 0 if there is none.
+    pub newest_event_id: i64,
+    /// When the oldest event still kept was received.
+    pub oldest_event_ms: Option<i64>,
+    /// When the newest event was received.
+    pub newest_event_ms: Option<i64>,
+    /// When something last went into quarantine.
+    pub newest_quarantine_ms: Option<i64>,
+    /// Parcels that aren't archived, by state.
+    pub parcels: BTreeMap<String, u64>,
+    /// The store's file with its write-ahead log.
+    pub size_bytes: u64,
+}
