@@ -131,12 +131,12 @@ impl Books {
         self.rows(sql, |row| {
             Ok(Ledger {
                 device: row.get(0)?,
-                received: row.get(1)?,
-                stored: row.get(2)?,
-                duplicate: row.get(3)?,
-                quarantined: row.get(4)?,
-                rows: row.get(5)?,
-                distinct: row.get(6)?,
+                received: count(row, 1)?,
+                stored: count(row, 2)?,
+                duplicate: count(row, 3)?,
+                quarantined: count(row, 4)?,
+                rows: count(row, 5)?,
+                distinct: count(row, 6)?,
             })
         })
     }
@@ -158,7 +158,7 @@ impl Books {
     /// Whether a parcel is announced here.
     pub(super) fn knows(&self, parcel: &str) -> anyhow::Result<bool> {
         let sql = "SELECT count(*) FROM parcels WHERE parcel = ?1";
-        let count: u64 = self.0.query_row(sql, [parcel], |row| row.get(0))?;
+        let count = self.0.query_row(sql, [parcel], |row| count(row, 0))?;
         Ok(count > 0)
     }
 
@@ -169,18 +169,12 @@ impl Books {
             FROM lanes l";
         self.rows(sql, |row| {
             let lane = Lane {
-                last: row.get(1)?,
-                acked: row.get(2)?,
-                waiting: row.get(3)?,
+                last: count(row, 1)?,
+                acked: count(row, 2)?,
+                waiting: count(row, 3)?,
             };
             Ok((row.get(0)?, lane))
         })
-    }
-
-    /// How many things were put into quarantine.
-    pub(super) fn quarantined(&self) -> anyhow::Result<u64> {
-        let sql = "SELECT count(*) FROM quarantine";
-        Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
 
     fn rows<T, C: FromIterator<T>>(
@@ -196,5 +190,10 @@ impl Books {
 }
 
 fn pair(row: &Row<'_>) -> rusqlite::Result<(String, u64)> {
-    Ok((row.get(0)?, row.get(1)?))
+    Ok((row.get(0)?, count(row, 1)?))
+}
+
+/// A number that is stored as SQLite has them, signed, and never negative.
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }

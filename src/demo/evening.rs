@@ -57,7 +57,9 @@ fn people_come(
     let world = || Arc::clone(&stage.world);
     for round in &script.rounds {
         let delivering = deliver(world(), round.clone(), random.clone());
-        people.spawn(async move { drop(delivering.await) });
+        people.spawn(async move {
+            let _in_van = delivering.await;
+        });
     }
     for errand in &script.errands {
         people.spawn(collect(world(), errand.clone(), random.clone()));
@@ -93,7 +95,9 @@ fn people_come(
     }
     let (bank, from_ms) = script.stranger.clone();
     let trying = try_codes(world(), bank, from_ms, GUESSES, GUESS_DIGITS, random.clone());
-    people.spawn(async move { drop(trying.await) });
+    people.spawn(async move {
+        let _opened = trying.await;
+    });
     Ok(())
 }
 

@@ -86,11 +86,6 @@ impl Script {
         }
         Ok(script)
     }
-
-    /// How many parcels are announced.
-    pub(super) fn parcels(&self) -> usize {
-        self.early.len() + self.late.len()
-    }
 }
 
 /// Whether parcel number `n` is announced late.
@@ -177,6 +172,8 @@ fn rounds(parcels: &[ExpectedParcel]) -> anyhow::Result<Vec<Round>> {
 
 /// Residents have time from 17:30 on, most of them before 19:15.
 fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
+    // Some have no time today.
+    let mut today = random.fork("today");
     let mut random = random.fork("errands");
     let errand = |parcel: &ExpectedParcel| Errand {
         parcel: parcel.parcel.clone(),
@@ -185,8 +182,6 @@ fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
         mistypes: random.chance(12),
         forgets: random.chance(5),
     };
-    // Some have no time today.
-    let mut today = Random::new(random.clone().number());
     let staying = |_: &&ExpectedParcel| !today.chance(8);
     parcels.iter().filter(staying).map(errand).collect()
 }
