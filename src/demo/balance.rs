@@ -105,15 +105,14 @@ fn once(facts: &Facts) -> Item {
         .map(|l| l.device.as_str())
         .collect();
     let mut text = format!(
-        "each applied once: {twice} stand twice; in {} ledgers received {} = stored {} + duplicate {} + quarantined {}",
-        facts.ledgers.len(),
+        "received {} = stored {} + duplicate {} + quarantined {}; {twice} stored twice",
         sum(|l| l.received),
         sum(|l| l.stored),
         sum(|l| l.duplicate),
         sum(|l| l.quarantined),
     );
     if !wrong.is_empty() {
-        text += &format!(": not so for {}", wrong.join(", "));
+        text += &format!("; the ledger is wrong for {}", wrong.join(", "));
     }
     Item {
         name: "once",
@@ -145,9 +144,15 @@ fn parcels_in_cloud(facts: &Facts) -> Item {
             wrong.push(format!("{id} is {}, in the cloud {there}", describe(&here)));
         }
     }
-    let strange = facts.cloud.keys().filter(|id| !facts.gateway.contains_key(*id));
+    let strange = facts
+        .cloud
+        .keys()
+        .filter(|id| !facts.gateway.contains_key(*id));
     wrong.extend(strange.map(|id| format!("{id} is only in the cloud")));
-    let states: Vec<String> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let states: Vec<String> = states
+        .iter()
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
     Item {
         name: "parcels-in-cloud",
         holds: wrong.is_empty() && !facts.gateway.is_empty(),

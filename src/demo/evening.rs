@@ -24,7 +24,7 @@ const NEWS: Duration = Duration::from_secs(3);
 const READ_EVERY_MS: u64 = 120_000;
 /// A stranger's guesses have as many digits as the shortest code.
 const GUESS_DIGITS: usize = 6;
-const GUESSES: u32 = 7;
+const GUESSES: u32 = 8;
 
 /// Plays the evening to its end.
 pub(super) async fn play(stage: Arc<Stage>, script: Script, seed: u64) -> anyhow::Result<()> {
@@ -32,17 +32,17 @@ pub(super) async fn play(stage: Arc<Stage>, script: Script, seed: u64) -> anyhow
     let mut people = JoinSet::new();
     announce_early(&stage, &script).await?;
     people_come(&stage, &script, &random, &mut people)?;
-    let faults = tokio::spawn(make_faults(Arc::clone(&stage)));
-    let cloud = cloud_comes_and_goes(&stage, &script);
-    cloud.await?;
+    people.spawn(make_faults(Arc::clone(&stage)));
+    cloud_comes_and_goes(&stage, &script).await?;
     stage.tempo.until(END_MS).await;
-    stage.story.tell("over", Mood::Calm, "▶ the evening is over, people go home");
+    stage
+        .story
+        .tell("over", Mood::Calm, "▶ the evening is over, people go home");
     stage.world.call_it_a_day();
     let home = async { while people.join_next().await.is_some() {} };
     if tokio::time::timeout(LAST_STEPS, home).await.is_err() {
         tracing::warn!("somebody didn't finish; the balance will show it");
     }
-    faults.abort();
     // Until the hour before 20:00 is closed and released.
     stage.tempo.until(at(20, 5)).await;
     Ok(())
@@ -76,10 +76,18 @@ fn people_come(
     }
     for household in &script.wishes {
         let (who, at_ms) = (household.household.clone(), household.at_ms);
-        people.spawn(wish(world(), plan::id(TERMINAL)?, who, at_ms, random.clone()));
+        people.spawn(wish(
+            world(),
+            plan::id(TERMINAL)?,
+            who,
+            at_ms,
+            random.clone(),
+        ));
     }
     for (n, device) in plan::device_ids()?.into_iter().enumerate() {
-        let found = SENSORS.iter().find(|(sensor, _)| *sensor == device.as_str());
+        let found = SENSORS
+            .iter()
+            .find(|(sensor, _)| *sensor == device.as_str());
         let Some((_, celsius)) = found else {
             continue;
         };
@@ -94,7 +102,14 @@ fn people_come(
         ));
     }
     let (bank, from_ms) = script.stranger.clone();
-    let trying = try_codes(world(), bank, from_ms, GUESSES, GUESS_DIGITS, random.clone());
+    let trying = try_codes(
+        world(),
+        bank,
+        from_ms,
+        GUESSES,
+        GUESS_DIGITS,
+        random.clone(),
+    );
     people.spawn(async move {
         let _opened = trying.await;
     });
@@ -123,47 +138,51 @@ async fn announce_early(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The late parcels come just before the cloud goes: the gateway hears of them, but the codes that
-/// it gives them stay in the box until the cloud is back.
+/// Late news, then the cloud is away twice. The last parcel is announced at the very moment at
+/// which it goes: the gateway hears of it, but the code that it makes stays in the box.
 async fn cloud_comes_and_goes(stage: &Stage, script: &Script) -> anyhow::Result<()> {
+    stage.tempo.until(at(17, 6)).await;
+    let parcel = script.cancelled.clone();
+    let text = format!("☁ the cloud cancels {parcel}");
+    let cancelled = Downlink::ParcelCancelled { parcel };
+    stage.cloud.push(&stage.site, &cancelled).await?;
+    stage.story.tell("cancelled", Mood::Cloud, text);
+    stage.tempo.until(at(17, 9)).await;
+    for parcel in &script.late {
+        stage.cloud.announce(&stage.site, parcel).await?;
+    }
+    let text = format!("☁ the cloud announces {} late parcels", script.late.len());
+    stage.story.tell("announced", Mood::Cloud, text);
     for (n, (from, to)) in script.unreachable.into_iter().enumerate() {
         stage.tempo.until(from).await;
         if n == 0 {
-            announce_late(stage, script).await?;
+            announce_last(stage, script).await?;
         }
         stage.set_reachable(false);
         let text = "☁ the cloud can't be reached; keypads don't notice";
         stage.story.tell("cloud-away", Mood::Cloud, text);
         stage.tempo.until(to).await;
         stage.set_reachable(true);
-        stage.story.tell("cloud-back", Mood::Cloud, "☁ the cloud is back");
+        stage
+            .story
+            .tell("cloud-back", Mood::Cloud, "☁ the cloud is back");
     }
     Ok(())
 }
 
-async fn announce_late(stage: &Stage, script: &Script) -> anyhow::Result<()> {
+async fn announce_last(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     // From now on calls are refused, but the long poll that is open already brings the news.
     let unwell = Refusal {
         status: 503,
         retry_after_s: None,
     };
     stage.cloud.faults().answer_with(Some(unwell));
-    for parcel in &script.late {
-        stage.cloud.announce(&stage.site, parcel).await?;
-    }
-    for parcel in &script.cancelled {
-        let parcel = parcel.clone();
-        let cancelled = Downlink::ParcelCancelled { parcel };
-        stage.cloud.push(&stage.site, &cancelled).await?;
-    }
+    stage.cloud.announce(&stage.site, &script.stuck).await?;
     let heard = async {
         loop {
-            let (store, first) = (stage.store.clone(), script.late.first().cloned());
-            let known = tokio::task::spawn_blocking(move || {
-                let books = Books::open(&store)?;
-                first.map_or(Ok(true), |parcel| books.knows(&parcel.parcel))
-            });
-            if known.await?? {
+            let (store, parcel) = (stage.store.clone(), script.stuck.parcel.clone());
+            let known = move || Books::open(&store)?.knows(&parcel);
+            if tokio::task::spawn_blocking(known).await?? {
                 return anyhow::Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -173,7 +192,10 @@ async fn announce_late(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     if let Ok(heard) = tokio::time::timeout(NEWS, heard).await {
         heard?;
     }
-    let text = format!("☁ the cloud announces {} late parcels", script.late.len());
+    let text = format!(
+        "☁ the cloud announces {} as its last word",
+        script.stuck.parcel
+    );
     stage.story.tell("announced", Mood::Cloud, text);
     stage.set_reachable(false);
     stage.cloud.faults().answer_with(None);
@@ -190,7 +212,10 @@ async fn make_faults(stage: Arc<Stage>) {
     let points = &stage.world.points;
     stage.tempo.until(at(17, 25)).await;
     if let Some(bank) = points.get("bank-a").map(|point| point.device()) {
-        tell(bank, "its connection breaks, and it sends what it sent once more");
+        tell(
+            bank,
+            "its connection breaks, and it sends what it sent once more",
+        );
         bank.cut().await;
         bank.until_online().await;
         bank.send_again();

@@ -138,7 +138,11 @@ fn start_show(options: &DemoOptions, stage: &Stage) -> anyhow::Result<Show> {
         Arc::clone(&stage.cloud_up),
         Books::open(&stage.store)?,
     );
-    let form = if options.json { Form::Json } else { Form::People };
+    let form = if options.json {
+        Form::Json
+    } else {
+        Form::People
+    };
     let title = format!(
         "Linli 邻里 · {} · {} households · seed {}",
         plan::SITE,
@@ -155,7 +159,11 @@ fn report(options: &DemoOptions, folder: &Folder, facts: &Facts) -> anyhow::Resu
     // A closed output isn't the balance's fault: the exit code still says whether it holds.
     let _ = match options.json {
         true => writeln!(out, "{}", as_json(options, facts, &items, holds)),
-        false => write!(out, "{}", as_text(&items, holds, std::io::stdout().is_terminal())),
+        false => write!(
+            out,
+            "{}",
+            as_text(&items, holds, std::io::stdout().is_terminal())
+        ),
     };
     if let (Some(kept), false) = (folder.kept(), options.json) {
         let _ = writeln!(out, "kept in {}", kept.display());
@@ -182,9 +190,9 @@ fn as_text(items: &[Item], holds: bool, colours: bool) -> String {
 }
 
 fn as_json(options: &DemoOptions, facts: &Facts, items: &[Item], holds: bool) -> serde_json::Value {
-    let lines = items.iter().map(|item| {
-        serde_json::json!({ "name": item.name, "holds": item.holds, "text": item.text })
-    });
+    let lines = items.iter().map(
+        |item| serde_json::json!({ "name": item.name, "holds": item.holds, "text": item.text }),
+    );
     let latency = &facts.key_to_open;
     serde_json::json!({
         "balance": lines.collect::<Vec<_>>(),
@@ -217,7 +225,9 @@ impl Folder {
     fn make(keep: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = keep else {
             let folder = tempfile::Builder::new().prefix("linli-demo-").tempdir();
-            return Ok(Self::Temporary(folder.context("making a temporary folder")?));
+            return Ok(Self::Temporary(
+                folder.context("making a temporary folder")?,
+            ));
         };
         std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let mut entries =

@@ -104,9 +104,8 @@ pub(super) fn config_text(state_dir: &Path, cloud_url: &str) -> String {
         }
         text += "]\n\n";
     }
-    text += &format!(
-        "[[desk]]\nid = \"{DESK}\"\nbuilding = \"b3\"\naddress = \"Property office\"\n\n"
-    );
+    text +=
+        &format!("[[desk]]\nid = \"{DESK}\"\nbuilding = \"b3\"\naddress = \"Property office\"\n\n");
     let others = DOORS.into_iter().chain(SENSORS.map(|(sensor, _)| sensor));
     for (n, device) in others.chain([TERMINAL]).enumerate() {
         let building = n % 3 + 1;

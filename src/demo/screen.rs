@@ -79,8 +79,14 @@ fn told(line: &Line) -> Row<'static> {
         Mood::Fault => Color::Magenta,
         Mood::Cloud => Color::Cyan,
     };
-    let time = Span::styled(clock(line.at_ms, "%H:%M "), Style::new().fg(Color::DarkGray));
-    Row::from(vec![time, Span::styled(line.text.clone(), Style::new().fg(colour))])
+    let time = Span::styled(
+        clock(line.at_ms, "%H:%M "),
+        Style::new().fg(Color::DarkGray),
+    );
+    Row::from(vec![
+        time,
+        Span::styled(line.text.clone(), Style::new().fg(colour)),
+    ])
 }
 
 /// Draws a moment into a buffer.
@@ -181,7 +187,10 @@ fn cloud_row(view: &View) -> Row<'static> {
         Span::styled(word, Style::new().fg(colour)),
         Span::raw(" "),
         Span::styled(bar, Style::new().fg(colour)),
-        Span::raw(format!(" {} wait, {} delivered", view.backlog, view.delivered)),
+        Span::raw(format!(
+            " {} wait, {} delivered",
+            view.backlog, view.delivered
+        )),
     ])
 }
 

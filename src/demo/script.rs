@@ -1,5 +1,6 @@
 //! Who does what, and when: a farm day's evening, decided by its seed before it begins.
 
+use anyhow::Context as _;
 use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
 use firmware_protocols::Ident;
 use firmware_protocols::event::Direction;
@@ -27,10 +28,12 @@ pub(super) const fn at(hour: i64, minute: i64) -> i64 {
 pub(super) struct Script {
     /// Announced before 17:00.
     pub(super) early: Vec<ExpectedParcel>,
-    /// Announced just before the cloud goes away for the first time: their codes can't go out.
+    /// Announced when the couriers are on their way already.
     pub(super) late: Vec<ExpectedParcel>,
-    /// Announced, then cancelled before its deposit.
-    pub(super) cancelled: Vec<String>,
+    /// Announced at the very moment at which the cloud goes: its code can't go out.
+    pub(super) stuck: ExpectedParcel,
+    /// Announced early, then cancelled before its deposit.
+    pub(super) cancelled: String,
     pub(super) rounds: Vec<Round>,
     pub(super) errands: Vec<Errand>,
     pub(super) comings: Vec<Coming>,
@@ -62,35 +65,47 @@ impl Script {
     pub(super) fn write(households: u32, seed: u64) -> anyhow::Result<Self> {
         let random = Random::new(seed);
         let parcels = parcels(households, &random)?;
-        let unreachable = [(at(17, 14), at(17, 46)), (at(18, 36), at(19, 7))];
-        let mut script = Self {
+        let of = |part| {
+            let own = parcels
+                .iter()
+                .enumerate()
+                .filter(move |(n, _)| part_of(*n) == part);
+            own.map(|(_, parcel)| parcel.clone())
+        };
+        let only = |part| of(part).next().context("a script has at least ten parcels");
+        let script = Self {
             rounds: rounds(&parcels)?,
             errands: errands(&parcels, &random),
             comings: comings(households, &random)?,
             wishes: wishes(households, &random),
             stranger: (id("bank-b")?, at(18, 22)),
-            unreachable,
-            early: Vec::new(),
-            late: Vec::new(),
-            cancelled: Vec::new(),
+            unreachable: [(at(17, 14), at(17, 46)), (at(18, 36), at(19, 7))],
+            early: of(Part::Early).chain(of(Part::Cancelled)).collect(),
+            late: of(Part::Late).collect(),
+            stuck: only(Part::Stuck)?,
+            cancelled: only(Part::Cancelled)?.parcel,
         };
-        let count = parcels.len();
-        for (n, parcel) in parcels.into_iter().enumerate() {
-            if n + 1 == count {
-                script.cancelled.push(parcel.parcel.clone());
-            }
-            match is_late(n) {
-                true => script.late.push(parcel),
-                false => script.early.push(parcel),
-            }
-        }
         Ok(script)
     }
 }
 
-/// Whether parcel number `n` is announced late.
-fn is_late(n: usize) -> bool {
-    n % 9 == 4
+/// What happens to a parcel before its deposit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Early,
+    Stuck,
+    Late,
+    Cancelled,
+}
+
+/// The part of parcel number `n`, from 0.
+fn part_of(n: usize) -> Part {
+    match n {
+        3 => Part::Cancelled,
+        4 => Part::Stuck,
+        n if n % 9 == 8 => Part::Late,
+        _ => Part::Early,
+    }
 }
 
 /// Two parcels for every five households; a third of them to the desk.
@@ -146,22 +161,21 @@ fn rounds(parcels: &[ExpectedParcel]) -> anyhow::Result<Vec<Round>> {
         let own = parcels.iter().filter(|p| p.point.as_str() == point);
         by_point.extend(own.map(|p| (p.parcel.clone(), p.point.clone())));
     }
-    let last = parcels.len().saturating_sub(1);
-    let comes_last = |parcel: &str| {
+    let part = |parcel: &str| {
         let n = parcels.iter().position(|p| p.parcel == parcel);
-        n.is_some_and(|n| is_late(n) || n == last)
+        n.map_or(Part::Early, part_of)
     };
     let couriers = by_point.len().div_ceil(PARCELS_MAX).max(2);
     let each = by_point.len().div_ceil(couriers).max(1);
     let rounds = by_point.chunks(each).enumerate().map(|(n, parcels)| {
         let wave = i64::try_from(n / 2).unwrap_or(0);
         let mut parcels = parcels.to_vec();
-        parcels.sort_by_key(|(parcel, _)| comes_last(parcel));
+        parcels.sort_by_key(|(parcel, _)| part(parcel));
         Round {
             courier: format!("courier-{}", n + 1),
             badge: format!("BADGE-{:04}", 4711 + n),
             from_ms: (at(17, 0) + wave * 35 * 60_000).min(at(19, 0)),
-            until_ms: at(19, 30),
+            until_ms: at(19, 40),
             parcels,
             slow_percent: 8,
             forgets_percent: 5,
@@ -170,20 +184,28 @@ fn rounds(parcels: &[ExpectedParcel]) -> anyhow::Result<Vec<Round>> {
     Ok(rounds.collect())
 }
 
-/// Residents have time from 17:30 on, most of them before 19:15.
+/// Residents have time from 17:30 on, the last of them at 19:40; some not at all today. Whoever gets
+/// the parcel whose code is stuck is there at once.
 fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
-    // Some have no time today.
-    let mut today = random.fork("today");
     let mut random = random.fork("errands");
-    let errand = |parcel: &ExpectedParcel| Errand {
-        parcel: parcel.parcel.clone(),
-        point: parcel.point.clone(),
-        from_ms: at(17, 30) + minutes(random.below(75) + random.below(35)),
-        mistypes: random.chance(12),
-        forgets: random.chance(5),
-    };
-    let staying = |_: &&ExpectedParcel| !today.chance(8);
-    parcels.iter().filter(staying).map(errand).collect()
+    let mut out = Vec::new();
+    for (n, parcel) in parcels.iter().enumerate() {
+        let stuck = part_of(n) == Part::Stuck;
+        let errand = Errand {
+            parcel: parcel.parcel.clone(),
+            point: parcel.point.clone(),
+            from_ms: match stuck {
+                true => at(17, 15),
+                false => at(17, 30) + minutes(random.below(80) + random.below(50)),
+            },
+            mistypes: random.chance(12),
+            forgets: random.chance(5),
+        };
+        if stuck || !random.chance(8) {
+            out.push(errand);
+        }
+    }
+    out
 }
 
 fn comings(households: u32, random: &Random) -> anyhow::Result<Vec<Coming>> {
@@ -204,9 +226,9 @@ fn comings(households: u32, random: &Random) -> anyhow::Result<Vec<Coming>> {
             });
         }
     }
-    for n in 0..3 {
+    for (n, door) in DOORS.into_iter().take(3).enumerate() {
         out.push(Coming {
-            door: id(DOORS[n])?,
+            door: id(door)?,
             household: format!("lost-card-{n}"),
             at_ms: at(17, 20) + minutes(random.below(140)),
             direction: Direction::In,
@@ -257,15 +279,28 @@ mod tests {
             let again = Script::write(households, 7).unwrap();
             assert_eq!(script.rounds.len(), again.rounds.len());
             assert_eq!(script.early, again.early);
-            let mut carried: Vec<&String> =
-                script.rounds.iter().flat_map(|r| r.parcels.iter().map(|(p, _)| p)).collect();
+            let mut carried: Vec<&String> = script
+                .rounds
+                .iter()
+                .flat_map(|r| r.parcels.iter().map(|(p, _)| p))
+                .collect();
             carried.sort();
-            let mut announced: Vec<&String> =
-                script.early.iter().chain(&script.late).map(|p| &p.parcel).collect();
+            let early = script
+                .early
+                .iter()
+                .chain(&script.late)
+                .chain([&script.stuck]);
+            let mut announced: Vec<&String> = early.map(|p| &p.parcel).collect();
+            assert!(announced.contains(&&script.cancelled));
             announced.sort();
             assert_eq!(carried, announced);
         }
-        let third: i64 = Script::write(120, 7).unwrap().unreachable.iter().map(|(a, b)| b - a).sum();
+        let third: i64 = Script::write(120, 7)
+            .unwrap()
+            .unreachable
+            .iter()
+            .map(|(a, b)| b - a)
+            .sum();
         assert!((third as f64 / (END_MS - BEGIN_MS) as f64 - 1.0 / 3.0).abs() < 0.02);
     }
 }

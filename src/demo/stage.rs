@@ -195,7 +195,9 @@ async fn cloud_side(cloud: &Cloud, site: &Ident) -> anyhow::Result<CloudSide> {
     let lanes = cloud.lanes(site).await?.lanes.into_iter();
     let lanes = lanes.map(|(lane, view)| (lane.name().to_string(), (view.items, view.last)));
     let demand = cloud.demand(site).await?.into_iter().map(|bucket| {
-        let scope = bucket.building.map_or("site".to_string(), |b| b.to_string());
+        let scope = bucket
+            .building
+            .map_or("site".to_string(), |b| b.to_string());
         (scope, bucket.start)
     });
     Ok((parcels.collect(), lanes.collect(), demand.collect()))

@@ -207,7 +207,11 @@ impl Story {
                 if counts.wishes % 4 != 1 {
                     return None;
                 }
-                ("wish", Mood::Calm, format!("♥ a household wishes {quantity} × {item}"))
+                (
+                    "wish",
+                    Mood::Calm,
+                    format!("♥ a household wishes {quantity} × {item}"),
+                )
             }
             Sight::Fault { device, what } => ("fault", Mood::Fault, format!("⚡ {device}: {what}")),
             Sight::CourierCame { .. }

@@ -95,7 +95,10 @@ impl Sources {
         let at_ms = self.tempo.now_ms();
         View {
             at_ms,
-            banks: BANKS.into_iter().map(|bank| self.bank(bank, at_ms)).collect(),
+            banks: BANKS
+                .into_iter()
+                .map(|bank| self.bank(bank, at_ms))
+                .collect(),
             shelf: self.shelf(),
             cloud_up: self.cloud_up.load(Ordering::Relaxed),
             backlog: self.glance.backlog,
@@ -143,7 +146,10 @@ impl View {
     fn with_rate(mut self, seen: &mut VecDeque<(Instant, u64)>) -> Self {
         let now = Instant::now();
         seen.push_back((now, self.acknowledged));
-        while seen.front().is_some_and(|(then, _)| now - *then > RATE_OVER) {
+        while seen
+            .front()
+            .is_some_and(|(then, _)| now - *then > RATE_OVER)
+        {
             seen.pop_front();
         }
         if let Some((then, before)) = seen.front() {
@@ -178,7 +184,9 @@ mod tests {
     #[test]
     fn cold_compartments_are_marked_where_they_are() {
         let zones = |bank: &str| -> String {
-            (1..=plan::compartments(bank)).map(|number| zone(bank, number)).collect()
+            (1..=plan::compartments(bank))
+                .map(|number| zone(bank, number))
+                .collect()
         };
         assert_eq!(zones("bank-a"), "                cc");
         assert_eq!(zones("bank-b"), "         ccf");

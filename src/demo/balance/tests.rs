@@ -75,14 +75,20 @@ fn broken(break_it: impl FnOnce(&mut Facts)) -> Vec<&'static str> {
     let mut facts = good();
     break_it(&mut facts);
     let items = draw(&facts).into_iter();
-    items.filter(|item| !item.holds).map(|item| item.name).collect()
+    items
+        .filter(|item| !item.holds)
+        .map(|item| item.name)
+        .collect()
 }
 
 #[test]
 fn a_true_evening_balances() {
     assert_eq!(broken(|_| {}), Vec::<&str>::new());
     let text: Vec<String> = draw(&good()).into_iter().map(|item| item.text).collect();
-    assert_eq!(text[0], "events acknowledged to devices 2 = events stored 2");
+    assert_eq!(
+        text[0],
+        "events acknowledged to devices 2 = events stored 2"
+    );
     assert_eq!(
         text[2],
         "parcels end in the gateway 3 = in the cloud 3 (1 collected, 1 deposited, 1 expected)"
@@ -98,15 +104,10 @@ fn every_fault_is_named_by_its_line() {
     assert_eq!(broken(|f| f.ledgers[0].duplicate = 0), ["once"]);
     assert_eq!(broken(|f| f.ledgers[0].rows = 3), ["once"]);
     assert_eq!(broken(|f| f.ledgers.clear()), ["once"]);
-    let cloud = |change: fn(&mut CloudParcel)| {
-        broken(|f| f.cloud.values_mut().for_each(change))
-    };
+    let cloud = |change: fn(&mut CloudParcel)| broken(|f| f.cloud.values_mut().for_each(change));
     assert_eq!(cloud(|p| p.state = "expected"), ["parcels-in-cloud"]);
     assert_eq!(cloud(|p| p.compartment = Some(9)), ["parcels-in-cloud"]);
-    assert_eq!(
-        broken(|f| drop(f.cloud.remove("P1"))),
-        ["parcels-in-cloud"]
-    );
+    assert_eq!(broken(|f| drop(f.cloud.remove("P1"))), ["parcels-in-cloud"]);
     assert_eq!(
         broken(|f| drop(f.world.insert("P1".into(), Whereabouts::Van))),
         ["parcels-in-world"]
@@ -120,8 +121,5 @@ fn every_fault_is_named_by_its_line() {
     assert_eq!(broken(|f| f.demand.push(("b1".into(), 0))), ["demand"]);
     assert_eq!(broken(|f| f.demand.clear()), ["demand"]);
     assert_eq!(broken(|f| f.wrong_doors = 1), ["doors"]);
-    assert_eq!(
-        broken(|f| f.key_to_open = Latency::default()),
-        ["answered"]
-    );
+    assert_eq!(broken(|f| f.key_to_open = Latency::default()), ["answered"]);
 }

@@ -57,7 +57,11 @@ fn a_moment_can_be_read_without_colour() {
         .map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect())
         .collect();
     assert!(rows[0].contains(" Linli ") && rows[0].contains(" 17:42 "));
-    assert!(rows[1].contains("bank-a    1   2   3c  4f  5"), "{}", rows[1]);
+    assert!(
+        rows[1].contains("bank-a    1   2   3c  4f  5"),
+        "{}",
+        rows[1]
+    );
     assert!(rows[2].contains("·   r   ■   O   !"), "{}", rows[2]);
     assert!(rows[4].contains("LOCKED"), "{}", rows[4]);
     assert!(rows[5].contains("▪▪▪ 3 on the shelf"), "{}", rows[5]);
