@@ -284,3 +284,22 @@ async fn a_downlink_that_repeats_itself_is_taken_once() {
     );
     sync.stop().await;
 }
+
+/// The URL says https, but what listens doesn't speak TLS.
+#[tokio::test]
+async fn a_cloud_without_tls_is_named() {
+    let cloud = StrangeCloud::that(|_| no_news()).await;
+    let ledger = some_of_each();
+    let url = format!("https://{}", cloud.address);
+    let sync = Sync::start(patient(&url), &ledger);
+    sync.until("it notices", |s| s.uplink.failures == 1).await;
+    let uplink = sync.status().uplink;
+    let error = uplink.last_error.unwrap();
+    assert!(
+        error.starts_with(&format!("cannot connect to {}: ", cloud.address)),
+        "{error}"
+    );
+    assert!(uplink.remedy.unwrap().contains("certificate authorities"));
+    assert_eq!(cloud.asked().len(), 0);
+    sync.stop().await;
+}

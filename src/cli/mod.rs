@@ -1,1 +1,316 @@
-//! The technician's commands.
+//! The technician's commands: clients of [`crate::control`], which know its wire types and nothing
+//! else of the daemon. `run` and `demo` are the exceptions, and only call what they start.
+//!
+//! Standard output carries what was asked for; all else goes to standard error. Each outcome has an
+//! exit code ([`stop`]). A reader that closes early ends the command quietly.
+
+pub mod args;
+mod elsewhere;
+mod history;
+mod lists;
+mod locate;
+mod logging;
+mod look;
+mod password;
+mod picture;
+mod status;
+pub mod stop;
+mod table;
+mod words;
+
+use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::control::client::{Client, ClientError};
+use crate::control::health::Health;
+use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
+use crate::control::wire::Request;
+use crate::store::read::{EventRow, ParcelHistory, ParcelRow, QuarantineRow};
+use args::{Args, Command, DeviceCommand, Global};
+use look::Look;
+use stop::Stop;
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        Session::new(args.global).run(args.command)
+    }));
+    let stop = match done {
+        Ok(Ok(())) | Ok(Err(Stop::Unread)) => return ExitCode::SUCCESS,
+        Ok(Err(stop)) => stop,
+        Err(_) => Stop::new(stop::INTERNAL, words::FAULT),
+    };
+    match stop {
+        Stop::Failed { code, message } => {
+            // Nobody may be reading: the code still tells.
+            let _ = writeln!(io::stderr(), "{} {message}", words::ERROR);
+            ExitCode::from(code)
+        }
+        Stop::Told(code) => ExitCode::from(code),
+        Stop::Unread => ExitCode::SUCCESS,
+    }
+}
+
+/// One command, with what it prints on.
+struct Session {
+    global: Global,
+    look: Look,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+type Done = Result<(), Stop>;
+
+impl Session {
+    fn new(global: Global) -> Self {
+        Self {
+            look: Look::of_stdout(global.no_color),
+            out: BufWriter::new(io::stdout().lock()),
+            global,
+        }
+    }
+
+    fn run(mut self, command: Command) -> Done {
+        match command {
+            Command::Run => return self.daemon(),
+            #[cfg(feature = "demo")]
+            Command::Demo(args) => return self.demo(&args),
+            Command::Status { check } => self.status(check)?,
+            Command::Devices => self.list(&Request::Devices, lists::devices as Draw<DeviceView>)?,
+            Command::Banks => self.list(&Request::Banks, picture::banks as Draw<BankView>)?,
+            Command::Parcels { state, limit } => {
+                let request = Request::Parcels {
+                    state,
+                    limit: Some(limit),
+                };
+                self.list(&request, lists::parcels as Draw<ParcelRow>)?;
+            }
+            Command::Parcel { id } => {
+                let request = Request::Parcel { parcel: id };
+                self.one(&request, |look, history: &ParcelHistory| {
+                    history::parcel(look, history)
+                })?;
+            }
+            Command::Events {
+                follow,
+                device,
+                kind,
+                limit,
+            } => {
+                let request = Request::Events {
+                    device: device.map(|id| id.to_string()),
+                    kind,
+                    after: None,
+                    limit: Some(limit),
+                    follow,
+                };
+                self.events(&request, follow)?;
+            }
+            Command::Quarantine { limit } => {
+                let request = Request::Quarantine { limit: Some(limit) };
+                self.list(&request, lists::quarantine as Draw<QuarantineRow>)?;
+            }
+            Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
+            Command::Sync => {
+                self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;
+            }
+            Command::Device(DeviceCommand::Password { id }) => {
+                let made = password::make(&self.global, &id)?;
+                self.password(id.as_str(), &made)?;
+            }
+            Command::Version => writeln!(self.out, "linli {}", env!("CARGO_PKG_VERSION"))?,
+        }
+        Ok(self.out.flush()?)
+    }
+
+    fn daemon(self) -> Done {
+        logging::start()?;
+        let config = locate::config_file(&self.global);
+        // Standard output isn't ours to hold while others run.
+        drop(self);
+        elsewhere::run(&config).map_err(|e| Stop::new(stop::FAILED, format!("{e:#}")))
+    }
+
+    #[cfg(feature = "demo")]
+    fn demo(self, args: &args::DemoArgs) -> Done {
+        let global = self.global.clone();
+        drop(self);
+        elsewhere::demo(&global, args).map_err(|e| Stop::new(stop::FAILED, format!("{e:#}")))
+    }
+
+    fn status(&mut self, check: bool) -> Done {
+        let shown = self.one(&Request::Status, |look, status: &Status| {
+            status::status(look, status)
+        })?;
+        let well = shown["health"] == serde_json::to_value(Health::Well).unwrap_or_default();
+        if check && !well {
+            self.out.flush()?;
+            return Err(Stop::Told(stop::FAILED));
+        }
+        Ok(())
+    }
+
+    /// Shows an answer of many items: an array, or what `draw` makes of them.
+    fn list<T: DeserializeOwned>(&mut self, request: &Request, draw: Draw<T>) -> Done {
+        let mut client = self.connect()?;
+        let (items, cut) = client.all::<Json>(request).map_err(|e| self.stop(&e))?;
+        if self.global.json {
+            return self.array(&items);
+        }
+        let shown = items.len();
+        let rows = items.into_iter().map(serde_json::from_value);
+        let rows: Vec<T> = rows
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.stop(&ClientError::Unreadable(e)))?;
+        let text = draw(&self.look, &rows);
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()?;
+        if cut {
+            writeln!(io::stderr(), "{}", words::cut(shown))?;
+        }
+        Ok(())
+    }
+
+    /// Shows an answer of one item, and returns it.
+    fn one<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        draw: impl Fn(&Look, &T) -> String,
+    ) -> Result<Json, Stop> {
+        let mut client = self.connect()?;
+        let item: Json = client.one(request).map_err(|e| self.stop(&e))?;
+        if self.global.json {
+            writeln!(self.out, "{item}")?;
+            return Ok(item);
+        }
+        let row = T::deserialize(&item).map_err(|e| self.stop(&ClientError::Unreadable(e)))?;
+        self.out.write_all(draw(&self.look, &row).as_bytes())?;
+        Ok(item)
+    }
+
+    fn events(&mut self, request: &Request, follow: bool) -> Done {
+        let mut client = self.connect()?;
+        if self.global.json && !follow {
+            let (items, _) = client.all::<Json>(request).map_err(|e| self.stop(&e))?;
+            return self.array(&items);
+        }
+        if follow {
+            client.patient().map_err(|e| self.stop(&e))?;
+        }
+        let mut printed = Ok(());
+        let mut shown = 0_usize;
+        let asked = client.ask(request, |item: Json| {
+            shown += 1;
+            printed = self.event(&item, follow);
+            printed.is_ok()
+        });
+        printed?;
+        let cut = asked.map_err(|e| self.stop(&e))?;
+        self.out.flush()?;
+        if shown == 0 && !follow {
+            writeln!(self.out, "{}", words::NONE)?;
+        }
+        if cut {
+            writeln!(io::stderr(), "{}", words::cut(shown))?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, item: &Json, follow: bool) -> Done {
+        if self.global.json {
+            writeln!(self.out, "{item}")?;
+        } else {
+            use serde::Deserialize as _;
+            let row =
+                EventRow::deserialize(item).map_err(|e| self.stop(&ClientError::Unreadable(e)))?;
+            if follow {
+                self.look.now_ms = self.look.now_ms.max(row.received_ms);
+            }
+            let line = lists::event(&self.look, &row);
+            self.out.write_all(line.as_bytes())?;
+        }
+        if follow {
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Opens, says that it was asked for at once, and then what became of it.
+    fn open(&mut self, slot: String, reason: String) -> Done {
+        let claims = std::env::var("SUDO_USER").ok();
+        let request = Request::Open {
+            slot,
+            reason,
+            claims,
+        };
+        let mut client = self.connect()?;
+        let mut last: Option<Opening> = None;
+        let quiet = self.global.json;
+        let asked = client.ask(&request, |opening: Opening| {
+            if last.is_none() && !quiet {
+                // Only news: what became of it is what counts.
+                let _ = writeln!(io::stderr(), "{}", words::opening(&opening));
+            }
+            last = Some(opening);
+            true
+        });
+        asked.map_err(|e| self.stop(&e))?;
+        let eof = || ClientError::BrokenOff(io::ErrorKind::UnexpectedEof.into());
+        let opening = last.ok_or_else(|| self.stop(&eof()))?;
+        if self.global.json {
+            let item = serde_json::to_value(&opening).unwrap_or_default();
+            writeln!(self.out, "{item}")?;
+        }
+        let text = words::opened(&opening);
+        match (opening.succeeded(), self.global.json) {
+            (true, false) => writeln!(self.out, "{}", look::safe(&text))?,
+            (true, true) => {}
+            (false, _) => {
+                self.out.flush()?;
+                return Err(Stop::new(stop::FAILED, look::safe(&text)));
+            }
+        }
+        Ok(())
+    }
+
+    fn password(&mut self, id: &str, made: &password::Made) -> Done {
+        if self.global.json {
+            let item = serde_json::json!({"device": id, "password": made.password});
+            writeln!(self.out, "{item}")?;
+            return Ok(());
+        }
+        writeln!(self.out, "{}", made.password)?;
+        self.out.flush()?;
+        writeln!(io::stderr(), "{}", words::password_made(id, &made.file))?;
+        Ok(())
+    }
+
+    /// An array with one item a line: whole for programs, and for people with grep.
+    fn array(&mut self, items: &[Json]) -> Done {
+        if items.is_empty() {
+            return Ok(writeln!(self.out, "[]")?);
+        }
+        for (index, item) in items.iter().enumerate() {
+            let before = if index == 0 { "[" } else { "," };
+            write!(self.out, "{before}\n{item}")?;
+        }
+        Ok(writeln!(self.out, "\n]")?)
+    }
+
+    fn connect(&self) -> Result<Client, Stop> {
+        let socket = locate::socket(&self.global)?;
+        Client::connect(&socket).map_err(|e| self.stop(&e))
+    }
+
+    fn stop(&self, error: &ClientError) -> Stop {
+        Stop::of_client(error, &locate::config_file(&self.global))
+    }
+}
+
+/// How a list is shown to people.
+type Draw<T> = fn(&Look, &[T]) -> String;

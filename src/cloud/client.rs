@@ -45,8 +45,8 @@ impl Client {
     /// Fails if this machine has no certificate authorities to check a cloud's certificate by.
     pub fn new(config: Arc<CloudConfig>, status: Arc<CloudStatus>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(config.is_https())?)
-            .https_only(config.is_https())
+            .tls_backend_preconfigured(tls(config.url.is_https())?)
+            .https_only(config.url.is_https())
             .user_agent(concat!("linli/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -56,7 +56,7 @@ impl Client {
             .pool_max_idle_per_host(2)
             .build()
             .context("cannot set up the HTTP client for the cloud")?;
-        let mut gateway_url = config.url().clone();
+        let mut gateway_url = config.url.as_url().clone();
         if let Ok(mut path) = gateway_url.path_segments_mut() {
             let gateway = config.gateway.as_str();
             path.pop_if_empty().extend(["v1", "gateways", gateway]);
@@ -118,7 +118,7 @@ impl Client {
     }
 
     async fn call(&self, request: Request) -> Result<Value, Failure> {
-        let host = self.config.host();
+        let host = self.config.url.host();
         let response = self
             .http
             .execute(self.finish(request))
@@ -146,7 +146,7 @@ impl Client {
         let mut body = Vec::new();
         loop {
             let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|e| Failure::of_transport(&e, self.config.host()))?;
+            let chunk = chunk.map_err(|e| Failure::of_transport(&e, self.config.url.host()))?;
             let Some(chunk) = chunk else {
                 self.status.received_bytes(body.len());
                 return Ok(body);

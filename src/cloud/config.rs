@@ -12,7 +12,8 @@ use super::backoff::BackoffRange;
 /// How the cloud is spoken to. [`CloudConfig::new`] fills in what suits a gateway on 4G.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudConfig {
-    url: Url,
+    /// Where it is.
+    pub url: CloudUrl,
     /// The name that this gateway has at the cloud.
     pub gateway: Ident,
     /// The encoding of bodies.
@@ -28,6 +29,10 @@ pub struct CloudConfig {
     /// How long the uplink may go on sending what waits when the gateway stops.
     pub drain: Duration,
 }
+
+/// Where a cloud is, checked: `https`, or `http` on this machine's loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudUrl(Url);
 
 /// Why a configuration isn't taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +55,7 @@ impl CloudConfig {
     /// The cloud at `url`, which may have a path; `https`, or `http` on this machine's loopback.
     pub fn new(url: &str, gateway: Ident) -> Result<Self, ConfigError> {
         Ok(Self {
-            url: checked(url)?,
+            url: CloudUrl::new(url)?,
             gateway,
             form: Form::Cbor,
             batch_items: 500,
@@ -61,28 +66,36 @@ impl CloudConfig {
         })
     }
 
-    /// The cloud's URL.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-
-    /// Whether it is reached over TLS.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.url.scheme() == "https"
-    }
-
     /// The long poll's wait in seconds, as the cloud takes it.
     #[must_use]
     pub fn wait_s(&self) -> u64 {
         self.wait.as_secs().min(WAIT_MAX_SECONDS)
     }
+}
+
+impl CloudUrl {
+    /// Takes `text` if it is the URL of a cloud; it may have a path.
+    pub fn new(text: &str) -> Result<Self, ConfigError> {
+        checked(text).map(Self)
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
 
     /// Host and port to connect to.
-    pub(super) fn host(&self) -> (&str, u16) {
-        let port = self.url.port_or_known_default().unwrap_or(443);
-        (bare_host(&self.url).unwrap_or_default(), port)
+    #[must_use]
+    pub fn host(&self) -> (&str, u16) {
+        let port = self.0.port_or_known_default().unwrap_or(443);
+        (bare_host(&self.0).unwrap_or_default(), port)
     }
 }
 
@@ -187,9 +200,12 @@ mod tests {
 
     #[test]
     fn the_host_to_connect_to_has_no_brackets() {
-        assert_eq!(config("http://[::1]:8470").unwrap().host(), ("::1", 8470));
         assert_eq!(
-            config("https://a.example").unwrap().host(),
+            config("http://[::1]:8470").unwrap().url.host(),
+            ("::1", 8470)
+        );
+        assert_eq!(
+            config("https://a.example").unwrap().url.host(),
             ("a.example", 443)
         );
     }

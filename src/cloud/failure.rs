@@ -1,10 +1,24 @@
 //! Why a call brought nothing, in words, and what follows from it.
 
+use std::io;
 use std::time::Duration;
 
 use cloud_protocol::{Problem, ProblemType};
 
 use super::ledger::LedgerError;
+
+/// What kept an answer away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// There is no way to the cloud: nobody listens, or no network is up.
+    NoWay,
+    /// The time for the request ran out.
+    TimedOut,
+    /// TLS: the certificate isn't good, or the other end doesn't speak TLS.
+    Tls,
+    /// All else: the name isn't found, the connection broke, …
+    Other,
+}
 
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +28,8 @@ pub(super) enum Failure {
     Network {
         /// What happened, with the host.
         words: String,
-        /// The time for the request ran out.
-        timed_out: bool,
+        /// As far as the client can tell.
+        cause: Cause,
     },
     /// The cloud can't at the moment (408, 425, 429, 5xx).
     #[error("the cloud is busy or unwell: {problem} (HTTP {})", problem.status)]
@@ -40,20 +54,14 @@ impl Failure {
     /// From an error of the HTTP client.
     pub fn of_transport(e: &reqwest::Error, host: (&str, u16)) -> Self {
         let (host, port) = host;
-        let mut cause: &dyn std::error::Error = e;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
+        let (root, cause) = trace(e);
         let words = match (e.is_connect(), e.is_timeout()) {
             (true, true) => format!("no connection to {host}:{port} within the time"),
-            (true, false) => format!("cannot connect to {host}:{port}: {cause}"),
+            (true, false) => format!("cannot connect to {host}:{port}: {root}"),
             (false, true) => format!("no answer from {host}:{port} within the time"),
-            (false, false) => format!("the connection to {host}:{port} broke: {cause}"),
+            (false, false) => format!("the connection to {host}:{port} broke: {root}"),
         };
-        Self::Network {
-            words,
-            timed_out: e.is_timeout() && !e.is_connect(),
-        }
+        Self::Network { words, cause }
     }
 
     /// Whether something at the other end answered.
@@ -64,6 +72,12 @@ impl Failure {
     /// What a person can do, if waiting alone won't help.
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
+            Self::Network {
+                cause: Cause::Tls, ..
+            } => Some(
+                "check this machine's clock, its certificate authorities (the package \
+                 ca-certificates, or the file that SSL_CERT_FILE names) and the cloud's URL",
+            ),
             Self::Network { .. } | Self::Busy { .. } => None,
             Self::Refused(problem) => Some(remedy(problem)),
             Self::Odd(_) => Some(
@@ -72,6 +86,41 @@ impl Failure {
             ),
             Self::Ledger(e) => ledger_remedy(e),
         }
+    }
+}
+
+/// The innermost error in words, and what it amounts to.
+fn trace(e: &reqwest::Error) -> (String, Cause) {
+    let mut cause = match e.is_timeout() && !e.is_connect() {
+        true => Cause::TimedOut,
+        false => Cause::Other,
+    };
+    let mut inner: &dyn std::error::Error = e;
+    loop {
+        if let Some(e) = inner.downcast_ref::<io::Error>() {
+            cause = of_io(e).unwrap_or(cause);
+        }
+        match inner.source() {
+            Some(source) => inner = source,
+            None => return (inner.to_string(), cause),
+        }
+    }
+}
+
+fn of_io(e: &io::Error) -> Option<Cause> {
+    // An I/O error hides what it wraps from `source`, and TLS errors come wrapped twice.
+    if let Some(inner) = e.get_ref() {
+        if inner.is::<rustls::Error>() {
+            return Some(Cause::Tls);
+        }
+        return inner.downcast_ref::<io::Error>().and_then(of_io);
+    }
+    match e.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown => Some(Cause::NoWay),
+        _ => None,
     }
 }
 

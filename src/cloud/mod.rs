@@ -29,13 +29,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 pub use backoff::BackoffRange;
-pub use config::{CloudConfig, ConfigError};
+pub use config::{CloudConfig, CloudUrl, ConfigError};
 pub use ledger::{BatchLimits, Ledger, LedgerError};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
 
 use backoff::{Backoff, jitter};
 use client::Client;
-use failure::Failure;
+use failure::{Cause, Failure};
 use status::Way;
 
 /// Keeps gateway and cloud in step until `shutdown` is true (or its sender is gone).
@@ -52,7 +52,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let client = Client::new(Arc::clone(&config), Arc::clone(&status))?;
-    status.started(config.url().as_str());
+    status.started(config.url.as_url().as_str());
     let shared = Shared {
         config,
         client,
@@ -138,14 +138,15 @@ impl<'a> Patience<'a> {
             _ => backed_off,
         };
         self.show(failure, pause);
-        if failure.reached() {
+        let Failure::Network { cause, .. } = failure else {
             self.unreachable = None;
             return tokio::time::sleep(pause).await;
-        }
+        };
+        let gone = *cause == Cause::NoWay;
         let since = *self.unreachable.get_or_insert_with(Instant::now);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = path::returned(self.shared.config.host(), since) => {}
+            () = path::returned(self.shared.config.url.host(), since, gone) => {}
             () = self.other_is_back() => {}
         }
     }

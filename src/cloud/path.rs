@@ -2,7 +2,8 @@
 //!
 //! After an attempt found no way to the cloud, a TCP connection is tried now and then, nothing more:
 //! no TLS, no request. It counts only as a change: if the first try connects, the network wasn't the
-//! reason and the pause is waited for; if it fails, the tries go on until one connects. Bounds: the
+//! reason and the pause is waited for; if it fails (or the attempt itself showed that nobody listens
+//! or no network is up), the tries go on until one connects. Bounds: the
 //! gap between tries is a tenth of how long this outage has lasted, 5 to 30 s, with jitter from half
 //! of it; so a cloud that returns meets its gateways spread over seconds, a gateway whose link
 //! returns is back in seconds, and a metered link sees some hundred bytes a try at most.
@@ -18,9 +19,9 @@ const GAP_SHORTEST: Duration = Duration::from_secs(5);
 const GAP_LONGEST: Duration = Duration::from_secs(30);
 
 /// Resolves when a way to `host` that was gone is there again; never if it wasn't gone.
-/// `since`: the first failure of this outage.
-pub(super) async fn returned(host: (&str, u16), since: Instant) {
-    if is_open(host).await {
+/// `since`: the first failure of this outage; `gone`: the failure itself showed that there is no way.
+pub(super) async fn returned(host: (&str, u16), since: Instant, gone: bool) {
+    if !gone && is_open(host).await {
         return std::future::pending().await;
     }
     loop {
@@ -63,7 +64,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = ("127.0.0.1", listener.local_addr().unwrap().port());
         let (returned, accepted) = tokio::join!(
-            tokio::time::timeout(Duration::from_millis(300), returned(host, Instant::now())),
+            tokio::time::timeout(
+                Duration::from_millis(300),
+                returned(host, Instant::now(), false)
+            ),
             listener.accept(),
         );
         assert!(returned.is_err());

@@ -13,7 +13,7 @@ use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType};
 use tokio::sync::{Notify, watch};
 
 use super::backoff::{Backoff, jitter};
-use super::failure::{Failure, remedy};
+use super::failure::{Cause, Failure, remedy};
 use super::ledger::{BatchLimits, LedgerError};
 use super::status::Way;
 use super::{Patience, Shared, stopped};
@@ -127,7 +127,7 @@ impl Uplink<'_> {
                 if matches!(
                     failure,
                     Failure::Network {
-                        timed_out: true,
+                        cause: Cause::TimedOut,
                         ..
                     }
                 ) {

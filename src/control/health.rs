@@ -79,6 +79,15 @@ pub enum Trouble {
         /// When the oldest of them was made.
         oldest_ms: i64,
     },
+    /// The cloud client names something that doesn't go away by trying again.
+    Cloud {
+        /// The lane that doesn't go on; null if none of them does.
+        lane: Option<String>,
+        /// What is wrong, in words.
+        what: String,
+        /// What to do about it, in words.
+        remedy: String,
+    },
     /// Nobody has told the box the time.
     ClockUnknown,
 }
@@ -94,6 +103,7 @@ impl Trouble {
             Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
             | Self::Backlog { .. }
+            | Self::Cloud { .. }
             | Self::ClockUnknown => Health::Attention,
         }
     }
@@ -110,6 +120,7 @@ pub fn judge(
     troubles.extend(own(report));
     troubles.extend(away(report.uptime_ms, devices));
     troubles.extend(banks.iter().filter_map(faulty));
+    troubles.extend(cloud_problems(&report.cloud));
     if !report.cloud.is_null() {
         troubles.extend(backlog(report.clock.wall_ms, lanes));
     }
@@ -178,6 +189,19 @@ fn faulty(bank: &BankView) -> Option<Trouble> {
     (!compartments.is_empty()).then(|| Trouble::CompartmentsFaulty {
         bank: bank.bank.clone(),
         compartments,
+    })
+}
+
+/// The cloud client's `problems`.
+fn cloud_problems(cloud: &serde_json::Value) -> impl Iterator<Item = Trouble> {
+    let problems = cloud["problems"].as_array().into_iter().flatten();
+    problems.map(|problem| {
+        let text = |key: &str| problem[key].as_str().map(str::to_string);
+        Trouble::Cloud {
+            lane: text("lane"),
+            what: text("what").unwrap_or_default(),
+            remedy: text("remedy").unwrap_or_default(),
+        }
     })
 }
 

@@ -24,6 +24,7 @@ mod socket;
 pub mod views;
 pub mod wire;
 
+pub use answer::PARCEL_STATES;
 pub use backend::{Backend, memory_rss_bytes};
 pub use server::{Limits, serve, serve_within};
 pub use socket::SocketError;

@@ -59,6 +59,15 @@ struct Staged {
     duplicates: u64,
 }
 
+/// What a batch has come to on disk.
+#[derive(Clone, Copy)]
+enum Written {
+    /// There was nothing to write.
+    Nothing,
+    /// It is on disk; `newest` is the id of its last event.
+    Committed { newest: Option<i64> },
+}
+
 /// An answer that waits for the commit.
 enum Reply {
     Device(oneshot::Sender<Answer>, Answer),
@@ -128,9 +137,9 @@ impl Batcher {
         let receipts = memory.estate.take_receipts();
         changes.extend(self.health(&mut memory, now, ticking));
         match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
-            Ok(newest_event) => {
+            Ok(written) => {
                 self.memory = Some(memory);
-                self.send(staged, receipts, newest_event, parts);
+                self.send(staged, receipts, written, parts);
                 if changes.iter().any(|c| matches!(c, Change::Uplink { .. })) {
                     parts.nudge.notify_one();
                 }
@@ -163,7 +172,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// One transaction for all of it. Returns the newest event's id, if there is one.
+    /// One transaction for all of it, if there is anything to write.
     fn persist(
         &mut self,
         conn: &mut Connection,
@@ -172,12 +181,12 @@ impl Batcher {
         changes: &[Change],
         now: Now,
         parts: &Parts,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Written, StoreError> {
         let idle_for = now.tick_ms.saturating_sub(self.saved.tick_ms);
         let nothing = changes.is_empty() && staged.is_empty();
         let due = idle_for >= SAVE_CLOCK_EVERY_MS || self.status.trouble().is_some();
         if nothing && !due {
-            return Ok(None);
+            return Ok(Written::Nothing);
         }
         let tx = conn.transaction().map_err(doing("written"))?;
         let mut newest = None;
@@ -206,18 +215,15 @@ impl Batcher {
         }
         tx.commit().map_err(doing("committed"))?;
         self.saved = saved.unwrap_or(self.saved);
-        Ok(newest)
+        Ok(Written::Committed { newest })
     }
 
     /// Everything is on disk: now the world may see it. Commands first, since people wait for them.
-    fn send(
-        &self,
-        staged: Staged,
-        receipts: Vec<DueReceipt>,
-        newest_event: Option<i64>,
-        parts: &Parts,
-    ) {
+    fn send(&self, staged: Staged, receipts: Vec<DueReceipt>, written: Written, parts: &Parts) {
         let status = &self.status;
+        if let Written::Committed { newest } = written {
+            status.committed(newest);
+        }
         if status.trouble().is_some() {
             tracing::info!("the disk takes writes again");
             status.set_trouble(None);
@@ -230,7 +236,6 @@ impl Batcher {
         status
             .duplicates
             .fetch_add(staged.duplicates, Ordering::Relaxed);
-        status.committed(newest_event);
         for effect in staged.effects {
             let Effect::Command {
                 device,

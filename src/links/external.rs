@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use firmware_protocols::topic::{self, Channel};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, Packet, Publish, PublishProperties};
 use rumqttc::{
-    AckMode, AsyncClient, Broker, Event, EventLoop, MqttOptions, NetworkOptions, PublishOptions,
+    AckMode, AsyncClient, Broker, Event, EventLoop, MqttOptions, NetworkOptions, PersistedAckMode,
+    PersistedSession, PublishOptions, SessionStore, SessionStoreError, SessionStoreKey,
     TlsConfiguration, Transport,
 };
 use tokio::sync::{mpsc, watch};
@@ -34,6 +36,8 @@ use crate::intake::{Answer, Intake};
 const PACKET_MAX_BYTES: u32 = 70_000;
 /// How long a connection may be away before the broker forgets the session: a week.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
+/// Of the library's own; it says so if it has another.
+const SESSION_FORMAT_VERSION: u16 = 1;
 const KEEP_ALIVE_S: u16 = 30;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
@@ -149,10 +153,46 @@ fn options(settings: &Settings, tls: &Option<Transport>, role: Role) -> MqttOpti
         options
             .set_ack_mode(AckMode::Manual)
             .set_clean_start(false)
+            .set_session_store(NothingToRestore)
             .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
             .set_receive_maximum(Some(settings.window));
     }
     options
+}
+
+/// The library's memory of a session, for a connection that only takes: there is nothing of its own
+/// to bring into line with the broker's, whatever run of the gateway the session is from. (Without a
+/// store the library refuses to go on with a session, or won't subscribe in it.)
+#[derive(Debug)]
+struct NothingToRestore;
+
+/// What a session store's methods return.
+type Restored<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
+
+impl SessionStore for NothingToRestore {
+    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> Restored<'a, Option<PersistedSession>> {
+        let session = PersistedSession {
+            format_version: SESSION_FORMAT_VERSION,
+            client_id: key.client_id().to_owned(),
+            clean_start: false,
+            session_expiry_interval: Some(SESSION_EXPIRY_S),
+            outgoing_inflight_upper_limit: None,
+            ack_mode: PersistedAckMode::Manual,
+            last_pkid: 0,
+            last_puback: 0,
+            replay: Vec::new(),
+            incoming_qos2: Vec::new(),
+        };
+        Box::pin(async { Ok(Some(session)) })
+    }
+
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Restored<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Restored<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// One connection that takes events, from CONNECT to its end.

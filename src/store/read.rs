@@ -278,12 +278,16 @@ impl Reader {
         rows.into_iter()
             .map(|(boot, upto, ahead, given_up, reused)| {
                 let ahead: Vec<(u64, u64)> = json("boots", "ahead", &ahead)?;
+                let mut given_up: Vec<(u64, u64)> = json("boots", "given_up", &given_up)?;
+                // The estate's mark of a boot that is over: all the rest is given up.
+                let closed = given_up.pop_if(|(_, last)| *last == u64::MAX).is_some();
                 Ok(BootRow {
                     boot,
                     upto,
                     missing: gaps(upto, &ahead),
-                    given_up: json("boots", "given_up", &given_up)?,
+                    given_up,
                     reused,
+                    closed,
                 })
             })
             .collect()

@@ -23,6 +23,11 @@ pub fn ident(text: &str) -> Ident {
     Ident::new(text).unwrap()
 }
 
+thread_local! {
+    /// What to show when a wait was in vain.
+    static CONTEXT: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
 /// Waits until `ready` gives something, or fails with `what`.
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
@@ -30,7 +35,11 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(Instant::now() < until, "in vain: waited for {what}");
+        assert!(
+            Instant::now() < until,
+            "in vain: waited for {what}\n{}",
+            CONTEXT.with_borrow(|context| context.clone())
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -173,6 +182,12 @@ impl Setup {
                 panic!("the daemon ended ({status}): {}", self.log_text());
             }
             let out = self.cli(&["status", "--json"]);
+            CONTEXT.set(format!(
+                "{}{}{}",
+                self.log_text(),
+                text(&out.stdout),
+                text(&out.stderr)
+            ));
             let status: Value = serde_json::from_slice(&out.stdout).ok()?;
             let up = status["links"]["last_error"].is_null();
             up.then_some(status)

@@ -29,8 +29,8 @@ pub fn config(url: &str) -> CloudConfig {
 pub fn patient(url: &str) -> CloudConfig {
     CloudConfig {
         backoff: BackoffRange {
-            first: Duration::from_secs(1000),
-            longest: Duration::from_secs(1000),
+            first: Duration::from_secs(1_000_000),
+            longest: Duration::from_secs(1_000_000),
         },
         ..config(url)
     }

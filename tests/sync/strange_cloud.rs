@@ -111,6 +111,10 @@ async fn serve(
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<Asked> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
+        if head.starts_with(b"\x16\x03") {
+            stream.write_all(b"HTTP/1.1 400 Not TLS\r\n\r\n").await?;
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).to_ascii_lowercase();

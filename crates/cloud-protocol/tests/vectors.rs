@@ -2,10 +2,11 @@
 //! (Python, hand-written deterministic CBOR and hashlib).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-
 use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
-use cloud_protocol::{Batch, Chain, Item, Lane, LaneBatch, Received, Report, badge_digest};
+use cloud_protocol::{
+    Acked, Batch, Chain, DownlinkItem, Item, Lane, LaneBatch, Problem, ProblemType, Received,
+    Report, badge_digest,
+};
 use firmware_protocols::event::Secret;
 use firmware_protocols::{Form, Ident, Value};
 
@@ -136,6 +137,35 @@ fn both_encodings_lead_to_the_same_chain() {
         assert_eq!(hex(&items[1].encoded()), DEPOSITED, "{form:?}");
         assert_eq!(received.into_batch().unwrap(), batch);
     }
+}
+
+/// What the document shows is what the code does.
+#[test]
+fn the_document_holds_these_vectors_and_examples_that_can_be_read() {
+    let document = include_str!("../SYNC.md");
+    for vector in [EXPECTED, DEPOSITED, DEMAND, HEALTH, BADGE] {
+        assert!(document.contains(vector), "{vector}");
+    }
+    let examples: Vec<Value> = document
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .map(|json| Value::from_json(json.as_bytes()).unwrap())
+        .collect();
+    let [batch, acked, downlink, problem] = examples.as_slice() else {
+        panic!("{} examples", examples.len());
+    };
+    let batch = Batch::from_value(batch).unwrap();
+    assert_eq!(batch.lanes[&Lane::Fulfilment].items.len(), 1);
+    let acked = Acked::from_value(acked).unwrap();
+    assert_eq!(acked.0[&Lane::Fulfilment], 1);
+    let downlink = DownlinkItem::read_all(downlink).unwrap();
+    assert!(downlink[0].what.is_ok());
+    let problem = Problem::from_value(problem).unwrap();
+    assert_eq!(
+        (problem.kind, problem.expected),
+        (Some(ProblemType::Gap), Some(2))
+    );
 }
 
 #[test]

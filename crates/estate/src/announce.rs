@@ -18,13 +18,15 @@ use crate::deposit::run_out;
 use crate::estate::Estate;
 use crate::parcel::{CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
-use crate::{Digest, Verdict, text};
+use crate::{Digest, Now, Verdict, text};
 
 /// The most parcels in memory; one announced beyond is refused.
 pub const PARCELS_MAX: usize = 50_000;
 
-/// The most badges in memory; one beyond is refused.
-pub const COURIERS_MAX: usize = 10_000;
+/// The most badges in memory. A new one takes the place of the one that ran out first; if none has
+/// run out, it is refused. Time alone makes no badge forgotten: a clock that jumps ahead and comes
+/// back must not cost a courier the evening.
+pub const COURIERS_MAX: usize = 2_000;
 
 impl Estate {
     pub(crate) fn downlink(&mut self, turn: &mut Turn<'_, '_>, item: Downlink) -> Verdict {
@@ -198,9 +200,12 @@ impl Estate {
         badge: Digest,
         valid_until_ms: i64,
     ) -> Verdict {
-        if !self.couriers.contains(&badge) && self.couriers.len() >= COURIERS_MAX {
+        if !self.couriers.contains(&badge)
+            && self.couriers.len() >= COURIERS_MAX
+            && !self.forget_a_courier(&turn.now)
+        {
             return Verdict::Refused(format!(
-                "{COURIERS_MAX} badges are known already: they are forgotten a month after their end"
+                "{COURIERS_MAX} badges are good at once: let those run out that aren't needed"
             ));
         }
         if run_out(&turn.now, valid_until_ms) {
@@ -215,6 +220,18 @@ impl Estate {
             self.couriers.insert(badge, row);
         }
         Verdict::Taken
+    }
+
+    /// Forgets the badge that ran out first, if any has.
+    fn forget_a_courier(&mut self, now: &Now) -> bool {
+        let first = self
+            .couriers
+            .values()
+            .min_by_key(|row| (row.valid_until_ms, row.badge));
+        let badge = first
+            .filter(|row| run_out(now, row.valid_until_ms))
+            .map(|row| row.badge);
+        badge.is_some_and(|badge| self.couriers.remove(&badge).is_some())
     }
 
     fn new_code(

@@ -137,10 +137,14 @@ impl Estate {
                 place: Place::Slot(slot),
                 reopen_until_tick_ms,
             } if turn.now.tick_ms < reopen_until_tick_ms => self.reopen(turn, from, parcel, &slot),
-            Stage::Collected { .. } | Stage::Cancelled => {
-                self.kill_code(point, parcel, turn.now.tick_ms);
+            Stage::Collected {
+                reopen_until_tick_ms: over,
+                ..
+            } => {
+                self.kill_code(point, parcel, over);
                 self.wrong_code(turn, from, Some(text::USED));
             }
+            Stage::Cancelled => self.wrong_code(turn, from, Some(text::USED)),
         }
     }
 

@@ -24,9 +24,10 @@ use firmware_protocols::event::Door;
 use crate::command::{CommandRow, CommandState, Purpose};
 use crate::compartment::Holds;
 use crate::estate::Estate;
+use crate::opening::KEEP_MS;
 use crate::parcel::{Place, Stage};
-use crate::text;
 use crate::turn::{Origin, Turn};
+use crate::{Now, text};
 
 impl Estate {
     /// A bank reports the state of one of its compartments.
@@ -67,7 +68,7 @@ impl Estate {
         if let Some(row) = self.compartments.get_mut(slot) {
             row.fault = None;
         }
-        if !self.settle_opened(slot) {
+        if !self.settle_opened(&turn.now, slot) {
             self.take_up_late(turn, slot);
         }
         let Some(parcel) = self.parcel_in(slot) else {
@@ -163,10 +164,14 @@ impl Estate {
         matches!(state, Some(CommandState::Done))
     }
 
-    /// The commands that are open for this door are answered by it. Whether there were any.
-    fn settle_opened(&mut self, slot: &Slot) -> bool {
+    /// The commands that may have opened this door are answered by it: those without a final
+    /// answer whose end isn't longer ago than a door may stand open. Whether there were any.
+    fn settle_opened(&mut self, now: &Now, slot: &Slot) -> bool {
+        let patience = self.patience_ms();
         let waiting = |row: &&CommandRow| {
-            row.slot == *slot && matches!(row.state, CommandState::Sent | CommandState::Done)
+            row.slot == *slot
+                && matches!(row.state, CommandState::Sent | CommandState::Done)
+                && !now.passed(row.expires_tick_ms, patience)
         };
         let ids: Vec<_> = self
             .commands
@@ -185,7 +190,7 @@ impl Estate {
     /// Takes up a hand-over whose command had expired before this door was seen open.
     fn take_up_late(&mut self, turn: &mut Turn<'_, '_>, slot: &Slot) {
         let now = turn.now;
-        let patience = self.rules.door_open_alarm_ms;
+        let patience = self.patience_ms();
         let recent = |row: &&CommandRow| {
             row.slot == *slot
                 && row.state == CommandState::Expired
@@ -227,6 +232,11 @@ impl Estate {
             }
             _ => {}
         }
+    }
+
+    /// How long after a command's end a door may still belong to it, ms.
+    fn patience_ms(&self) -> u64 {
+        self.rules.door_open_alarm_ms.min(KEEP_MS)
     }
 
     fn take_up_deposit(

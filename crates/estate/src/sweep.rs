@@ -16,10 +16,7 @@ use crate::estate::Estate;
 use crate::opening::KEEP_MS;
 use crate::parcel::Stage;
 use crate::turn::Turn;
-use crate::{Now, TimeQuality, text};
-
-/// How long after its end a badge is still known as expired, ms.
-pub const COURIER_KEEP_MS: i64 = 30 * 24 * 3_600_000;
+use crate::{Now, text};
 
 impl Estate {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_, '_>) {
@@ -178,18 +175,6 @@ impl Estate {
             .collect();
         for id in commands {
             self.commands.remove(&id);
-        }
-        if now.quality == TimeQuality::Synchronised {
-            let old = |until: i64| now.wall_ms >= until.saturating_add(COURIER_KEEP_MS);
-            let badges: Vec<_> = self
-                .couriers
-                .iter()
-                .filter(|(_, row)| old(row.valid_until_ms))
-                .map(|(badge, _)| *badge)
-                .collect();
-            for badge in badges {
-                self.couriers.remove(&badge);
-            }
         }
         self.sessions.retain(|_, session| !session.over(now));
     }

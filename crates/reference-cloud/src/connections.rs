@@ -70,6 +70,8 @@ impl Door {
         let placeholder = claim(self.address, true)?;
         self.listener = None;
         away.await;
+        // As the first one had it: a restart isn't kept waiting by connections that just ended.
+        placeholder.set_reuseaddr(true)?;
         self.listener = Some(placeholder.listen(BACKLOG)?);
         Ok(())
     }
@@ -90,7 +92,8 @@ fn claim(address: SocketAddr, beside_own: bool) -> io::Result<TcpSocket> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    socket.set_reuseaddr(true)?;
+    // With it, a socket that doesn't listen could be displaced by anybody who listens.
+    socket.set_reuseaddr(!beside_own)?;
     socket.set_reuseport(beside_own)?;
     socket.bind(address)?;
     socket.set_reuseport(true)?;

@@ -165,6 +165,12 @@ async fn an_unreachable_cloud_refuses_and_cuts_and_comes_back_at_its_address() {
         assert!(polling.await.unwrap().is_err(), "the long poll is cut");
         let refused = gateway.try_poll(0, 0).await.unwrap_err();
         assert!(refused.is_connect(), "{refused:?}");
+        let squatter = Config {
+            listen: cloud.address(),
+            ..Config::in_memory()
+        };
+        let taken = reference_cloud::serve(squatter).await;
+        assert!(taken.is_err(), "the address stays the cloud's own");
 
         cloud.faults().set_reachable(true);
         let until = Instant::now() + Duration::from_secs(5);

@@ -114,6 +114,22 @@ fn a_backlog_matters_only_when_it_is_old_and_there_is_a_cloud() {
 }
 
 #[test]
+fn what_the_cloud_client_names_is_passed_on() {
+    let mut report = report();
+    report.cloud = serde_json::json!({"problems": [
+        {"lane": "demand", "what": "refused", "remedy": "call", "since_ms": 1},
+    ]});
+    let (health, troubles) = judge(&report, &[], &[], &lanes(None));
+    assert_eq!(health, Health::Attention);
+    let named = Trouble::Cloud {
+        lane: Some("demand".to_string()),
+        what: "refused".to_string(),
+        remedy: "call".to_string(),
+    };
+    assert_eq!(troubles, [named]);
+}
+
+#[test]
 fn faulty_compartments_and_parts_are_named() {
     let mut report = report();
     report.parts.push(PartReport {

@@ -50,6 +50,8 @@ pub struct BootRow {
     pub given_up: Vec<(u64, u64)>,
     /// The device used this boot number twice.
     pub reused: bool,
+    /// Nothing more of this boot is taken.
+    pub closed: bool,
 }
 
 /// What a compartment is used for, and what its sensors say.

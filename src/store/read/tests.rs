@@ -56,6 +56,12 @@ fn a_device_comes_with_its_ledger_and_its_gaps() {
     );
     assert_eq!(bank.boots[0].missing, [(5, 6)]);
     assert_eq!(bank.boots[0].given_up, [(2, 2)]);
+    assert!(!bank.boots[0].closed);
+    let over = format!("UPDATE boots SET given_up = '[[2,2],[10,{}]]'", u64::MAX);
+    conn.execute(&over, []).unwrap();
+    let bank = Reader::open(&path).unwrap().devices().unwrap().remove(0);
+    assert_eq!(bank.boots[0].given_up, [(2, 2)]);
+    assert!(bank.boots[0].closed);
 }
 
 #[test]

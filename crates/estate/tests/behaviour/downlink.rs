@@ -134,11 +134,28 @@ fn a_badge_is_replaced_and_a_withdrawn_one_ends_its_session() {
     world.courier("badge", EVENING_MS);
     assert!(text(&world.scan("bank-a", "p1")).contains("badge first"));
     assert!(text(&world.scan("bank-a", "badge")).contains("expired"));
-    assert!(world.snapshot.couriers.contains_key(&badge_digest("badge")));
-    world.pass(31 * DAY_MS);
-    assert!(
-        world.snapshot.couriers.is_empty(),
-        "forgotten a month after its end"
+}
+
+#[test]
+fn badges_are_forgotten_only_for_room_and_only_after_their_end() {
+    let mut world = World::new();
+    world.courier("first", EVENING_MS + 1);
+    for n in 1..estate::announce::COURIERS_MAX {
+        world.courier(&format!("badge {n}"), EVENING_MS + 2);
+    }
+    world.pass(0);
+    let one_more = || Downlink::Courier {
+        courier: "c".into(),
+        badge: badge_digest("one more"),
+        valid_until: i64::MAX,
+    };
+    refused(&world.cloud(one_more()), "at once");
+    world.pass(1);
+    assert_eq!(world.cloud(one_more()), Verdict::Taken);
+    assert!(!world.snapshot.couriers.contains_key(&badge_digest("first")));
+    assert_eq!(
+        world.snapshot.couriers.len(),
+        estate::announce::COURIERS_MAX
     );
 }
 

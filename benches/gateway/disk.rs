@@ -1,0 +1,55 @@
+//! The baselines of the disk itself: one sync, and plain SQLite with the same durability.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Appends 4 KiB and waits until they are on disk, `times` over.
+pub fn syncs(folder: &Path, times: usize) -> Vec<Duration> {
+    let mut file = File::create(folder.join("sync")).unwrap();
+    let page = [7_u8; 4096];
+    (0..times)
+        .map(|_| {
+            let from = Instant::now();
+            file.write_all(&page).unwrap();
+            file.sync_data().unwrap();
+            from.elapsed()
+        })
+        .collect()
+}
+
+/// Rows per second of plain SQLite in a WAL with `synchronous=FULL`, `batch` rows a transaction,
+/// rows of the size of an event's.
+pub fn sqlite(folder: &Path, batch: usize, at_least: Duration) -> f64 {
+    let path = folder.join(format!("plain-{batch}.db"));
+    let mut conn = rusqlite::Connection::open(path).unwrap();
+    conn.pragma_update(None, "journal_mode", "WAL").unwrap();
+    conn.pragma_update(None, "synchronous", "FULL").unwrap();
+    conn.execute_batch(
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, device INTEGER, boot INTEGER, seq INTEGER,
+         kind TEXT, at_ms INTEGER, at_by TEXT, received_ms INTEGER, quality INTEGER, body BLOB)",
+    )
+    .unwrap();
+    let body = [3_u8; 60];
+    let from = Instant::now();
+    let mut rows = 0_i64;
+    while from.elapsed() < at_least {
+        let tx = conn.transaction().unwrap();
+        {
+            let mut insert = tx
+                .prepare_cached(
+                    "INSERT INTO events (device, boot, seq, kind, at_ms, at_by, received_ms,
+                     quality, body) VALUES (?1, 1, ?2, 'access', ?3, 'received', ?3, 1, ?4)",
+                )
+                .unwrap();
+            for _ in 0..batch {
+                rows += 1;
+                let values = (rows % 50, rows, 1_780_000_000_000 + rows, &body[..]);
+                insert.execute(values).unwrap();
+            }
+        }
+        tx.commit().unwrap();
+    }
+    rows as f64 / from.elapsed().as_secs_f64()
+}

@@ -1,0 +1,153 @@
+//! The command line: one definition gives parsing, help and usage errors.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use firmware_protocols::{Ident, Slot};
+
+use super::words;
+use crate::control::PARCEL_STATES;
+
+/// The neighbourhood gateway, and the technician's commands for it.
+#[derive(Debug, Parser)]
+#[command(name = "linli", version, after_help = words::EXIT_CODES, arg_required_else_help = true)]
+pub struct Args {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// The daemon's socket [default: LINLI_SOCKET, else as in the configuration, else
+    /// /run/linli/control.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The configuration [default: config/linli.toml if there, else /etc/linli/linli.toml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Print JSON: an object or an array; one object a line for streams
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print without colour (so does NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Run,
+    /// Play a farm day's evening: gateway, cloud and a simulated estate in one process
+    #[cfg(feature = "demo")]
+    Demo(DemoArgs),
+    /// Show whether all is well, and what to do if not
+    Status {
+        /// Fail (exit code 1) unless all is well
+        #[arg(long)]
+        check: bool,
+    },
+    /// List the devices and what was received from them
+    Devices,
+    /// Draw the locker banks
+    Banks,
+    /// List parcels, those that changed last first
+    Parcels {
+        /// Only those in this state
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(PARCEL_STATES))]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        limit: usize,
+    },
+    /// Show a parcel with its whole history
+    Parcel {
+        /// The parcel's id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// List what devices reported, newest last
+    Events {
+        /// Go on with events as they come
+        #[arg(long, short)]
+        follow: bool,
+        /// Only of this device
+        #[arg(long, value_name = "ID")]
+        device: Option<Ident>,
+        /// Only of this kind
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(EVENT_KINDS))]
+        kind: Option<String>,
+        /// At most so many; with --follow, to begin with
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// List what could not be taken as an event, newest first
+    Quarantine {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Open a compartment; it is recorded with your name
+    Open {
+        /// The compartment
+        #[arg(value_name = "BANK/N")]
+        slot: Slot,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Show what waits for the cloud
+    Sync,
+    /// Prepare a device
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Print the version
+    Version,
+}
+
+/// What can be done to a device. None of it needs a running daemon.
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Make a new password for a device, show it once, and store its hash
+    Password {
+        /// The device
+        #[arg(value_name = "ID")]
+        id: Ident,
+    },
+}
+
+/// How the demonstration goes.
+#[cfg(feature = "demo")]
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoArgs {
+    /// How many households live in the estate
+    #[arg(long, value_name = "N")]
+    pub households: Option<u32>,
+    /// The seed: the same one plays the same evening
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Keep what the gateway and the cloud stored in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// How long the evening takes
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+}
+
+const EVENT_KINDS: [&str; 10] = [
+    "access",
+    "reading",
+    "keypad",
+    "scan",
+    "compartment",
+    "intent",
+    "result",
+    "rating",
+    "alarm",
+    "hello",
+];

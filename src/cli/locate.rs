@@ -1,0 +1,45 @@
+//! Where the configuration and the daemon's socket are, when nobody says.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use super::args::Global;
+use super::stop::{self, Stop};
+use crate::config::Config;
+
+/// The configuration beside the sources, for a developer or a workshop.
+const CONFIG_HERE: &str = "config/linli.toml";
+/// The configuration of an installed box.
+const CONFIG_INSTALLED: &str = "/etc/linli/linli.toml";
+/// The socket of an installed box.
+const SOCKET_INSTALLED: &str = "/run/linli/control.sock";
+
+/// The configuration's file: as asked for, else the one here, else the installed one.
+pub fn config_file(global: &Global) -> PathBuf {
+    match &global.config {
+        Some(file) => file.clone(),
+        None if Path::new(CONFIG_HERE).is_file() => PathBuf::from(CONFIG_HERE),
+        None => PathBuf::from(CONFIG_INSTALLED),
+    }
+}
+
+/// The configuration. One that can't be used is an error with all that is wrong.
+pub fn config(global: &Global) -> Result<Config, Stop> {
+    Config::read(&config_file(global)).map_err(|e| Stop::new(stop::FAILED, e.to_string()))
+}
+
+/// The daemon's socket: as asked for, else `LINLI_SOCKET`, else as in the configuration, else the
+/// installed box's. A configuration that was asked for must be readable; another need not be.
+pub fn socket(global: &Global) -> Result<PathBuf, Stop> {
+    if let Some(socket) = &global.socket {
+        return Ok(socket.clone());
+    }
+    if let Some(socket) = env::var_os("LINLI_SOCKET").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(socket));
+    }
+    match config(global) {
+        Ok(config) => Ok(config.socket()),
+        Err(stop) if global.config.is_some() => Err(stop),
+        Err(_) => Ok(PathBuf::from(SOCKET_INSTALLED)),
+    }
+}

@@ -1,0 +1,223 @@
+//! A bank as a picture: its compartments as boxes, in rows, readable without colour.
+//!
+//! Only ASCII draws the lines: box-drawing characters are two columns wide in many Chinese
+//! terminals and would tear the picture.
+
+use super::look::{Look, Paint, columns, cut, safe};
+use super::words;
+use crate::control::views::{BankView, CompartmentState, CompartmentView, StateCounts};
+
+/// The inner width of a box.
+const BOX: usize = 7;
+
+/// The most boxes in a row.
+const ROW_MAX: usize = 12;
+
+/// All banks with one legend.
+pub fn banks(look: &Look, banks: &[BankView]) -> String {
+    if banks.is_empty() {
+        return format!("{}\n", words::NO_BANKS);
+    }
+    let mut out = String::new();
+    for bank in banks {
+        out.push_str(&heading(look, bank));
+        out.push_str(&boxes(look, bank));
+        for compartment in &bank.compartments {
+            out.push_str(&note(look, compartment));
+        }
+        out.push('\n');
+    }
+    out.push_str(&legend(look, banks));
+    out
+}
+
+fn heading(look: &Look, bank: &BankView) -> String {
+    let counts = StateCounts::of(bank.compartments.iter().map(|c| c.state));
+    let place = match bank.address.is_empty() {
+        true => bank.building.clone(),
+        false => format!("{}, {}", bank.building, bank.address),
+    };
+    let facts = format!("  {}  {}  ", safe(&place), words::compartments(&counts));
+    let online = words::online(bank.online);
+    let paint = match bank.online {
+        Some(true) => Paint::Good,
+        Some(false) => Paint::Bad,
+        None => Paint::Warn,
+    };
+    let room = look
+        .width
+        .map(|width| width.saturating_sub(columns(&bank.bank) + columns(online)));
+    let facts = match room {
+        Some(room) if columns(&facts) > room => {
+            format!("{}  ", cut(facts.trim_end(), room.saturating_sub(2)))
+        }
+        _ => facts,
+    };
+    format!(
+        "{}{facts}{}\n",
+        look.paint(Paint::Bold, &bank.bank),
+        look.paint(paint, online)
+    )
+}
+
+fn boxes(look: &Look, bank: &BankView) -> String {
+    let fits = (look.width.unwrap_or(80).saturating_sub(3) / (BOX + 1)).clamp(1, ROW_MAX);
+    let rule = |boxes: usize| format!("  +{}\n", format!("{}+", "-".repeat(BOX)).repeat(boxes));
+    let mut out = String::new();
+    let mut below = 0;
+    for row in bank.compartments.chunks(fits) {
+        out.push_str(&rule(row.len().max(below)));
+        below = row.len();
+        out.push_str("  |");
+        for compartment in row {
+            out.push_str(&format!("{:^BOX$}|", title(compartment)));
+        }
+        out.push_str("\n  |");
+        for compartment in row {
+            let (mark, paint) = mark(compartment.state);
+            out.push_str(&look.paint(paint, &format!("{mark:^BOX$}")));
+            out.push('|');
+        }
+        out.push('\n');
+    }
+    out.push_str(&rule(below));
+    out
+}
+
+fn title(compartment: &CompartmentView) -> String {
+    let zone = match compartment.zone.as_str() {
+        "chilled" => "*",
+        "frozen" => "**",
+        _ => "",
+    };
+    format!("{} {}{zone}", compartment.compartment, compartment.size)
+}
+
+/// How a state looks, the more ink the more is in it.
+fn mark(state: CompartmentState) -> (&'static str, Paint) {
+    match state {
+        CompartmentState::Free => (".", Paint::Good),
+        CompartmentState::Reserved => ("r", Paint::Warn),
+        CompartmentState::Occupied => ("#####", Paint::Used),
+        CompartmentState::Open => ("/   /", Paint::Warn),
+        CompartmentState::Faulty => ("! ! !", Paint::Bad),
+    }
+}
+
+/// What a box can't say: why it isn't used, what lies in it that no parcel accounts for.
+fn note(look: &Look, compartment: &CompartmentView) -> String {
+    let number = compartment.compartment;
+    if let Some(fault) = &compartment.fault {
+        let text = format!("  {number}: {}", safe(fault));
+        return format!("{}\n", look.paint(Paint::Bad, &text));
+    }
+    if compartment.state == CompartmentState::Occupied && compartment.parcel.is_none() {
+        return format!("  {number}: {}\n", words::NO_PARCEL);
+    }
+    String::new()
+}
+
+fn legend(look: &Look, banks: &[BankView]) -> String {
+    let states = [
+        CompartmentState::Free,
+        CompartmentState::Reserved,
+        CompartmentState::Occupied,
+        CompartmentState::Open,
+        CompartmentState::Faulty,
+    ];
+    let mut parts: Vec<String> = states
+        .into_iter()
+        .map(|state| {
+            let (mark, paint) = mark(state);
+            format!("{} {}", look.paint(paint, mark), words::state(state))
+        })
+        .collect();
+    let cooled = |c: &CompartmentView| c.zone != "ambient";
+    if banks.iter().flat_map(|bank| &bank.compartments).any(cooled) {
+        parts.push(words::ZONES.to_string());
+    }
+    format!("{}\n", parts.join("   "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look::tests::plain;
+    use super::*;
+
+    fn compartment(number: u16, zone: &str, state: CompartmentState) -> CompartmentView {
+        CompartmentView {
+            compartment: number,
+            size: "S".to_string(),
+            zone: zone.to_string(),
+            state,
+            holds: "nothing".to_string(),
+            parcel: None,
+            door: "closed".to_string(),
+            occupied: None,
+            fault: None,
+            openings: 0,
+        }
+    }
+
+    fn bank() -> BankView {
+        let mut faulty = compartment(5, "ambient", CompartmentState::Faulty);
+        faulty.fault = Some("jammed\u{7}".to_string());
+        let mut full = compartment(3, "chilled", CompartmentState::Occupied);
+        full.parcel = Some("P-1".to_string());
+        BankView {
+            bank: "bank-a".to_string(),
+            building: "b1".to_string(),
+            address: "Gate 1".to_string(),
+            online: Some(true),
+            occupancy_sensor: true,
+            compartments: vec![
+                compartment(1, "ambient", CompartmentState::Free),
+                compartment(2, "ambient", CompartmentState::Reserved),
+                full,
+                compartment(4, "frozen", CompartmentState::Open),
+                faulty,
+                compartment(6, "ambient", CompartmentState::Occupied),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_bank_can_be_read_without_colour() {
+        let wanted = "\
+bank-a  b1, Gate 1  1 free, 1 reserved, 2 occupied, 1 open, 1 faulty of 6 compartments  connected
+  +-------+-------+-------+-------+-------+-------+
+  |  1 S  |  2 S  | 3 S*  | 4 S** |  5 S  |  6 S  |
+  |   .   |   r   | ##### | /   / | ! ! ! | ##### |
+  +-------+-------+-------+-------+-------+-------+
+  5: jammed?
+  6: something lies in it, though no parcel is known to
+
+. free   r reserved   ##### occupied   /   / open   ! ! ! faulty   * chilled  ** frozen
+";
+        assert_eq!(banks(&plain(None), &[bank()]), wanted);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_more_rows() {
+        let drawn = boxes(&plain(Some(37)), &bank());
+        let wanted = "  +-------+-------+-------+-------+
+  |  1 S  |  2 S  | 3 S*  | 4 S** |
+  |   .   |   r   | ##### | /   / |
+  +-------+-------+-------+-------+
+  |  5 S  |  6 S  |
+  | ! ! ! | ##### |
+  +-------+-------+
+";
+        assert_eq!(drawn, wanted);
+        assert!(heading(&plain(Some(37)), &bank()).trim_end().len() <= 37);
+        assert!(drawn.lines().all(|line| line.len() <= 37), "{drawn}");
+    }
+
+    #[test]
+    fn an_estate_without_banks_says_so() {
+        assert_eq!(
+            banks(&plain(None), &[]),
+            "No banks stand in the configuration.\n"
+        );
+    }
+}

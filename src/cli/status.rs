@@ -1,0 +1,177 @@
+//! The status on one screen: first whether all is well and what to do if not, then what it rests on.
+
+use super::look::{Look, Paint, safe, wrap};
+use super::words::{self, label};
+use crate::control::health::Health;
+use crate::control::views::{Status, Sync};
+use crate::store::read::LaneRow;
+
+/// The status.
+pub fn status(look: &Look, status: &Status) -> String {
+    let mut out = verdict(look, status);
+    let report = &status.report;
+    let journal = &report.journal;
+    let mut line = |label: &str, text: String| out.push_str(&labelled(look, label, &text));
+    line(
+        label::RUNNING,
+        words::running(report.uptime_ms, report.memory_rss_bytes),
+    );
+    line(
+        label::DISK,
+        words::disk(
+            journal.writing,
+            journal.events_taken,
+            journal.commits,
+            journal.queue_depth,
+            journal.turned_away,
+        ),
+    );
+    let store = &status.store;
+    line(
+        label::STORE,
+        words::store(
+            store.stored,
+            store.duplicate,
+            store.quarantined,
+            store.size_bytes,
+        ),
+    );
+    line(
+        label::BROKER,
+        words::broker(&report.links.mode, &report.links.address, &status.devices),
+    );
+    line(label::BANKS, words::compartments(&status.compartments));
+    let parcels = store.parcels.iter().map(|(state, n)| (state.as_str(), *n));
+    line(label::PARCELS, words::parcels(parcels));
+    let waits = status.lanes.lanes.iter().any(|lane| lane.waiting > 0);
+    let mut way = cloud(look, &report.cloud);
+    if !report.cloud.is_null() && !waits {
+        way.push_str(words::NOTHING_WAITS);
+    }
+    line(label::CLOUD, way);
+    for lane in waiting(&status.lanes.lanes) {
+        line("", lane_words(look, lane));
+    }
+    line(
+        label::CLOCK,
+        words::clock(look, report.clock.wall_ms, &report.clock.quality),
+    );
+    out
+}
+
+fn verdict(look: &Look, status: &Status) -> String {
+    let paint = match status.health {
+        Health::Well => Paint::Good,
+        Health::Attention => Paint::Warn,
+        Health::Failing => Paint::Bad,
+    };
+    let name = format!("linli {} at {}:", status.report.version, status.report.site);
+    let mut out = format!(
+        "{} {}\n\n",
+        look.paint(Paint::Bold, &safe(&name)),
+        look.paint(paint, words::health(status.health))
+    );
+    for trouble in &status.troubles {
+        let (what, remedy) = words::trouble(look, trouble);
+        let paint = match trouble.health() {
+            Health::Failing => Paint::Bad,
+            _ => Paint::Warn,
+        };
+        let what = wrap("! ", &safe(&what), look.width, "  ");
+        let remedy = wrap("  ", &safe(&remedy), look.width, "  ");
+        out.push_str(&format!("{}\n{remedy}\n\n", look.paint(paint, &what)));
+    }
+    out
+}
+
+/// The way to the cloud.
+pub fn sync(look: &Look, sync: &Sync) -> String {
+    let mut out = labelled(look, label::CLOUD, &cloud(look, &sync.cloud));
+    for way in ["uplink", "downlink"] {
+        if let Some(direction) = sync.cloud.get(way) {
+            out.push_str(&labelled(look, way, &direction_words(look, direction)));
+        }
+    }
+    for problem in sync.cloud["problems"].as_array().into_iter().flatten() {
+        let text = |key: &str| problem[key].as_str().unwrap_or_default();
+        let line = format!("! {} {}", text("what"), text("remedy"));
+        out.push_str(&labelled(look, "", &line));
+    }
+    out.push('\n');
+    out.push_str(&lanes(look, &sync.lanes.lanes));
+    out
+}
+
+fn lanes(look: &Look, lanes: &[LaneRow]) -> String {
+    use super::table::{Cell, Column, table};
+    const HEAD: [Column; 5] = [
+        Column::left("LANE"),
+        Column::right("MADE"),
+        Column::right("TAKEN"),
+        Column::right("WAITING"),
+        Column::left("OLDEST"),
+    ];
+    let rows: Vec<Vec<Cell>> = lanes
+        .iter()
+        .map(|lane| {
+            let oldest = lane.oldest_waiting_ms.map(|ms| look.age(ms));
+            vec![
+                Cell::from(&lane.lane),
+                Cell::from(words::number(lane.last_seq)),
+                Cell::from(words::number(lane.acked_seq)),
+                Cell::from(words::number(lane.waiting)),
+                Cell::from(oldest.unwrap_or_default()),
+            ]
+        })
+        .collect();
+    table(look, &HEAD, &rows)
+}
+
+fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
+    if cloud.is_null() {
+        return words::NO_CLOUD.to_string();
+    }
+    let since = cloud["connected_since_ms"].as_i64();
+    let error = ["uplink", "downlink"]
+        .iter()
+        .filter(|way| cloud[**way]["failures"].as_u64() != Some(0))
+        .find_map(|way| cloud[*way]["last_error"].as_str());
+    words::cloud(look, cloud["url"].as_str().unwrap_or("?"), since, error)
+}
+
+fn direction_words(look: &Look, direction: &serde_json::Value) -> String {
+    let failing = direction["failures"].as_u64() != Some(0);
+    let error = direction["last_error"].as_str().filter(|_| failing);
+    words::direction(
+        look,
+        direction["last_success_ms"].as_i64(),
+        error,
+        direction["next_try_ms"].as_i64(),
+    )
+}
+
+fn waiting(lanes: &[LaneRow]) -> impl Iterator<Item = &LaneRow> {
+    lanes.iter().filter(|lane| lane.waiting > 0)
+}
+
+fn lane_words(look: &Look, lane: &LaneRow) -> String {
+    words::waiting(look, &lane.lane, lane.waiting, lane.oldest_waiting_ms)
+}
+
+/// A line with its label, wrapped under itself.
+fn labelled(look: &Look, label: &str, text: &str) -> String {
+    let text = wrap(
+        &format!("  {label:<10}"),
+        &safe(text),
+        look.width,
+        "            ",
+    );
+    if label.is_empty() {
+        return format!("{text}\n");
+    }
+    let painted = look.paint(Paint::Dim, label);
+    format!("{}\n", text.replacen(label, &painted, 1))
+}
+
+#[cfg(test)]
+mod tests;

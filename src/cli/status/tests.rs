@@ -1,0 +1,226 @@
+//! The screen of the status, whole.
+
+use std::collections::BTreeMap;
+
+use super::super::look::tests::{NOW_MS, plain};
+use super::*;
+use crate::control::health::Trouble;
+use crate::control::views::{
+    ClockReport, DeviceCounts, JournalReport, LinksReport, StateCounts, StatusReport,
+};
+use crate::store::read::{LanesRow, StoreCounts};
+
+fn sample() -> Status {
+    let lane = |lane: &str, waiting, oldest_waiting_ms| LaneRow {
+        lane: lane.to_string(),
+        last_seq: 40 + waiting,
+        acked_seq: 40,
+        waiting,
+        oldest_waiting_ms,
+    };
+    Status {
+        health: Health::Well,
+        troubles: Vec::new(),
+        report: StatusReport {
+            version: "0.1.0".to_string(),
+            site: "willow-court".to_string(),
+            uptime_ms: 273_600_000,
+            journal: JournalReport {
+                writing: true,
+                commits: 3_000,
+                events_taken: 12_000,
+                ..JournalReport::default()
+            },
+            links: LinksReport {
+                mode: "embedded".to_string(),
+                address: "127.0.0.1:1883".to_string(),
+                connected: 42,
+                last_error: None,
+            },
+            parts: Vec::new(),
+            cloud: serde_json::json!({
+                "url": "https://cloud.example",
+                "connected_since_ms": NOW_MS - 60_000,
+                "uplink": {"last_success_ms": NOW_MS - 4_000, "last_error": "old", "failures": 0, "next_try_ms": null},
+                "downlink": {"last_success_ms": null, "last_error": "refused", "failures": 2, "next_try_ms": NOW_MS + 8_000},
+                "problems": [],
+            }),
+            clock: ClockReport {
+                wall_ms: NOW_MS,
+                quality: "synchronised".to_string(),
+            },
+            memory_rss_bytes: Some(14_680_064),
+        },
+        devices: DeviceCounts {
+            configured: 44,
+            online: 42,
+            offline: 2,
+            unknown: 0,
+        },
+        compartments: StateCounts {
+            free: 12,
+            occupied: 6,
+            ..StateCounts::default()
+        },
+        store: StoreCounts {
+            stored: 1_204_233,
+            duplicate: 17,
+            quarantined: 3,
+            parcels: BTreeMap::from([("deposited".to_string(), 6), ("expected".to_string(), 5)]),
+            size_bytes: 220_200_960,
+            ..StoreCounts::default()
+        },
+        lanes: LanesRow {
+            epoch: Some(1),
+            lanes: vec![
+                lane("fulfilment", 3, Some(NOW_MS - 240_000)),
+                lane("health", 0, None),
+            ],
+        },
+    }
+}
+
+#[test]
+fn when_all_is_well_it_says_so_first() {
+    let wanted = "\
+linli 0.1.0 at willow-court: all is well
+
+  running   for 3 d 4 h, in 14.0 MiB of memory
+  disk      writes; since the start 12,000 events in 3,000 commits
+  store     1,204,233 events stored, 17 seen before, 3 in quarantine; 210.0 MiB
+  broker    embedded, 127.0.0.1:1883; 42 of 44 devices connected
+  banks     12 free, 6 occupied of 18 compartments
+  parcels   6 deposited, 5 expected
+  cloud     https://cloud.example, reached since 17:02:21
+            fulfilment: 3 waiting, oldest 4 min
+  clock     2026-11-22 17:03:21, synchronised
+";
+    assert_eq!(status(&plain(None), &sample()), wanted);
+}
+
+#[test]
+fn troubles_come_before_all_else_with_what_to_do() {
+    let mut sick = sample();
+    sick.health = Health::Failing;
+    sick.troubles = vec![
+        Trouble::BankOffline {
+            bank: "bank-a".to_string(),
+        },
+        Trouble::CompartmentsFaulty {
+            bank: "bank-b".to_string(),
+            compartments: vec![3],
+        },
+    ];
+    let shown = status(&plain(Some(60)), &sick);
+    let wanted = "\
+linli 0.1.0 at willow-court: somebody isn't served
+
+! Bank bank-a isn't connected, so its doors can't be opened.
+  Check its power, its network cable, and its password
+  (linli device password).
+
+! Bank bank-b doesn't use 1 compartment: 3.
+  See linli banks for why. After the repair: linli open
+  bank-b/N --reason TEXT
+
+  running   for 3 d 4 h, in 14.0 MiB of memory
+  disk      writes; since the start 12,000 events in 3,000
+            commits
+";
+    assert!(shown.starts_with(wanted), "{shown}");
+}
+
+#[test]
+fn every_trouble_has_words_and_a_remedy() {
+    let text = |text: &str| text.to_string();
+    let all = [
+        Trouble::NotWriting {
+            error: Some(text("disk full")),
+            since_ms: Some(NOW_MS),
+        },
+        Trouble::LinkDown {
+            mode: text("external"),
+            address: text("10.0.0.2:1883"),
+            error: text("refused"),
+        },
+        Trouble::PartDown {
+            part: text("cloud"),
+            restarts: 3,
+            error: None,
+        },
+        Trouble::BankOffline {
+            bank: text("bank-a"),
+        },
+        Trouble::DevicesOffline {
+            devices: vec![text("door-1"), text("door-2")],
+        },
+        Trouble::CompartmentsFaulty {
+            bank: text("bank-a"),
+            compartments: vec![1, 2],
+        },
+        Trouble::Backlog {
+            waiting: 1,
+            oldest_ms: NOW_MS - 3_600_000,
+        },
+        Trouble::Cloud {
+            lane: None,
+            what: text("it refuses this gateway"),
+            remedy: text("Enrol it again."),
+        },
+        Trouble::ClockUnknown,
+    ];
+    let said: Vec<String> = all
+        .iter()
+        .map(|trouble| words::trouble(&plain(None), trouble))
+        .inspect(|(_, remedy)| assert!(!remedy.is_empty()))
+        .map(|(what, _)| what)
+        .collect();
+    let wanted = [
+        "Nothing can be written to the disk since 17:03:21: disk full.",
+        "The external broker at 10.0.0.2:1883 can't be used: refused.",
+        "The part 'cloud' isn't running.",
+        "Bank bank-a isn't connected, so its doors can't be opened.",
+        "2 devices are not connected: door-1, door-2.",
+        "Bank bank-a doesn't use 2 compartments: 1, 2.",
+        "The cloud has taken nothing for a while: 1 item is waiting, the oldest for 1 h.",
+        "The cloud can't be used: it refuses this gateway.",
+        "Nobody has told this box the time.",
+    ];
+    assert_eq!(said, wanted);
+}
+
+#[test]
+fn the_way_to_the_cloud_is_shown_with_its_lanes() {
+    let status = sample();
+    let shown = sync(
+        &plain(None),
+        &Sync {
+            cloud: status.report.cloud,
+            lanes: status.lanes,
+        },
+    );
+    let wanted = "  \
+  cloud     https://cloud.example, reached since 17:02:21
+  uplink    last success 4.0 s ago
+  downlink  no success yet; then: refused; next try in 8.0 s
+
+LANE        MADE  TAKEN  WAITING  OLDEST
+fulfilment    43     40        3  4 min
+health        40     40        0
+";
+    assert_eq!(shown, wanted.replacen("    cloud", "  cloud", 1));
+}
+
+#[test]
+fn a_gateway_without_a_cloud_says_so() {
+    let cloud = serde_json::Value::Null;
+    let lanes = LanesRow {
+        epoch: None,
+        lanes: Vec::new(),
+    };
+    let shown = sync(&plain(None), &Sync { cloud, lanes });
+    assert!(
+        shown.starts_with("  cloud     none in the configuration\n"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,14 @@
+//! The technician's commands, by the real binary, against a real control server over a real store.
+//!
+//! * `answers` — what each command shows, to people and to programs.
+//! * `opening` — a compartment opened by hand, and what became of it.
+//! * `errors` — every exit code, each with its remedy.
+//! * `bounds` — what a client can't do to the others.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod bed;
+mod bounds;
+mod errors;
+mod opening;
