@@ -21,7 +21,6 @@ mod view;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,14 +63,34 @@ impl Default for DemoOptions {
 
 /// How long everything may take to arrive after the evening, in real time.
 const SETTLE: Duration = Duration::from_secs(45);
-/// The exit code after Ctrl-C: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
 
-/// Plays the evening. The exit code is 0 if the balance holds, 1 if it doesn't, 130 after Ctrl-C.
+/// How the demo ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The balance holds.
+    Balanced,
+    /// It doesn't; the lines that don't are marked.
+    Unbalanced,
+    /// By Ctrl-C.
+    Interrupted,
+}
+
+impl Ending {
+    /// 0, 1, or 130 (128 + SIGINT).
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Balanced => 0,
+            Self::Unbalanced => 1,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Plays the evening, tells it on standard output, and draws the balance.
 ///
 /// # Errors
 /// When the stage can't be set: a folder that isn't empty, a gateway that doesn't start.
-pub async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
+pub async fn run(options: DemoOptions) -> anyhow::Result<Ending> {
     anyhow::ensure!(
         (1..=5_000).contains(&options.households) && (15..=3_600).contains(&options.seconds),
         "--households takes 1 to 5000, --seconds takes 15 to 3600"
@@ -87,7 +106,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let speed = (END_MS - BEGIN_MS) as f64 / 1_000.0 / options.seconds as f64;
     let stage = tokio::select! {
         stage = Stage::set(folder.path(), speed) => Arc::new(stage?),
-        () = &mut interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        () = &mut interrupted => return Ok(Ending::Interrupted),
     };
     let show = start_show(&options, &stage)?;
     let played = tokio::select! {
@@ -100,7 +119,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     match played {
         None => {
             eprintln!("interrupted: everything is stopped");
-            Ok(ExitCode::from(INTERRUPTED))
+            Ok(Ending::Interrupted)
         }
         Some(played) => {
             played?;
@@ -152,7 +171,7 @@ fn start_show(options: &DemoOptions, stage: &Stage) -> anyhow::Result<Show> {
     Show::start(form, title, sources).context("starting the screen")
 }
 
-fn report(options: &DemoOptions, folder: &Folder, facts: &Facts) -> anyhow::Result<ExitCode> {
+fn report(options: &DemoOptions, folder: &Folder, facts: &Facts) -> anyhow::Result<Ending> {
     let items = balance::draw(facts);
     let holds = items.iter().all(|item| item.holds);
     let mut out = std::io::stdout().lock();
@@ -168,7 +187,10 @@ fn report(options: &DemoOptions, folder: &Folder, facts: &Facts) -> anyhow::Resu
     if let (Some(kept), false) = (folder.kept(), options.json) {
         let _ = writeln!(out, "kept in {}", kept.display());
     }
-    Ok(ExitCode::from(u8::from(!holds)))
+    Ok(match holds {
+        true => Ending::Balanced,
+        false => Ending::Unbalanced,
+    })
 }
 
 fn as_text(items: &[Item], holds: bool, colours: bool) -> String {

@@ -65,9 +65,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        let top = self.terminal.get_frame().area().y;
         // The terminal may be gone; then there is nobody to give it back to.
         let _ = self.terminal.clear();
-        let _ = execute!(stdout(), cursor::Show);
+        let _ = execute!(stdout(), cursor::MoveTo(0, top), cursor::Show);
     }
 }
 

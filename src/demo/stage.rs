@@ -60,7 +60,8 @@ impl Stage {
     /// `speed` times as fast as the real one from 16:50 on.
     pub(super) async fn set(state_dir: &Path, speed: f64) -> anyhow::Result<Self> {
         let site = plan::id(plan::SITE)?;
-        let cloud = reference_cloud::serve(reference_cloud::Config::in_memory()).await?;
+        let in_file = reference_cloud::Config::in_file(state_dir.join("cloud.db"));
+        let cloud = reference_cloud::serve(in_file).await?;
         let cloud = Arc::new(cloud);
         let config = plan::config(state_dir, &cloud.url())?;
         let passwords = make_passwords(config.passwords()).await?;
