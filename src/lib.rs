@@ -12,6 +12,8 @@ pub mod config;
 pub mod control;
 pub mod credentials;
 pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod intake;
 pub mod journal;
 pub mod keys;

@@ -140,7 +140,11 @@ impl Session {
     fn demo(self, args: &args::DemoArgs) -> Done {
         let global = self.global.clone();
         drop(self);
-        elsewhere::demo(&global, args).map_err(|e| Stop::new(stop::FAILED, format!("{e:#}")))
+        match elsewhere::demo(&global, args) {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(Stop::Told(code)),
+            Err(e) => Err(Stop::new(stop::FAILED, format!("{e:#}"))),
+        }
     }
 
     fn status(&mut self, check: bool) -> Done {

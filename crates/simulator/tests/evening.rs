@@ -94,7 +94,7 @@ async fn parcels_come_and_go_and_everything_is_on_record() {
     let Some(broker) = Mosquitto::start() else {
         return;
     };
-    let tempo = Tempo::new(START_MS, 300.0);
+    let tempo = Tempo::new(START_MS, 400.0);
     let gateway = Gateway::start(broker.addr(), tempo, answers()).await;
     let bank = spec("bank-a", Version::V311, Form::Json);
     let bank = Arc::new(Bank::start(bank, 4, true, broker.addr(), tempo));

@@ -33,9 +33,9 @@ pub struct Round {
 /// A badge counts for three minutes after the last scan; couriers scan it again before.
 const BADGE_FRESH_MS: i64 = 120_000;
 /// How long a courier goes elsewhere when a point doesn't take a parcel.
-const COME_BACK_MS: u64 = 420_000;
+const COME_BACK_MS: u64 = 1_080_000;
 /// How often a courier tries to deliver one parcel.
-const TRIES_MAX: u32 = 6;
+const TRIES_MAX: u32 = 4;
 
 /// Lives through a round. Returns the parcels that stay in the van.
 pub async fn deliver(world: Arc<World>, round: Round, random: Random) -> Vec<String> {
@@ -113,7 +113,7 @@ impl Courier<'_> {
         let Some(at) = world.points.get(point) else {
             return false;
         };
-        let walk = take_time(world, &mut self.random, 15, 45);
+        let walk = take_time(world, &mut self.random, 40, 90);
         if world.before_the_end(walk).await.is_none() {
             return false;
         }

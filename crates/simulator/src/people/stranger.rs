@@ -10,8 +10,9 @@ use crate::witness::Sight;
 use crate::world::Point;
 use crate::{Random, World};
 
-/// Tries `tries` random codes of `digits` digits at `point` from `from_ms` on. Returns how many
-/// opened a compartment: by the rules for codes, none but by the rarest chance.
+/// Tries `tries` random codes of `digits` digits at `point` from `from_ms` on, without letting
+/// anybody else to the keypad. Returns how many opened a compartment: by the rules for codes, none
+/// but by the rarest chance.
 pub async fn try_codes(
     world: Arc<World>,
     point: Ident,
@@ -21,20 +22,14 @@ pub async fn try_codes(
     random: Random,
 ) -> u32 {
     let mut random = random.fork("stranger");
-    if world
-        .before_the_end(world.tempo.until(from_ms))
-        .await
-        .is_none()
-    {
+    let waited = world.before_the_end(world.tempo.until(from_ms)).await;
+    let (Some(()), Some(at)) = (waited, world.points.get(&point)) else {
         return 0;
-    }
+    };
+    let turn = at.turn().await;
     let mut opened = 0;
     for _ in 0..tries {
-        let Some(at) = world.points.get(&point) else {
-            return opened;
-        };
-        let answer = at.turn().await.type_code(&random.digits(digits)).await;
-        match answer {
+        match turn.type_code(&random.digits(digits)).await {
             Answer::Opened(compartment) => {
                 opened += 1;
                 world.saw(Sight::WrongDoor {
@@ -42,7 +37,7 @@ pub async fn try_codes(
                     compartment,
                 });
                 if let Point::Bank(bank) = at {
-                    bank.turn().await.close(|| bank.close(compartment)).await;
+                    turn.close(|| bank.close(compartment)).await;
                 }
             }
             other => world.saw(Sight::Refused {
