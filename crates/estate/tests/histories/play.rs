@@ -133,6 +133,11 @@ impl Play {
     }
 
     pub(crate) fn apply(&mut self, act: Act) -> Outcome {
+        // The model learns a code when it goes out: before that it can't tell what digits do.
+        let typed = matches!(&act, Act::Event(sent) if matches!(sent.deed, Deed::Key(_)));
+        if typed && self.model.codes.iter().any(|code| code.digits.is_none()) {
+            self.commit();
+        }
         if self.verbose {
             self.log
                 .push(format!("{:>9} {act:?}", self.world.now.tick_ms));
@@ -260,10 +265,11 @@ impl Play {
 
     /// What isn't on disk is gone; devices and the cloud send it again.
     pub(crate) fn fail(&mut self, how: &'static str) {
-        self.log.push(format!(
-            "{how}, {} inputs to come again",
-            self.pending.len()
-        ));
+        if self.verbose {
+            let inputs = self.pending.len();
+            self.log
+                .push(format!("{how}, {inputs} inputs to come again"));
+        }
         self.world.reload();
         assert_eq!(self.world.estate.take_changes(), [], "loading does nothing");
         self.saved.sessions.clear();
