@@ -8,7 +8,7 @@ use super::*;
 
 fn good() -> Facts {
     let event = |seq| ("bank-a".to_string(), 1, seq);
-    let at = |stage: &str, compartment| Parcel {
+    let at = |stage: &str, compartment: Option<u16>| Parcel {
         stage: stage.to_string(),
         bank: compartment.map(|_| "bank-a".to_string()),
         compartment,
