@@ -214,13 +214,9 @@ impl Session {
             printed.is_ok()
         });
         printed?;
-        let cut = asked.map_err(|e| self.stop(&e))?;
-        self.out.flush()?;
+        asked.map_err(|e| self.stop(&e))?;
         if shown == 0 && !follow {
             writeln!(self.out, "{}", words::NONE)?;
-        }
-        if cut {
-            writeln!(io::stderr(), "{}", words::cut(shown))?;
         }
         Ok(())
     }
@@ -290,7 +286,11 @@ impl Session {
         }
         writeln!(self.out, "{}", made.password)?;
         self.out.flush()?;
-        writeln!(io::stderr(), "{}", words::password_made(id, &made.file))?;
+        writeln!(
+            io::stderr(),
+            "{}",
+            words::password_made(id, made.broker, &made.file)
+        )?;
         Ok(())
     }
 

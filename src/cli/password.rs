@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Made {
     pub password: String,
     /// Where its hash is.
     pub file: PathBuf,
+    /// Where the embedded broker listens.
+    pub broker: SocketAddr,
 }
 
 /// Makes a new password for `id` and stores its hash.
@@ -28,6 +31,9 @@ pub fn make(global: &Global, id: &Ident) -> Result<Made, Stop> {
     if !config.device_ids().contains(id) {
         let message = words::no_such_device(id.as_str(), &locate::config_file(global));
         return Err(Stop::new(stop::NOT_FOUND, message));
+    }
+    if let Some(broker) = &config.external_broker {
+        return Err(Stop::new(stop::FAILED, words::not_our_broker(&broker.url)));
     }
     let failed = |e: anyhow::Error| Stop::new(stop::FAILED, format!("{e:#}"));
     let folder = &config.state_dir;
@@ -38,7 +44,11 @@ pub fn make(global: &Global, id: &Ident) -> Result<Made, Stop> {
     set_password(&file, id, &password).map_err(|e| failed(e.into()))?;
     give_to_owner(folder, &file)
         .map_err(|e| failed(anyhow::Error::new(e).context(file.display().to_string())))?;
-    Ok(Made { password, file })
+    Ok(Made {
+        password,
+        file,
+        broker: config.broker.unwrap_or_default().listen,
+    })
 }
 
 /// What root makes in the daemon's folder must belong to the daemon's user, or it can't read it.

@@ -4,6 +4,7 @@
 pub mod events;
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::control::health::{Health, Trouble};
@@ -85,14 +86,26 @@ pub fn no_such_device(id: &str, config: &Path) -> String {
     )
 }
 
+/// Devices log in elsewhere.
+pub fn not_our_broker(url: &str) -> String {
+    format!(
+        "devices log in at the broker {url}, not here: make the password there (Mosquitto: mosquitto_passwd)"
+    )
+}
+
 /// How to use a password that was just made. For standard error: the password itself goes to
 /// standard output.
-pub fn password_made(id: &str, file: &Path) -> String {
+pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
+    let host = match broker.ip().is_unspecified() {
+        true => "127.0.0.1".to_string(),
+        false => broker.ip().to_string(),
+    };
+    let port = broker.port();
     format!(
         "This is the new password of {id}; it is shown only now, and stored only as a hash in {}.
 Enter it in the device: user name {id}, client id {id}. It holds from the next login on. To try it:
-  mosquitto_pub -V mqttv5 -q 1 -i {id} -u {id} -P PASSWORD -t linli/v1/{id}/event \\
-    -m '{{\"kind\":\"hello\",\"boot\":1,\"seq\":1,\"model\":\"test\",\"firmware\":\"0\",\"capabilities\":[]}}'",
+  mosquitto_pub -h {host} -p {port} -V mqttv5 -q 1 -i {id} -u {id} -P PASSWORD \\
+    -t linli/v1/{id}/event -m '{{\"kind\":\"hello\",\"boot\":1,\"seq\":1,\"model\":\"test\",\"firmware\":\"0\",\"capabilities\":[]}}'",
         file.display()
     )
 }
@@ -141,7 +154,7 @@ pub fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

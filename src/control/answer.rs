@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use firmware_protocols::Ident;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use super::backend::Backend;
 use super::health::judge;
@@ -15,7 +14,7 @@ use super::views::{
     BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, StateCounts, Status,
     Sync,
 };
-use super::wire::{End, Failure, FailureKind};
+use super::wire::{self, End, Failure, FailureKind, Reply};
 use crate::store::StoreError;
 use crate::store::read::{self, CompartmentRow, DeviceRow, EventFilter, Reader};
 
@@ -32,27 +31,29 @@ pub const PARCEL_STATES: [&str; 6] = [
     "cancelled",
 ];
 
-/// All of an answer.
+/// An answer, or a part of one, as lines to send.
+#[derive(Default)]
 pub struct Answer {
-    /// What was asked for.
-    pub items: Vec<Json>,
+    /// An [`Reply::Item`] a line.
+    pub lines: Vec<u8>,
     /// How it ends.
     pub end: End,
 }
 
 impl Answer {
-    fn one(item: &impl Serialize) -> Result<Self, Failure> {
-        Self::all(&[item])
+    /// One item.
+    pub fn one(item: &impl Serialize) -> Result<Self, Failure> {
+        Self::all(std::slice::from_ref(item))
     }
 
     fn all(items: &[impl Serialize]) -> Result<Self, Failure> {
-        let items = items.iter().map(serde_json::to_value);
-        Ok(Self {
-            items: items.collect::<Result<_, _>>().map_err(|e| {
+        let mut answer = Self::default();
+        for item in items {
+            wire::write_line(&mut answer.lines, &Reply::Item(item)).map_err(|e| {
                 Failure::new(FailureKind::Internal, format!("can't be written: {e}"))
-            })?,
-            end: End::default(),
-        })
+            })?;
+        }
+        Ok(answer)
     }
 
     /// The first `limit` of the items; one more may have been read to see whether there are more.
@@ -147,22 +148,28 @@ pub fn sync(backend: &dyn Backend) -> Result<Answer, Failure> {
     })
 }
 
-/// Events, and the id that they reach up to.
+/// The id after which the newest `limit` events are.
+pub fn newest_after(
+    backend: &dyn Backend,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<i64, Failure> {
+    open(backend)?.newest_after(filter, limit).map_err(failed)
+}
+
+/// A page of events, how many they are, and the id that they reach up to.
 pub fn events(
     backend: &dyn Backend,
     filter: &EventFilter,
-    after: Option<i64>,
+    after: i64,
     limit: usize,
-) -> Result<(Answer, i64), Failure> {
-    let reader = open(backend)?;
-    let page = match after {
-        Some(after) => reader.events_after(filter, after, limit),
-        None => reader.newest_events(filter, limit),
-    }
-    .map_err(failed)?;
+) -> Result<(Answer, usize, i64), Failure> {
+    let page = open(backend)?
+        .events_after(filter, after, limit)
+        .map_err(failed)?;
     let mut answer = Answer::all(&page.events)?;
     answer.end.cut = page.full;
-    Ok((answer, page.upto))
+    Ok((answer, page.events.len(), page.upto))
 }
 
 /// Refuses a device that is neither configured nor was ever heard.

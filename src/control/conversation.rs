@@ -12,14 +12,14 @@ use super::answer::{self, Answer};
 use super::backend::Backend;
 use super::open;
 use super::server::Shared;
-use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request};
+use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
 use crate::store::read::EventFilter;
 
 /// How much of an answer is written at once, and so under one time limit.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The most events that are read at once for one who follows.
-const FOLLOW_PAGE: usize = 500;
+/// The most events that are read, and so held in memory, at once.
+const PAGE: usize = 500;
 
 /// A client.
 pub(super) struct Conversation {
@@ -108,7 +108,7 @@ impl Conversation {
             other => {
                 let answered = self.shared.read(|backend| plain(backend, other)).await;
                 match answered {
-                    Ok(answer) => self.send(&answer.items, Some(answer.end)).await,
+                    Ok(answer) => self.send(&answer.lines, Some(answer.end)).await,
                     Err(failure) => self.fail(failure).await,
                 }
             }
@@ -132,24 +132,25 @@ impl Conversation {
                 return self.fail(failure).await;
             }
         }
-        let (answer, mut upto) = match self.page(&filter, after, limit).await {
-            Ok(page) => page,
+        let mut upto = match self.start(&filter, after, limit).await {
+            Ok(upto) => upto,
             Err(failure) => return self.fail(failure).await,
         };
-        if !follow {
-            return self.send(&answer.items, Some(answer.end)).await;
-        }
-        self.send(&answer.items, None).await?;
+        let mut room = limit;
         loop {
-            match self.page(&filter, Some(upto), FOLLOW_PAGE).await {
-                Ok((answer, to)) => {
-                    upto = to;
-                    self.send(&answer.items, None).await?;
-                    if answer.end.cut {
-                        continue;
-                    }
-                }
+            let most = if follow { PAGE } else { PAGE.min(room) };
+            let (answer, count, to) = match self.page(&filter, upto, most).await {
+                Ok(page) => page,
                 Err(failure) => return self.fail(failure).await,
+            };
+            (upto, room) = (to, room.saturating_sub(count));
+            let last = !follow && (room == 0 || !answer.end.cut);
+            self.send(&answer.lines, last.then_some(answer.end)).await?;
+            if last {
+                return Ok(());
+            }
+            if answer.end.cut {
+                continue;
             }
             tokio::select! {
                 changed = newest.changed() => if changed.is_err() {
@@ -163,38 +164,50 @@ impl Conversation {
         }
     }
 
-    async fn page(
+    /// Where to begin: after the id that was named, or so that the newest `limit` come.
+    async fn start(
         &self,
         filter: &EventFilter,
         after: Option<i64>,
         limit: usize,
-    ) -> Result<(Answer, i64), Failure> {
+    ) -> Result<i64, Failure> {
+        if let Some(after) = after {
+            return Ok(after);
+        }
+        let filter = filter.clone();
+        self.shared
+            .read(move |backend| answer::newest_after(backend, &filter, limit))
+            .await
+    }
+
+    async fn page(
+        &self,
+        filter: &EventFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<(Answer, usize, i64), Failure> {
         let filter = filter.clone();
         self.shared
             .read(move |backend| answer::events(backend, &filter, after, limit))
             .await
     }
 
-    /// Writes items, and the end if this is it.
-    pub async fn send(&mut self, items: &[serde_json::Value], end: Option<End>) -> io::Result<()> {
-        let mut chunk = Vec::new();
-        for item in items {
-            push(&mut chunk, &Reply::Item(item))?;
-            if chunk.len() >= CHUNK_BYTES {
-                self.write(&chunk).await?;
-                chunk.clear();
-            }
+    /// Writes lines, and the end if this is it.
+    pub async fn send(&mut self, lines: &[u8], end: Option<End>) -> io::Result<()> {
+        for chunk in lines.chunks(CHUNK_BYTES) {
+            self.write(chunk).await?;
         }
+        let mut last = Vec::new();
         if let Some(end) = end {
-            push::<()>(&mut chunk, &Reply::End(end))?;
+            write_line(&mut last, &Reply::<()>::End(end))?;
         }
-        self.write(&chunk).await
+        self.write(&last).await
     }
 
     /// Writes a failure, which ends the reply.
     pub async fn fail(&mut self, failure: Failure) -> io::Result<()> {
         let mut line = Vec::new();
-        push::<()>(&mut line, &Reply::Error(failure))?;
+        write_line(&mut line, &Reply::<()>::Error(failure))?;
         self.write(&line).await
     }
 
@@ -246,10 +259,4 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
             "the request was taken for another: report this, please",
         )),
     }
-}
-
-fn push<T: serde::Serialize>(out: &mut Vec<u8>, reply: &Reply<T>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, reply)?;
-    out.push(b'\n');
-    Ok(())
 }

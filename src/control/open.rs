@@ -11,7 +11,7 @@ use super::answer;
 use super::conversation::Conversation;
 use super::operator::operator;
 use super::views::Opening;
-use super::wire::{End, Failure, FailureKind};
+use super::wire::{End, Failure, FailureKind, Reply, write_line};
 use crate::store::read::CommandRow;
 
 /// The longest reason, in characters.
@@ -72,7 +72,7 @@ async fn command(
             ));
         }
     };
-    tracing::info!(%slot, %operator, command, "opened by hand");
+    tracing::info!(%slot, %operator, command, "asked to open by hand");
     Ok(Opening {
         command,
         slot: slot.to_string(),
@@ -135,8 +135,9 @@ fn waited_ms(start: Instant) -> u64 {
 }
 
 async fn send(client: &mut Conversation, opening: &Opening) -> io::Result<()> {
-    let item = serde_json::to_value(opening)?;
-    client.send(&[item], None).await
+    let mut line = Vec::new();
+    write_line(&mut line, &Reply::Item(opening))?;
+    client.send(&line, None).await
 }
 
 /// Refuses what can't be asked of the journal.

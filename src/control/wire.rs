@@ -136,6 +136,13 @@ impl Failure {
     }
 }
 
+/// Appends a line of a reply.
+pub fn write_line(out: &mut Vec<u8>, reply: &Reply<impl Serialize>) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *out, reply)?;
+    out.push(b'\n');
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,7 @@ pub struct Running {
 /// Runs the daemon of a configuration file until it is told to stop (SIGTERM or SIGINT).
 pub fn run(config_path: &Path) -> anyhow::Result<()> {
     let config = Config::read(config_path)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("linli")
@@ -213,6 +214,20 @@ impl Running {
         }
         self.journal.stop().await;
         links.for_each(|routing| routing.abort());
+    }
+}
+
+/// Three file descriptors a device, so the soft limit of 1,024 is too low: raised as far as the hard
+/// limit lets us. Without that the broker takes fewer devices and says so.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const WANTED: u64 = 8_192;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = WANTED.min(hard).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+    });
+    if let Err(e) = raised {
+        tracing::warn!(error = %e, "the limit of open files could not be raised");
     }
 }
 

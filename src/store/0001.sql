@@ -131,6 +131,7 @@ CREATE TABLE commands (
     archived        INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX commands_live ON commands (id) WHERE archived = 0;
+CREATE INDEX commands_parcel ON commands (parcel) WHERE parcel IS NOT NULL;
 
 CREATE TABLE cells (
     start_ms INTEGER NOT NULL,

@@ -142,30 +142,24 @@ impl Reader {
             .map_err(doing("read"))
     }
 
-    /// The newest events, at most `limit`, in the order in which they were taken.
-    pub fn newest_events(
-        &self,
-        filter: &EventFilter,
-        limit: usize,
-    ) -> Result<EventPage, StoreError> {
+    /// The id after which the newest `limit` events are.
+    pub fn newest_after(&self, filter: &EventFilter, limit: usize) -> Result<i64, StoreError> {
         let _snapshot = self.snapshot()?;
         let newest = self.newest_event_id()?;
         let Some(device) = self.device_ref(filter)? else {
-            return Ok(EventPage::empty(newest));
+            return Ok(newest);
         };
-        let sql = format!(
-            "{EVENTS} WHERE (?1 IS NULL OR e.device = ?1) AND (?2 IS NULL OR e.kind = ?2)
-             ORDER BY e.id DESC LIMIT ?3"
-        );
-        let limit = rows_max(limit);
-        let mut events = self.all(&sql, params![device, filter.kind, limit], event)?;
-        events.reverse();
-        let full = events.len() as i64 == limit;
-        Ok(EventPage {
-            events,
-            upto: newest,
-            full,
-        })
+        let first = self
+            .conn
+            .query_row(
+                "SELECT min(id) FROM (SELECT id FROM events e
+                 WHERE (?1 IS NULL OR e.device = ?1) AND (?2 IS NULL OR e.kind = ?2)
+                 ORDER BY e.id DESC LIMIT ?3)",
+                params![device, filter.kind, rows_max(limit)],
+                |row| row.get::<_, Option<i64>>(0),
+            )
+            .map_err(doing("read"))?;
+        Ok(first.map_or(newest, |first| first - 1))
     }
 
     /// The events after the one of that id, oldest first, at most `limit`.

@@ -1,6 +1,6 @@
 //! Opening the store: pragmas that durability rests on, migrations, the epoch.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("0001.sql")];
 ///
 /// `wall_ms` is the time now, for the epoch of a new store (WIRE: Unix seconds).
 pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreError> {
+    make_private(path)?;
     let mut conn = Connection::open(path).map_err(doing("opened"))?;
     conn.busy_timeout(Duration::from_secs(5))
         .map_err(doing("opened"))?;
@@ -155,6 +156,23 @@ fn migrate(conn: &mut Connection, wall_ms: i64) -> Result<(), StoreError> {
         tx.commit().map_err(doing("migrated"))?;
     }
     Ok(())
+}
+
+/// SQLite gives its log the mode of the database: nobody but the owner reads either.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(|source| StoreError::Io {
+            doing: "made private",
+            path: path.to_path_buf(),
+            source,
+        })
 }
 
 /// A new file is only there for good once its folder is synced.

@@ -188,6 +188,12 @@ fn events_are_filtered_and_show_no_digests() {
     assert_eq!(ids(&["events", "--kind", "compartment"]), [2, 3]);
     assert_eq!(ids(&["events", "--limit", "2"]), [3, 4]);
     assert_eq!(ids(&["events", "--device", "desk-1"]), [0_i64; 0]);
+    assert_eq!(ids(&["events", "--limit", "0"]), [0_i64; 0]);
+    for number in 1..=1_200_u16 {
+        bed.happens(1, "alarm", &door(number, "open"));
+    }
+    let many = ids(&["events", "--limit", "1100", "--kind", "alarm"]);
+    assert_eq!(many, (105..=1_204).collect::<Vec<i64>>());
     let shown = bed.linli(&["events", "--kind", "compartment"]);
     assert_eq!(shown.out.lines().count(), 2);
     assert!(shown.out.contains("2 open"), "{shown:?}");

@@ -149,7 +149,10 @@ fn a_device_gets_a_password_that_is_shown_once() {
     assert_eq!(first.out.lines().count(), 1);
     assert!(password.len() >= 20, "{password}");
     assert!(!first.err.contains(password));
-    assert!(first.err.contains("mosquitto_pub"), "{first:?}");
+    assert!(
+        first.err.contains("mosquitto_pub -h 127.0.0.1 -p 1883 "),
+        "{first:?}"
+    );
 
     let file = dir.path().join("state/passwords");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -176,4 +179,16 @@ fn a_device_that_is_not_configured_gets_no_password() {
     assert_eq!(refused.code, 4, "{refused:?}");
     assert!(refused.err.contains("Add it there"), "{refused:?}");
     assert!(!dir.path().join("state/passwords").exists());
+}
+
+#[test]
+fn passwords_for_somebody_else_s_broker_are_made_there() {
+    let dir = configured();
+    let text = std::fs::read_to_string(dir.path().join("linli.toml")).unwrap();
+    let other = format!("{text}[external_broker]\nurl = \"mqtt://10.0.0.2:1883\"\n");
+    std::fs::write(dir.path().join("linli.toml"), other).unwrap();
+    let args = ["device", "password", "door-1", "--config", "linli.toml"];
+    let refused = run(dir.path(), &args);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("mosquitto_passwd"), "{refused:?}");
 }

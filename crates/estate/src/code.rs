@@ -138,7 +138,7 @@ impl Estate {
 
     fn codes_at(&self, point: &Ident) -> impl Iterator<Item = &CodeRow> {
         let (first, last) = ((point.clone(), [0; 32]), (point.clone(), [255; 32]));
-        self.codes.range(&first, &last).map(|(_, row)| row)
+        self.codes.range(first, last).map(|(_, row)| row)
     }
 
     fn code_length(&self, point: &Ident) -> Length {

@@ -27,7 +27,8 @@
 //! that a clock set back can't release an hour twice: what is dated into a closed hour is counted as
 //! late ([`crate::Estate::demand_late`]) and no further. The event itself is stored all the same.
 //! While the clock is unknown, no hour is known either, so nothing is counted. A time ahead of the
-//! box's clock counts as now.
+//! box's clock counts as now; hours more than a day ahead, left behind by a clock that was set back,
+//! are withheld.
 
 use alloc::format;
 use alloc::string::String;

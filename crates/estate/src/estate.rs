@@ -89,48 +89,55 @@ impl Estate {
     /// then what is appended, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let mut out = Vec::new();
-        out.extend(
-            self.devices
-                .drain()
-                .filter_map(|(_, row)| row.map(Change::Device)),
-        );
-        out.extend(self.boots.drain().map(|((device, boot), row)| {
-            row.map_or(Change::BootGone { device, boot }, Change::Boot)
-        }));
-        out.extend(
-            self.compartments
-                .drain()
-                .filter_map(|(_, row)| row.map(Change::Compartment)),
-        );
-        out.extend(
-            self.parcels
-                .drain()
-                .map(|(id, row)| row.map_or(Change::ParcelArchived(id), Change::Parcel)),
-        );
-        out.extend(self.codes.drain().map(|((point, digest), row)| {
-            row.map_or(Change::CodeGone { point, digest }, Change::Code)
-        }));
-        out.extend(
-            self.keypads
-                .drain()
-                .filter_map(|(_, row)| row.map(Change::Keypad)),
-        );
-        out.extend(
-            self.couriers
-                .drain()
-                .map(|(badge, row)| row.map_or(Change::CourierGone(badge), Change::Courier)),
-        );
-        out.extend(
-            self.commands
-                .drain()
-                .map(|(id, row)| row.map_or(Change::CommandArchived(id), Change::Command)),
-        );
+        let device = |_, row: Option<&DeviceRow>| row.cloned().map(Change::Device);
+        self.devices.drain(device, &mut out);
+        let boot = |(device, boot), row: Option<&BootRow>| {
+            Some(
+                row.cloned()
+                    .map_or(Change::BootGone { device, boot }, Change::Boot),
+            )
+        };
+        self.boots.drain(boot, &mut out);
+        let compartment = |_, row: Option<&CompartmentRow>| row.cloned().map(Change::Compartment);
+        self.compartments.drain(compartment, &mut out);
+        let parcel = |id, row: Option<&ParcelRow>| {
+            Some(
+                row.cloned()
+                    .map_or(Change::ParcelArchived(id), Change::Parcel),
+            )
+        };
+        self.parcels.drain(parcel, &mut out);
+        let code = |(point, digest), row: Option<&CodeRow>| {
+            Some(
+                row.cloned()
+                    .map_or(Change::CodeGone { point, digest }, Change::Code),
+            )
+        };
+        self.codes.drain(code, &mut out);
+        let keypad = |_, row: Option<&KeypadRow>| row.cloned().map(Change::Keypad);
+        self.keypads.drain(keypad, &mut out);
+        let courier = |badge, row: Option<&CourierRow>| {
+            Some(
+                row.cloned()
+                    .map_or(Change::CourierGone(badge), Change::Courier),
+            )
+        };
+        self.couriers.drain(courier, &mut out);
+        let command = |id, row: Option<&CommandRow>| {
+            Some(
+                row.cloned()
+                    .map_or(Change::CommandArchived(id), Change::Command),
+            )
+        };
+        self.commands.drain(command, &mut out);
         self.demand.drain(&mut out);
-        out.extend(
-            self.settings
-                .drain()
-                .filter_map(|(name, value)| value.map(|value| Change::Setting { name, value })),
-        );
+        let setting = |name, value: Option<&i64>| {
+            value.map(|value| Change::Setting {
+                name,
+                value: *value,
+            })
+        };
+        self.settings.drain(setting, &mut out);
         out.extend(mem::take(&mut self.traces).into_iter().map(Change::Trace));
         let uplinks = mem::take(&mut self.uplinks);
         out.extend(
@@ -142,17 +149,16 @@ impl Estate {
     }
 
     fn event(&mut self, turn: &mut Turn<'_, '_>, event: DeviceEvent) -> Verdict {
-        let verdict = self.receive(&turn.now, &event);
-        let Some(building) = self.places.building(&event.device).cloned() else {
-            return verdict;
+        let Some(standing) = self.places.standing(&event.device) else {
+            return self.receive_stranger(&turn.now, &event);
         };
-        let point = self.places.point_of(&event.device).cloned();
         let origin = Origin {
-            device: event.device,
-            point,
-            building,
+            device: event.device.clone(),
+            point: standing.point.clone(),
+            building: standing.building.clone(),
             at_ms: event.at_ms,
         };
+        let verdict = self.receive(&turn.now, &event);
         match verdict {
             Verdict::Taken => self.happened(turn, &origin, event.what),
             Verdict::Quarantine(_) => self.excuse(turn, &origin, &event.what),

@@ -16,35 +16,48 @@ use crate::{Change, Now};
 
 /// The running counts.
 pub(crate) struct Demand {
-    cells: Tracked<CellKey, Cell>,
-    households: BTreeMap<CellKey, BTreeSet<u64>>,
+    cells: Tracked<CellKey, Tally>,
     new_households: Vec<(CellKey, u64)>,
+    /// The hours that have cells.
     open: BTreeSet<i64>,
+    /// The closed hours that are remembered.
     marks: BTreeSet<i64>,
     late: u64,
 }
 
+/// A count and its distinct households.
+#[derive(Default, PartialEq)]
+struct Tally {
+    count: u64,
+    households: BTreeSet<u64>,
+}
+
 impl PartialEq for Demand {
     fn eq(&self, other: &Self) -> bool {
-        self.cells == other.cells && self.households == other.households
+        self.cells == other.cells
     }
 }
 
 impl Demand {
     pub(crate) fn load(
         cells: BTreeMap<CellKey, Cell>,
-        households: BTreeMap<CellKey, BTreeSet<u64>>,
+        mut households: BTreeMap<CellKey, BTreeSet<u64>>,
     ) -> Self {
         let hours = |open: bool| {
             let of = cells.values().filter(move |cell| (cell.count > 0) == open);
             of.map(|cell| cell.key.start_ms).collect()
         };
+        let (open, marks) = (hours(true), hours(false));
+        let tally = |(key, cell): (CellKey, Cell)| {
+            let households = households.remove(&key).unwrap_or_default();
+            let count = cell.count;
+            (key, Tally { count, households })
+        };
         Self {
-            open: hours(true),
-            marks: hours(false),
-            cells: cells.into(),
-            households,
+            cells: cells.into_iter().map(tally).collect(),
             new_households: Vec::new(),
+            open,
+            marks,
             late: 0,
         }
     }
@@ -55,11 +68,13 @@ impl Demand {
 
     /// What must be written: cells, then their new households.
     pub(crate) fn drain(&mut self, out: &mut Vec<Change>) {
-        out.extend(
-            self.cells
-                .drain()
-                .map(|(key, cell)| cell.map_or(Change::CellGone(key), Change::Cell)),
-        );
+        let cell = |key: CellKey, tally: Option<&Tally>| {
+            Some(match tally {
+                Some(Tally { count, .. }) => Change::Cell(Cell { key, count: *count }),
+                None => Change::CellGone(key),
+            })
+        };
+        self.cells.drain(cell, out);
         let new = core::mem::take(&mut self.new_households);
         out.extend(
             new.into_iter()
@@ -93,25 +108,18 @@ impl Demand {
                 key.series = "intent:other".to_string();
             }
             self.open.insert(start_ms);
+            if !self.cells.contains(&key) {
+                self.cells.insert(key.clone(), Tally::default());
+            }
         }
-        let cell = self.cells.get_or_insert_with(&key, || Cell {
-            key: key.clone(),
-            count: 0,
-        });
-        cell.count = cell.count.saturating_add(quantity.max(1));
-        if let Some(household) = household {
-            self.note_household(key, household);
-        }
-    }
-
-    fn note_household(&mut self, key: CellKey, household: u64) {
-        let Some(seen) = self.households.get_mut(&key) else {
-            self.households
-                .insert(key.clone(), BTreeSet::from([household]));
-            self.new_households.push((key, household));
+        let Some(tally) = self.cells.get_mut(&key) else {
             return;
         };
-        if seen.len() < HOUSEHOLDS_MAX && seen.insert(household) {
+        tally.count = tally.count.saturating_add(quantity.max(1));
+        if let Some(household) = household
+            && tally.households.len() < HOUSEHOLDS_MAX
+            && tally.households.insert(household)
+        {
             self.new_households.push((key, household));
         }
     }
@@ -122,7 +130,7 @@ impl Demand {
             series: series.to_string(),
             ..key.clone()
         };
-        self.cells.range(&at("intent:"), &at("intent;")).count()
+        self.cells.range(at("intent:"), at("intent;")).count()
     }
 
     fn is_closed(&self, now: &Now, rules: &Rules, start_ms: i64) -> bool {
@@ -154,7 +162,7 @@ impl Demand {
             .filter(|start| *start > now.wall_ms.saturating_add(24 * HOUR_MS))
         {
             self.open.remove(&start_ms);
-            self.release(&withhold(rules), start_ms, &mut out);
+            self.take_hour(start_ms);
         }
         out
     }
@@ -162,22 +170,17 @@ impl Demand {
     fn release(&mut self, rules: &Rules, start_ms: i64, out: &mut Vec<DemandReport>) {
         let k = usize::try_from(rules.demand_k.max(1)).unwrap_or(usize::MAX);
         let mut buildings: BTreeMap<Ident, BTreeMap<String, u64>> = BTreeMap::new();
-        let mut folded: BTreeMap<String, (u64, BTreeSet<u64>)> = BTreeMap::new();
-        for (cell, households) in self.take_hour(start_ms) {
-            let CellKey {
-                building, series, ..
-            } = cell.key;
-            match building {
-                Some(building) if households.len() >= k => {
-                    buildings
-                        .entry(building)
-                        .or_default()
-                        .insert(series, cell.count);
+        let mut folded: BTreeMap<String, Tally> = BTreeMap::new();
+        for (key, tally) in self.take_hour(start_ms) {
+            match key.building {
+                Some(building) if tally.households.len() >= k => {
+                    let series = buildings.entry(building).or_default();
+                    series.insert(key.series, tally.count);
                 }
                 _ => {
-                    let (count, all) = folded.entry(series).or_default();
-                    *count = count.saturating_add(cell.count);
-                    all.extend(households);
+                    let all = folded.entry(key.series).or_default();
+                    all.count = all.count.saturating_add(tally.count);
+                    all.households.extend(tally.households);
                 }
             }
         }
@@ -193,10 +196,11 @@ impl Demand {
                 .into_iter()
                 .map(|(building, series)| report(Some(building), series)),
         );
-        let enough = folded
+        let site: BTreeMap<_, _> = folded
             .into_iter()
-            .filter(|(_, (_, households))| households.len() >= k);
-        let site: BTreeMap<_, _> = enough.map(|(series, (count, _))| (series, count)).collect();
+            .filter(|(_, tally)| tally.households.len() >= k)
+            .map(|(series, tally)| (series, tally.count))
+            .collect();
         if !site.is_empty() {
             out.push(report(None, site));
         }
@@ -204,29 +208,26 @@ impl Demand {
     }
 
     /// Takes out the cells of an hour, with their households.
-    fn take_hour(&mut self, start_ms: i64) -> Vec<(Cell, BTreeSet<u64>)> {
+    fn take_hour(&mut self, start_ms: i64) -> Vec<(CellKey, Tally)> {
         let (first, next) = (hour_key(start_ms), hour_key(start_ms.saturating_add(1)));
-        let keys: Vec<_> = self
-            .cells
-            .range(&first, &next)
-            .map(|(key, _)| key.clone())
+        let all = self.cells.range(first, next).map(|(key, _)| key);
+        let keys: Vec<_> = all
+            .filter(|key| key.start_ms == start_ms)
+            .cloned()
             .collect();
         self.new_households
             .retain(|(key, _)| key.start_ms != start_ms);
-        let cells = keys
-            .into_iter()
-            .filter(|key| key.start_ms == start_ms)
-            .filter_map(|key| {
-                let cell = self.cells.remove(&key)?;
-                Some((cell, self.households.remove(&key).unwrap_or_default()))
-            });
-        cells.collect()
+        let taken = keys.into_iter().filter_map(|key| {
+            let tally = self.cells.remove(&key)?;
+            Some((key, tally))
+        });
+        taken.collect()
     }
 
     /// Remembers that an hour is closed.
     fn mark(&mut self, start_ms: i64) {
         let key = hour_key(start_ms);
-        self.cells.insert(key.clone(), Cell { key, count: 0 });
+        self.cells.insert(key, Tally::default());
         self.marks.insert(start_ms);
         while self.marks.len() > MARKS_MAX {
             let Some(oldest) = self.marks.pop_first() else {
@@ -243,14 +244,6 @@ const fn hour_key(start_ms: i64) -> CellKey {
         start_ms,
         building: None,
         series: String::new(),
-    }
-}
-
-/// Rules under which nothing is released.
-fn withhold(rules: &Rules) -> Rules {
-    Rules {
-        demand_k: u32::MAX,
-        ..rules.clone()
     }
 }
 

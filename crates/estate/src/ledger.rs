@@ -43,9 +43,6 @@ enum Seen {
 impl Estate {
     /// Enters an event into its device's ledger.
     pub(crate) fn receive(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
-        if !self.places.is_device(&event.device) {
-            return self.receive_stranger(now, event);
-        }
         let seen = self.place(now, &event.device, event.boot, event.seq, event.fingerprint);
         let row = self.device_row(now, &event.device, event.form);
         row.boot = Some(event.boot);
@@ -68,19 +65,15 @@ impl Estate {
     /// Enters a number into its boot, and notes whether a receipt is due.
     fn place(&mut self, now: &Now, device: &Ident, boot: u32, seq: u64, fingerprint: u64) -> Seen {
         let known = (device.clone(), boot);
-        if !self.boots.contains(&known) {
-            self.make_room_for_boot(device);
-        }
-        let row = self
-            .boots
-            .get_or_insert_with(&known, || BootRow::new(device, boot));
-        row.heard_tick_ms = now.tick_ms;
-        let seen = row.take(seq, fingerprint);
-        // A device that sends again has lost its receipt.
-        let due = match &seen {
-            Seen::New { moved } => *moved,
-            Seen::Again => true,
-            Seen::Unclear(_) => seq <= row.upto,
+        let (seen, due) = match self.boots.get_mut(&known) {
+            Some(row) => row.hear(now, seq, fingerprint),
+            None => {
+                let mut row = BootRow::new(device, boot);
+                let heard = row.hear(now, seq, fingerprint);
+                self.make_room_for_boot(device);
+                self.boots.insert(known.clone(), row);
+                heard
+            }
         };
         if due {
             self.receipts.insert(known);
@@ -152,7 +145,7 @@ impl Estate {
 
     /// An event of a device that isn't in the layout: kept in quarantine, and in its ledger if it
     /// has one from before.
-    fn receive_stranger(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
+    pub(crate) fn receive_stranger(&mut self, now: &Now, event: &DeviceEvent) -> Verdict {
         if self.devices.contains(&event.device) {
             self.device_row(now, &event.device, event.form).quarantined += 1;
         }
@@ -162,7 +155,7 @@ impl Estate {
     fn make_room_for_boot(&mut self, device: &Ident) {
         let boots = self
             .boots
-            .range(&(device.clone(), 0), &(device.clone(), u32::MAX));
+            .range((device.clone(), 0), (device.clone(), u32::MAX));
         let by_age = |row: &&BootRow| (row.heard_tick_ms, row.boot);
         let open: Vec<_> = boots
             .clone()
@@ -238,6 +231,19 @@ impl BootRow {
         if let Some(next) = self.upto.checked_add(1) {
             self.given_up.push((next, u64::MAX));
         }
+    }
+
+    /// Enters an event: what it is, and whether a receipt is due for it.
+    fn hear(&mut self, now: &Now, seq: u64, fingerprint: u64) -> (Seen, bool) {
+        self.heard_tick_ms = now.tick_ms;
+        let seen = self.take(seq, fingerprint);
+        let due = match &seen {
+            Seen::New { moved } => *moved,
+            // A device that sends again has lost its receipt.
+            Seen::Again => true,
+            Seen::Unclear(_) => seq <= self.upto,
+        };
+        (seen, due)
     }
 
     fn take(&mut self, seq: u64, fingerprint: u64) -> Seen {

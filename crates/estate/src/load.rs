@@ -31,7 +31,7 @@ impl Estate {
     pub fn load(layout: Layout, snapshot: Snapshot) -> Result<Self, LoadError> {
         let places = Places::of(&layout)?;
         check(&snapshot)?;
-        let mut compartments = Tracked::from(snapshot.compartments);
+        let mut compartments: Tracked<_, _> = snapshot.compartments.into_iter().collect();
         for bank in &layout.banks {
             for number in 1..=bank.compartments.len() {
                 let Ok(compartment) = u16::try_from(number) else {
@@ -46,15 +46,15 @@ impl Estate {
             rules: settings::effective(&layout.rules, &snapshot.settings),
             layout,
             places,
-            devices: snapshot.devices.into(),
-            boots: snapshot.boots.into(),
+            devices: snapshot.devices.into_iter().collect(),
+            boots: snapshot.boots.into_iter().collect(),
             compartments,
-            parcels: snapshot.parcels.into(),
-            codes: snapshot.codes.into(),
-            keypads: snapshot.keypads.into(),
-            couriers: snapshot.couriers.into(),
-            commands: snapshot.commands.into(),
-            settings: snapshot.settings.into(),
+            parcels: snapshot.parcels.into_iter().collect(),
+            codes: snapshot.codes.into_iter().collect(),
+            keypads: snapshot.keypads.into_iter().collect(),
+            couriers: snapshot.couriers.into_iter().collect(),
+            commands: snapshot.commands.into_iter().collect(),
+            settings: snapshot.settings.into_iter().collect(),
             demand: Demand::load(snapshot.cells, snapshot.households),
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),

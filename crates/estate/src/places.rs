@@ -43,9 +43,9 @@ pub enum LoadError {
 
 /// Where a device stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Standing {
-    building: Ident,
-    point: Option<Ident>,
+pub(crate) struct Standing {
+    pub(crate) building: Ident,
+    pub(crate) point: Option<Ident>,
 }
 
 /// The layout by id.
@@ -101,6 +101,10 @@ impl Places {
         self.banks
             .get(id)
             .and_then(|index| layout.banks.get(*index))
+    }
+
+    pub(crate) fn standing(&self, device: &Ident) -> Option<&Standing> {
+        self.devices.get(device)
     }
 
     pub(crate) fn building(&self, device: &Ident) -> Option<&Ident> {

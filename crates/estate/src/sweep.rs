@@ -150,7 +150,7 @@ impl Estate {
 
     /// What is over and written leaves the memory.
     fn put_away(&mut self, now: &Now) {
-        let keep = self.rules.finished_keep_ms.max(self.rules.reopen_grace_ms);
+        let keep = self.rules.finished_keep_ms;
         let parcels: Vec<_> = self
             .parcels
             .iter()

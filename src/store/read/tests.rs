@@ -101,7 +101,7 @@ fn events_are_found_by_device_and_kind_and_never_show_digests() {
     );
     let reader = Reader::open(&path).unwrap();
 
-    let all = reader.newest_events(&EventFilter::default(), 10).unwrap();
+    let all = reader.events_after(&EventFilter::default(), 0, 10).unwrap();
     let ids: Vec<i64> = all.events.iter().map(|e| e.id).collect();
     assert_eq!((ids, all.upto, all.full), (vec![1, 2, 3], 3, false));
     assert_eq!(all.events[0].body, serde_json::json!({"digits": 6}));
@@ -112,13 +112,11 @@ fn events_are_found_by_device_and_kind_and_never_show_digests() {
         device: Some(device.to_string()),
         kind: kind.map(str::to_string),
     };
-    let doors = reader.newest_events(&of("door-1", None), 1).unwrap();
-    assert_eq!((doors.events[0].id, doors.full), (3, true));
     let readings = reader
         .events_after(&of("door-1", Some("reading")), 0, 10)
         .unwrap();
     assert_eq!((readings.events[0].id, readings.upto), (3, 3));
-    let unheard = reader.newest_events(&of("door-9", None), 10).unwrap();
+    let unheard = reader.events_after(&of("door-9", None), 0, 10).unwrap();
     assert_eq!((unheard.events.len(), unheard.upto), (0, 3));
 }
 
@@ -137,6 +135,29 @@ fn a_page_that_is_full_goes_on_after_its_last_event() {
     assert_eq!((page.events.len(), page.upto, page.full), (3, 5, false));
     let page = reader.events_after(&any, 5, 10).unwrap();
     assert_eq!((page.events.len(), page.upto), (0, 5));
+}
+
+#[test]
+fn the_newest_are_found_by_where_they_begin() {
+    let (_dir, path, conn) = store();
+    add_device(&conn, 1, "door-1");
+    add_device(&conn, 2, "door-2");
+    for seq in 1..=6_u64 {
+        let device = 1 + (seq % 2).cast_signed();
+        add_event(&conn, device, seq, "access", &map([]));
+    }
+    let reader = Reader::open(&path).unwrap();
+    let after = |device: Option<&str>, limit| {
+        let filter = EventFilter {
+            device: device.map(str::to_string),
+            kind: None,
+        };
+        reader.newest_after(&filter, limit).unwrap()
+    };
+    assert_eq!([after(None, 0), after(None, 2), after(None, 6)], [6, 4, 0]);
+    assert_eq!(after(None, 100), 0);
+    assert_eq!([after(Some("door-1"), 1), after(Some("door-1"), 2)], [5, 3]);
+    assert_eq!(after(Some("door-9"), 2), 6);
 }
 
 #[test]

@@ -360,3 +360,79 @@ fn finished_parcels_and_settled_commands_are_put_away_but_only_once_written() {
     });
     assert!(expired, "its end is written before it leaves the memory");
 }
+
+#[test]
+fn a_parcels_end_is_written_before_it_leaves_the_memory() {
+    let mut world = World::rules(|rules| rules.finished_keep_ms = 0);
+    world.expect(parcel("p1", "bank-a"));
+    world.hold = true;
+    let parcel = "p1".to_string();
+    world.cloud(cloud_protocol::Downlink::ParcelCancelled { parcel });
+    world.pass(0);
+    let written = |changes: Vec<estate::Change>| {
+        let words = changes.into_iter().filter_map(|change| match change {
+            estate::Change::Parcel(row) => Some(row.stage.word()),
+            estate::Change::ParcelArchived(_) => Some("archived"),
+            _ => None,
+        });
+        words.collect::<Vec<_>>()
+    };
+    assert_eq!(written(world.commit()), ["cancelled"]);
+    world.pass(0);
+    assert_eq!(written(world.commit()), ["archived"]);
+}
+
+#[test]
+fn a_key_press_delivered_again_opens_nothing_and_counts_nothing() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    for (seq, digits) in [(1, code.as_str()), (2, "999999999")] {
+        let event = DeviceEvent {
+            device: id("bank-a"),
+            form: Form::Json,
+            boot: 2,
+            seq,
+            at_ms: world.now.wall_ms,
+            fingerprint: seq,
+            what: Happening::Keypad {
+                code: quick(&["bank-a", digits]),
+                digits: 6,
+            },
+        };
+        world.handle(Input::Event(event.clone()));
+        let before = world.snapshot.clone();
+        for _ in 0..10 {
+            let outcome = world.handle(Input::Event(event.clone()));
+            assert_eq!(outcome.verdict, estate::Verdict::Duplicate);
+            assert_eq!(outcome.effects, []);
+        }
+        assert_eq!(world.snapshot.keypads, before.keypads);
+        assert_eq!(world.snapshot.parcels, before.parcels);
+        assert_eq!(world.snapshot.commands, before.commands);
+    }
+}
+
+#[test]
+fn a_report_of_empty_before_the_bolt_moves_is_not_yet_a_collection() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    // The sensor has said empty all along: it saw nothing turn.
+    world.door("bank-a/1", Door::Closed, Some(false));
+    let command = open_id(&world.key("bank-a", &code));
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "collecting");
+    world.result("bank-a", &command, Done::Done);
+    world.door("bank-a/1", Door::Closed, Some(false));
+    assert_eq!(world.stage("p1"), "collected");
+}
+
+#[test]
+fn what_the_sensor_said_before_the_door_closed_is_forgotten() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.key("bank-a", &code);
+    world.door("bank-a/1", Door::Open, Some(true));
+    world.door("bank-a/1", Door::Closed, None);
+    assert_eq!(world.stage("p1"), "collected");
+    assert_eq!(world.compartment("bank-a/1").occupied, None);
+}

@@ -271,6 +271,20 @@ fn a_time_ahead_counts_as_now_and_hours_of_a_clock_that_was_ahead_are_withheld()
 }
 
 #[test]
+fn an_hour_counted_and_closed_in_one_batch_leaves_only_its_mark() {
+    let mut world = World::new();
+    world.hold = true;
+    comings(&mut world, "door-1", 0..5);
+    world.pass(CLOSED_MS);
+    world.commit();
+    assert_eq!(released(&world), [row("b1", "comings", 5)]);
+    assert!(world.snapshot.households.is_empty());
+    assert_eq!(world.snapshot.cells.len(), 1);
+    let loaded = estate::Estate::load(layout(), world.snapshot.clone()).unwrap();
+    assert_eq!(loaded, world.estate);
+}
+
+#[test]
 fn items_and_households_are_bounded() {
     let mut world = World::new();
     world.hold = true;

@@ -59,7 +59,9 @@ impl DemandModel {
             if now.wall_ms < hour + HOUR_MS + LATENESS_MS && !ahead {
                 continue;
             }
-            self.closed.insert(hour);
+            if !ahead {
+                self.closed.insert(hour);
+            }
             let mut released: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
             let mut rest: BTreeMap<String, Count> = BTreeMap::new();
             for ((h, building, series), count) in std::mem::take(&mut self.open) {
