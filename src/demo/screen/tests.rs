@@ -58,7 +58,7 @@ fn a_moment_can_be_read_without_colour() {
         .collect();
     assert!(rows[0].contains(" Linli ") && rows[0].contains(" 17:42 "));
     assert!(
-        rows[1].contains("bank-a    1   2   3c  4f  5"),
+        rows[1].contains("bank-a   1   2   3c  4f  5"),
         "{}",
         rows[1]
     );

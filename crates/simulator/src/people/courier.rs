@@ -68,6 +68,15 @@ pub async fn deliver(world: Arc<World>, round: Round, random: Random) -> Vec<Str
     undelivered
 }
 
+/// What came of bringing a parcel to its point.
+enum Brought {
+    There,
+    /// The compartment was closed empty; the courier notices at once.
+    Forgotten,
+    /// The point doesn't take it now.
+    NotTaken,
+}
+
 struct Courier<'a> {
     world: &'a World,
     round: &'a Round,
@@ -85,9 +94,16 @@ impl Courier<'_> {
         let mut in_van = Vec::new();
         let mut refused_in_a_row = 0;
         while let Some((parcel, point, tries)) = left.pop_front() {
-            if self.bring(parcel, point).await {
-                refused_in_a_row = 0;
-                continue;
+            match self.bring(parcel, point).await {
+                Brought::There => {
+                    refused_in_a_row = 0;
+                    continue;
+                }
+                Brought::Forgotten => {
+                    left.push_front((parcel, point, tries));
+                    continue;
+                }
+                Brought::NotTaken => {}
             }
             if tries >= TRIES_MAX || world.tempo.now_ms() >= self.round.until_ms {
                 in_van.push(parcel.clone());
@@ -107,15 +123,15 @@ impl Courier<'_> {
         in_van
     }
 
-    /// Brings one parcel to its point; false if the point doesn't take it now.
-    async fn bring(&mut self, parcel: &str, point: &Ident) -> bool {
+    /// Brings one parcel to its point.
+    async fn bring(&mut self, parcel: &str, point: &Ident) -> Brought {
         let world = self.world;
         let Some(at) = world.points.get(point) else {
-            return false;
+            return Brought::NotTaken;
         };
         let walk = take_time(world, &mut self.random, 40, 90);
         if world.before_the_end(walk).await.is_none() {
-            return false;
+            return Brought::NotTaken;
         }
         match self.scan(at, parcel).await {
             (Answer::Opened(compartment), Point::Bank(bank)) => {
@@ -129,7 +145,7 @@ impl Courier<'_> {
                     point: point.clone(),
                     compartment: None,
                 });
-                true
+                Brought::There
             }
             (answer, _) => {
                 self.badge_shown.remove(point);
@@ -138,7 +154,7 @@ impl Courier<'_> {
                     point: point.clone(),
                     said: answer.words().to_string(),
                 });
-                false
+                Brought::NotTaken
             }
         }
     }
@@ -169,8 +185,8 @@ impl Courier<'_> {
         (Answer::Silence, at)
     }
 
-    /// In front of the open compartment. False if the parcel isn't in it in the end.
-    async fn put_in(&mut self, bank: &Bank, compartment: u16, parcel: &str) -> bool {
+    /// In front of the open compartment.
+    async fn put_in(&mut self, bank: &Bank, compartment: u16, parcel: &str) -> Brought {
         let world = self.world;
         let point = bank.id().clone();
         match self.random.chance(self.round.slow_percent) {
@@ -185,19 +201,26 @@ impl Courier<'_> {
             world.moved(parcel, to);
         }
         let parcel = parcel.to_string();
-        world.saw(match (put, forgets) {
-            (true, _) => Sight::Brought {
-                parcel,
-                point,
-                compartment: Some(compartment),
-            },
-            (false, true) => Sight::Forgotten {
-                parcel,
-                point,
-                compartment,
-            },
-            (false, false) => Sight::WrongDoor { point, compartment },
-        });
-        put
+        let (sight, brought) = match (put, forgets) {
+            (true, _) => (
+                Sight::Brought {
+                    parcel,
+                    point,
+                    compartment: Some(compartment),
+                },
+                Brought::There,
+            ),
+            (false, true) => (
+                Sight::Forgotten {
+                    parcel,
+                    point,
+                    compartment,
+                },
+                Brought::Forgotten,
+            ),
+            (false, false) => (Sight::WrongDoor { point, compartment }, Brought::NotTaken),
+        };
+        world.saw(sight);
+        brought
     }
 }
