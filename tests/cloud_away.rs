@@ -26,14 +26,17 @@ fn parcel(n: u32) -> ExpectedParcel {
 /// Waits until the cloud knows these parcels as expected, with a code each.
 async fn announced(cloud: &Cloud, upto: u32) {
     let site = ident("test-site");
-    wait_until("the cloud to have every parcel's state and code", async || {
-        let parcels = cloud.parcels(&site).await.unwrap();
-        let known = parcels
-            .iter()
-            .filter(|p| p.state == Some(ParcelState::Expected) && p.code.is_some())
-            .count();
-        (known == upto as usize).then_some(())
-    })
+    wait_until(
+        "the cloud to have every parcel's state and code",
+        async || {
+            let parcels = cloud.parcels(&site).await.unwrap();
+            let known = parcels
+                .iter()
+                .filter(|p| p.state == Some(ParcelState::Expected) && p.code.is_some())
+                .count();
+            (known == upto as usize).then_some(())
+        },
+    )
     .await;
 }
 

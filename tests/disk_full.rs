@@ -39,7 +39,10 @@ impl SmallDisk {
 
     fn resize(&self, size: &str) {
         let option = format!("remount,size={size}");
-        let resized = Command::new("mount").args(["-o", &option]).arg(&self.0).status();
+        let resized = Command::new("mount")
+            .args(["-o", &option])
+            .arg(&self.0)
+            .status();
         assert!(resized.unwrap().success());
     }
 }
@@ -86,7 +89,11 @@ async fn fill_and_heal(version: Version) {
     })
     .await;
     let status = setup.cli(&["status"]);
-    assert!(text(&status.stdout).contains("disk"), "{}", text(&status.stdout));
+    assert!(
+        text(&status.stdout).contains("disk"),
+        "{}",
+        text(&status.stdout)
+    );
     let before = load.acknowledged();
     disk.resize("256m");
     wait_until("the gateway to write again", async || {

@@ -14,7 +14,7 @@ use rumqttc::{AsyncClient, Broker, MqttOptions, NetworkOptions, PublishOptions};
 use simulator::load::Until;
 use simulator::{Load, Login};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::common::{PATIENCE, Setup, ident, wait_until};
 use crate::figures::{Table, ms, percentile};
@@ -90,6 +90,8 @@ struct Keypad {
     inbox: mpsc::Receiver<(String, Vec<u8>)>,
     device: Ident,
     seq: u64,
+    published: u64,
+    acks: watch::Receiver<u64>,
 }
 
 impl Keypad {
@@ -102,8 +104,12 @@ impl Keypad {
         options.set_network_options(network);
         let (client, mut events) = AsyncClient::builder(options).capacity(64).build();
         let (taken, inbox) = mpsc::channel(64);
+        let (acknowledged, acks) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok(event) = events.poll().await {
+                if let rumqttc::Event::Incoming(Packet::PubAck(_)) = &event {
+                    acknowledged.send_modify(|n| *n += 1);
+                }
                 if let rumqttc::Event::Incoming(Packet::Publish(publish)) = event {
                     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
                     if taken.send((topic, publish.payload.to_vec())).await.is_err() {
@@ -122,6 +128,8 @@ impl Keypad {
             inbox,
             device,
             seq: 0,
+            published: 0,
+            acks,
         }
     }
 
@@ -134,6 +142,7 @@ impl Keypad {
             kind,
         };
         let payload = event::encode(&[event], Form::Cbor);
+        self.published += 1;
         let topic = Channel::Event.topic(&self.device);
         let options = PublishOptions::new(QoS::AtLeastOnce);
         self.client.publish(topic, payload, options).await.unwrap();
@@ -193,6 +202,14 @@ impl Keypad {
         code.reveal().to_owned()
     }
 
+    /// Waits until everything published is acknowledged, so that nothing stands before what is next.
+    async fn settle(&mut self) {
+        let published = self.published;
+        let settled = self.acks.wait_for(|acks| *acks >= published);
+        let settled = tokio::time::timeout(PATIENCE, settled).await;
+        settled.expect("acknowledgements in time").unwrap();
+    }
+
     /// Door open, door closed on a parcel that is still there: the code stays good.
     async fn hand_over(&mut self, command: String, compartment: u16) {
         let done = Kind::Result {
@@ -212,6 +229,7 @@ impl Keypad {
     }
 
     async fn press(&mut self, code: &str) -> Duration {
+        self.settle().await;
         let from = Instant::now();
         let code = Secret::new(code);
         self.say(Kind::Keypad { code }).await;
@@ -223,6 +241,8 @@ impl Keypad {
 
     /// The broker alone: a status that comes back to its sender, no disk in between.
     async fn round_trip(&mut self) -> Duration {
+        self.settle().await;
+        self.published += 1;
         let from = Instant::now();
         let topic = Channel::Status.topic(&self.device);
         let options = PublishOptions::new(QoS::AtLeastOnce);

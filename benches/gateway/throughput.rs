@@ -11,32 +11,33 @@ use crate::figures::Table;
 use crate::{Effort, disk};
 
 pub fn measure(runtime: &Runtime, effort: Effort, table: &mut Table) {
-    let mut setup = Setup::new();
-    setup.devices = (0..50).map(|n| format!("door-{n}")).collect();
-    let _gateway = setup.start();
     let span = Duration::from_secs(effort.seconds);
-    let plain = disk::sqlite(setup.dir.path(), 100, span / 2);
+    let folder = tempfile::tempdir().unwrap();
+    let plain = disk::sqlite(folder.path(), 100, span / 2);
     let beside = Some((plain, "plain SQLite, FULL, batches of 100"));
-    for (boot, (connections, window)) in
-        [(1, 1), (10, 1), (50, 1), (50, 20)].into_iter().enumerate()
-    {
-        let logins = setup.devices.iter().take(connections).map(|device| Login {
-            device: ident(device),
-            password: None,
-        });
-        let mut load = Load::new(setup.address(), logins.collect());
-        load.window = window;
-        load.boot = boot as u32 + 1;
-        load.until = Until::Elapsed(span);
-        let figures = runtime.block_on(load.run()).unwrap();
-        let what = format!("durable events, {connections} connections, {window} in flight");
-        table.add(what, figures.per_second(), "/s", beside);
+    let single = disk::sqlite(folder.path(), 1, span / 2);
+    table.add("plain SQLite, FULL, single commits", single, "/s", beside);
+    for gather_ms in [0, 20] {
+        let mut setup = Setup::new();
+        setup.devices = (0..50).map(|n| format!("door-{n}")).collect();
+        setup.more = format!("[journal]\ngather_ms = {gather_ms}\n");
+        let _gateway = setup.start();
+        for (boot, (connections, window)) in RUNS.into_iter().enumerate() {
+            let logins = setup.devices.iter().take(connections).map(|device| Login {
+                device: ident(device),
+                password: None,
+            });
+            let mut load = Load::new(setup.address(), logins.collect());
+            load.window = window;
+            load.boot = boot as u32 + 1;
+            load.until = Until::Elapsed(span);
+            let figures = runtime.block_on(load.run()).unwrap();
+            let what =
+                format!("durable, {connections} x {window} in flight, gather {gather_ms} ms");
+            table.add(what, figures.per_second(), "/s", beside);
+        }
     }
-    let single = disk::sqlite(setup.dir.path(), 1, span / 2);
-    table.add(
-        "plain SQLite, FULL, single commits",
-        single,
-        "/s",
-        Some((plain, "batches of 100")),
-    );
 }
+
+/// Connections, and publications in flight on each.
+const RUNS: [(usize, u16); 4] = [(1, 1), (10, 1), (50, 1), (50, 20)];

@@ -21,6 +21,8 @@ use crate::store::{StateDir, StoreError};
 const WAL_PAGES_MAX: i32 = 4_096;
 /// Pages beyond which it is checkpointed when nobody waits (4 MiB).
 const WAL_PAGES_IDLE: i32 = 1_024;
+/// So much company is enough: what a commit costs is shared well by then.
+const GATHER_ENOUGH: usize = 32;
 /// How often the estate is told that time passes.
 const TICK: Duration = Duration::from_millis(250);
 /// How often old events are looked for, and how soon again while there are more.
@@ -156,7 +158,8 @@ impl Loop {
         batch.push(first);
         let deadline = Instant::now() + self.gather;
         while batch.len() < BATCH_MAX {
-            let next = if urgent || self.gather.is_zero() {
+            let enough = urgent || batch.len() >= GATHER_ENOUGH || self.gather.is_zero();
+            let next = if enough {
                 self.receiver.try_recv().ok()
             } else {
                 self.receiver.recv_deadline(deadline).ok()
