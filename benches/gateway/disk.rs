@@ -20,9 +20,10 @@ pub fn syncs(folder: &Path, times: usize) -> Vec<Duration> {
 }
 
 /// Rows per second of plain SQLite in a WAL with `synchronous=FULL`, `batch` rows a transaction,
-/// rows of the size of an event's.
-pub fn sqlite(folder: &Path, batch: usize, at_least: Duration) -> f64 {
-    let path = folder.join(format!("plain-{batch}.db"));
+/// rows of the size of an event's; `once` adds the unique index that keeps an event from being
+/// stored twice, which the gateway does by other means.
+pub fn sqlite(folder: &Path, batch: usize, once: bool, at_least: Duration) -> f64 {
+    let path = folder.join(format!("plain-{batch}-{once}.db"));
     let mut conn = rusqlite::Connection::open(path).unwrap();
     conn.pragma_update(None, "journal_mode", "WAL").unwrap();
     conn.pragma_update(None, "synchronous", "FULL").unwrap();
@@ -31,6 +32,10 @@ pub fn sqlite(folder: &Path, batch: usize, at_least: Duration) -> f64 {
          kind TEXT, at_ms INTEGER, at_by TEXT, received_ms INTEGER, quality INTEGER, body BLOB)",
     )
     .unwrap();
+    if once {
+        conn.execute_batch("CREATE UNIQUE INDEX once ON events (device, boot, seq)")
+            .unwrap();
+    }
     let body = [3_u8; 60];
     let from = Instant::now();
     let mut rows = 0_i64;

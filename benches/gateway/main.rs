@@ -3,7 +3,7 @@
 //!
 //! Each figure stands with its baseline and their ratio, since machines differ. The gateway is the
 //! real binary, the devices are real MQTT clients over loopback. `LINLI_BENCH=short` does less of
-//! everything; `--json FILE` also writes the table there.
+//! everything; `-- keypad` and the like measure one part; `--json FILE` also writes the table there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../../tests/common/mod.rs"]
@@ -50,10 +50,20 @@ fn main() {
         .build()
         .unwrap();
     let mut table = Table::default();
-    throughput::measure(&runtime, effort, &mut table);
-    keypad::measure(&runtime, effort, &mut table);
-    memory::measure(&runtime, effort, &mut table);
-    start::measure(&runtime, effort, &mut table);
+    type Part = fn(&tokio::runtime::Runtime, Effort, &mut Table);
+    let parts: [(&str, Part); 4] = [
+        ("throughput", throughput::measure),
+        ("keypad", keypad::measure),
+        ("memory", memory::measure),
+        ("start", start::measure),
+    ];
+    let named = |name: &str| std::env::args().any(|arg| arg == name);
+    let all = !parts.iter().any(|(name, _)| named(name));
+    for (name, measure) in parts {
+        if all || named(name) {
+            measure(&runtime, effort, &mut table);
+        }
+    }
     table.print();
     let mut args = std::env::args();
     if args.any(|arg| arg == "--json") {

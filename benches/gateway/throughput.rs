@@ -13,10 +13,17 @@ use crate::{Effort, disk};
 pub fn measure(runtime: &Runtime, effort: Effort, table: &mut Table) {
     let span = Duration::from_secs(effort.seconds);
     let folder = tempfile::tempdir().unwrap();
-    let plain = disk::sqlite(folder.path(), 100, span / 2);
+    let plain = disk::sqlite(folder.path(), 100, false, span / 2);
     let beside = Some((plain, "plain SQLite, FULL, batches of 100"));
-    let single = disk::sqlite(folder.path(), 1, span / 2);
+    let single = disk::sqlite(folder.path(), 1, false, span / 2);
     table.add("plain SQLite, FULL, single commits", single, "/s", beside);
+    let once = disk::sqlite(folder.path(), 100, true, span / 2);
+    table.add(
+        "plain SQLite, the same with a unique index",
+        once,
+        "/s",
+        beside,
+    );
     for gather_ms in [0, 20] {
         let mut setup = Setup::new();
         setup.devices = (0..50).map(|n| format!("door-{n}")).collect();

@@ -11,7 +11,7 @@
 //!   isn't in `ahead`) counts as given up. So its events that were taken are still known as
 //!   duplicates, and others go to quarantine: nothing lost, nothing doubled. [`BOOTS_CLOSED_MAX`]
 //!   closed boots are remembered; one that is older still is forgotten, and were it heard again, it
-//!   would be taken as new. (The store's unique index over device, boot and seq stands behind that.)
+//!   would be taken as new: a device that goes back sixteen boots is not one we can dedupe.
 //! * **A boot number used twice** shows when event 1 comes again and says something else. From then
 //!   on all that looks like a duplicate in this boot goes to quarantine: it may be news.
 
