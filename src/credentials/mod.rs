@@ -1,7 +1,7 @@
 //! Who may log in: the devices' passwords, checked against a slow hash, remembered in memory.
 //!
 //! A password is 130 random bits that the gateway made itself ([`generate_password`]), shown once.
-//! Only its Argon2id hash is on disk ([`file`]). Parameters: 4 MiB, 3 passes, one lane. That is
+//! Only its Argon2id hash is on disk ([`mod@file`]). Parameters: 4 MiB, 3 passes, one lane. That is
 //! less than is advised for passwords that people invent, on purpose: guessing 130 bits is
 //! hopeless at any price of a guess, while the price is paid by a board with 512 MB of memory when
 //! a thousand devices come back after a power cut. At most [`HASHES_AT_ONCE`] hashes run at a

@@ -1,7 +1,7 @@
 //! The store: one SQLite file, one writer, any number of readers.
 //!
 //! * [`schema`] — opening, pragmas, migrations.
-//! * [`write`] — what the journal writes in its one transaction a batch.
+//! * [`mod@write`] — what the journal writes in its one transaction a batch.
 //! * [`load`] — what the estate starts from.
 //! * [`lanes`] — what waits for the cloud.
 //! * [`read`] — what people ask for.
