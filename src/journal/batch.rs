@@ -4,27 +4,29 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cloud_protocol::{Acked, Downlink, DownlinkItem, Report};
+use cloud_protocol::{Acked, Report};
 use estate::change::Change;
 use estate::input::DueReceipt;
-use estate::{Context, DeviceEvent, Effect, Estate, Input, Now, Outcome, TimeQuality, Verdict};
+use estate::{Effect, Estate, Input, Now, TimeQuality};
+use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
-use firmware_protocols::{Form, Ident, Slot};
 use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::handle::Handler;
 use super::thread::{Parts, chain, load_estate};
+use super::timekeeping::{Anchor, load_anchor, load_clock, write_clock};
 use super::{NotTaken, Status, Trouble, Work};
 use crate::clock::Saved;
-use crate::intake::{Answer, Piece, Prepared};
+use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
 use crate::store::write::{EventRow, LaneHeads, QuarantineRow, Writer};
 use crate::store::{StoreError, doing, lanes, load};
 
 /// How much running time may go by before it is written down without another reason to write.
-const SAVE_CLOCK_EVERY_MS: u64 = 60_000;
+const SAVE_CLOCK_EVERY_MS: u64 = 600_000;
 /// How much running time may go by unwritten when something is written anyway.
 const SAVE_CLOCK_ALONG_MS: u64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -35,28 +37,29 @@ pub struct Batcher {
     status: Arc<Status>,
     random: OsRandom,
     saved: Saved,
+    anchor: Anchor,
 }
 
 /// What is in memory and must never be ahead of the disk.
-struct Memory {
-    estate: Estate,
+pub(super) struct Memory {
+    pub estate: Estate,
     heads: LaneHeads,
-    cursor: u64,
-    epoch: u64,
+    pub cursor: u64,
+    pub epoch: u64,
     named: HashSet<Ident>,
     health_hour: i64,
 }
 
 /// What a batch has come to so far: to be written, and to be sent once it is.
 #[derive(Default)]
-struct Staged {
-    events: Vec<(Ident, Prepared)>,
-    quarantine: Vec<QuarantineRow>,
-    acked: Vec<Acked>,
-    cursor: Option<u64>,
-    effects: Vec<Effect>,
-    replies: Vec<Reply>,
-    duplicates: u64,
+pub(super) struct Staged {
+    pub events: Vec<(Ident, Prepared)>,
+    pub quarantine: Vec<QuarantineRow>,
+    pub acked: Vec<Acked>,
+    pub cursor: Option<u64>,
+    pub effects: Vec<Effect>,
+    pub replies: Vec<Reply>,
+    pub duplicates: u64,
 }
 
 /// What a batch has come to on disk.
@@ -69,7 +72,7 @@ enum Written {
 }
 
 /// An answer that waits for the commit.
-enum Reply {
+pub(super) enum Reply {
     Device(oneshot::Sender<Answer>, Answer),
     Cloud(oneshot::Sender<Result<(), NotTaken>>),
     Open(
@@ -98,7 +101,13 @@ impl Batcher {
             status,
             random,
             saved,
+            anchor: load_anchor(conn, parts.clock.now())?,
         })
+    }
+
+    /// Whether the wall clock may decide that something is old enough to be deleted.
+    pub fn may_delete_by(&self, now: Now) -> bool {
+        self.anchor.may_delete_by(now)
     }
 
     /// Handles, persists and answers a batch; `ticking` tells the estate that time has passed.
@@ -157,7 +166,11 @@ impl Batcher {
         let saved = parts.clock.save();
         let written = conn.transaction().map_err(doing("written")).and_then(|tx| {
             let mut heads = LaneHeads::new();
-            write_clock(&Writer::new(&tx, &parts.keys.store, &mut heads), saved)?;
+            write_clock(
+                &Writer::new(&tx, &parts.keys.store, &mut heads),
+                saved,
+                self.anchor,
+            )?;
             tx.commit().map_err(doing("written"))
         });
         if let Err(e) = written {
@@ -211,7 +224,8 @@ impl Batcher {
         }
         let saved = (idle_for >= SAVE_CLOCK_ALONG_MS).then(|| parts.clock.save());
         if let Some(saved) = saved {
-            write_clock(&writer, saved)?;
+            self.anchor = self.anchor.then(now);
+            write_clock(&writer, saved, self.anchor)?;
         }
         tx.commit().map_err(doing("committed"))?;
         self.saved = saved.unwrap_or(self.saved);
@@ -356,190 +370,6 @@ impl Reply {
     }
 }
 
-/// Step one: the estate takes each piece of work, in memory.
-struct Handler<'a> {
-    memory: &'a mut Memory,
-    staged: &'a mut Staged,
-    random: &'a mut OsRandom,
-    parts: &'a Parts,
-    now: Now,
-}
-
-impl Handler<'_> {
-    fn work(&mut self, work: Work) {
-        match work {
-            Work::Device {
-                device,
-                form,
-                pieces,
-                reply,
-                ..
-            } => {
-                let answer = self.device(&device, form, pieces);
-                self.staged.replies.push(Reply::Device(reply, answer));
-            }
-            Work::Quarantine { device, row, reply } => {
-                if let Some(device) = device {
-                    self.input(Input::Unreadable {
-                        device,
-                        number: None,
-                    });
-                }
-                let answer = Answer::Malformed(row.reason.clone());
-                self.staged.quarantine.push(row);
-                self.staged.replies.push(Reply::Device(reply, answer));
-            }
-            Work::Downlink { items, reply } => {
-                items.into_iter().for_each(|item| self.downlink(item));
-                self.staged.replies.push(Reply::Cloud(reply));
-            }
-            Work::Acked {
-                epoch,
-                acked,
-                reply,
-            } => {
-                if epoch == self.memory.epoch {
-                    self.staged.acked.push(acked);
-                }
-                self.staged.replies.push(Reply::Cloud(reply));
-            }
-            Work::Open {
-                slot,
-                operator,
-                reason,
-                reply,
-            } => {
-                let answer = self.open(slot, operator, reason);
-                self.staged.replies.push(Reply::Open(reply, answer));
-            }
-        }
-    }
-
-    fn device(&mut self, device: &Ident, form: Form, pieces: Vec<Piece>) -> Answer {
-        let mut malformed = None;
-        for piece in pieces {
-            match piece {
-                Piece::Event(prepared) => {
-                    if let Some(reason) = self.event(device, form, prepared) {
-                        malformed.get_or_insert(reason);
-                    }
-                }
-                Piece::Malformed { number, row } => {
-                    malformed.get_or_insert_with(|| row.reason.clone());
-                    let verdict = self.input(Input::Unreadable {
-                        device: device.clone(),
-                        number,
-                    });
-                    match verdict {
-                        Verdict::Duplicate => self.staged.duplicates += 1,
-                        _ => self.staged.quarantine.push(row),
-                    }
-                }
-            }
-        }
-        malformed.map_or(Answer::Taken, Answer::Malformed)
-    }
-
-    /// Returns the reason if the event went to quarantine.
-    fn event(&mut self, device: &Ident, form: Form, mut prepared: Prepared) -> Option<String> {
-        let what = prepared.settle(|symbol| self.memory.estate.knows_parcel(symbol));
-        let outcome = self.input(Input::Event(DeviceEvent {
-            device: device.clone(),
-            form,
-            boot: prepared.boot,
-            seq: prepared.seq,
-            at_ms: prepared.at_ms,
-            fingerprint: prepared.fingerprint,
-            what,
-        }));
-        match outcome {
-            Verdict::Taken => {
-                self.staged.events.push((device.clone(), prepared));
-                None
-            }
-            Verdict::Duplicate => {
-                self.staged.duplicates += 1;
-                None
-            }
-            Verdict::Quarantine(reason) | Verdict::Refused(reason) => {
-                self.staged
-                    .quarantine
-                    .push(quarantined(device, &prepared, reason.clone()));
-                Some(reason)
-            }
-        }
-    }
-
-    /// An item that can't be carried out never holds up the next: it goes to quarantine.
-    fn downlink(&mut self, item: DownlinkItem) {
-        if item.seq <= self.memory.cursor {
-            return;
-        }
-        self.memory.cursor = item.seq;
-        self.staged.cursor = Some(item.seq);
-        let (what, reason) = match item.what {
-            Ok(what) => {
-                let name = describe(&what);
-                match self.input(Input::Downlink(what)) {
-                    Verdict::Taken | Verdict::Duplicate => return,
-                    Verdict::Quarantine(reason) | Verdict::Refused(reason) => (name, reason),
-                }
-            }
-            Err(malformed) => ("item".to_owned(), malformed.0),
-        };
-        tracing::warn!(seq = item.seq, %reason, "the cloud said something that can't be done");
-        self.staged.quarantine.push(QuarantineRow {
-            received_ms: self.now.wall_ms,
-            source: "cloud".to_owned(),
-            topic: "downlink".to_owned(),
-            reason,
-            size_bytes: 0,
-            preview: format!("{what}, seq {}", item.seq),
-        });
-    }
-
-    fn open(&mut self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
-        let effects_before = self.staged.effects.len();
-        let verdict = self.input(Input::OpenByHand {
-            slot,
-            operator,
-            reason,
-        });
-        match verdict {
-            Verdict::Taken | Verdict::Duplicate => {}
-            Verdict::Quarantine(reason) | Verdict::Refused(reason) => return Err(reason),
-        }
-        let new = self.staged.effects.get(effects_before..).unwrap_or(&[]);
-        new.iter()
-            .map(|Effect::Command { command, .. }| command)
-            .find(|command| command.order.name() == "open")
-            .map(|command| command.id.clone())
-            .ok_or_else(|| "no command came of it".to_owned())
-    }
-
-    fn input(&mut self, input: Input) -> Verdict {
-        let mut context = Context {
-            now: self.now,
-            random: self.random,
-            digests: &self.parts.keys.codes,
-        };
-        let Outcome { verdict, effects } = self.memory.estate.handle(&mut context, input);
-        self.staged.effects.extend(effects);
-        verdict
-    }
-}
-
-/// What an item was about, without anything personal.
-fn describe(what: &Downlink) -> String {
-    match what {
-        Downlink::ParcelExpected(p) => format!("parcel.expected {}", p.parcel),
-        Downlink::ParcelCancelled { parcel }
-        | Downlink::ParcelExtended { parcel, .. }
-        | Downlink::CodeReissue { parcel } => format!("{} {parcel}", what.kind()),
-        Downlink::Courier { .. } | Downlink::Settings(_) => what.kind().to_owned(),
-    }
-}
-
 fn event_row<'a>(device: &'a Ident, event: &'a Prepared) -> EventRow<'a> {
     EventRow {
         device,
@@ -552,45 +382,4 @@ fn event_row<'a>(device: &'a Ident, event: &'a Prepared) -> EventRow<'a> {
         quality: event.quality,
         body: &event.body,
     }
-}
-
-fn quarantined(device: &Ident, event: &Prepared, reason: String) -> QuarantineRow {
-    let body = firmware_protocols::Value::from_cbor(&event.body)
-        .map_or_else(|_| "{}".to_owned(), |body| body.to_json());
-    let (kind, boot, seq) = (event.kind, event.boot, event.seq);
-    let preview = format!("{kind}, boot {boot}, seq {seq}: {body}");
-    QuarantineRow {
-        received_ms: event.received_ms,
-        source: device.to_string(),
-        topic: "event".to_owned(),
-        reason,
-        size_bytes: event.body.len(),
-        preview: preview.chars().take(256).collect(),
-    }
-}
-
-const CLOCK: [&str; 4] = ["tick_ms", "running_ms", "kernel", "wall_ms"];
-
-fn load_clock(conn: &Connection) -> Result<Saved, StoreError> {
-    let [tick_ms, running_ms, kernel, wall_ms] =
-        CLOCK.map(|name| load::meta(conn, name).map(Option::unwrap_or_default));
-    Ok(Saved {
-        tick_ms: tick_ms?.cast_unsigned(),
-        running_ms: running_ms?,
-        kernel: kernel?,
-        wall_ms: wall_ms?,
-    })
-}
-
-fn write_clock(writer: &Writer<'_>, saved: Saved) -> Result<(), StoreError> {
-    let values = [
-        saved.tick_ms.cast_signed(),
-        saved.running_ms,
-        saved.kernel,
-        saved.wall_ms,
-    ];
-    CLOCK
-        .into_iter()
-        .zip(values)
-        .try_for_each(|(name, value)| writer.meta(name, value))
 }

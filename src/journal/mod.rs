@@ -13,8 +13,10 @@
 //! again from disk, so memory never runs ahead of it.
 
 mod batch;
+mod handle;
 mod retention;
 mod thread;
+mod timekeeping;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -199,7 +199,7 @@ impl Loop {
 
     fn sweep(&mut self) -> Duration {
         let now = self.parts.clock.now();
-        if now.quality == estate::TimeQuality::Unknown {
+        if !self.batcher.may_delete_by(now) {
             return SWEEP_EVERY;
         }
         let retention = &self.parts.settings.retention;
