@@ -1,10 +1,10 @@
 //! What a thousand devices cost: their first logins after a start, their second ones, the memory
 //! they take, and how many events per second get through when the intake answers at once.
 //!
-//! Not run with the other tests, because it measures. Needs some 5,000 file descriptors:
-//! `ulimit -n 8192; cargo test --release --test broker_load -- --ignored --nocapture`
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Needs some 5,000 file descriptors: `ulimit -n 8192; cargo bench --bench broker`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "../tests/embedded/mod.rs"]
 mod embedded;
 
 use std::collections::HashSet;
@@ -71,9 +71,8 @@ async fn throughput(address: SocketAddr, clients: usize, in_flight: usize) -> f6
     f64::from(u32::try_from(clients * ROUNDS).unwrap()) / start.elapsed().as_secs_f64()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures; see the top of the file"]
-async fn a_thousand_devices() {
+#[tokio::main]
+async fn main() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("passwords");
     for name in names() {
