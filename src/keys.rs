@@ -39,9 +39,14 @@ pub enum KeyError {
     Damaged(PathBuf),
     /// The store needs a key that isn't there.
     #[error(
-        "{0}: is missing, but the store was made with it: without it no pickup code in the store works. Restore the keys folder from the backup that belongs to this store"
+        "{0}: is missing, but the store was made with it: without it pickup codes in the store don't work, or can't go to the cloud. Restore the keys folder from the backup that belongs to this store"
     )]
     Missing(PathBuf),
+    /// The key belongs to another store.
+    #[error(
+        "keys/code.key isn't the key that this store was made with: no pickup code in the store would work. Restore the keys folder from the backup that belongs to this store"
+    )]
+    Foreign,
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes")]
     Random,
@@ -83,6 +88,16 @@ impl CodeDigest for CodeKey {
             &self.0,
             &[point.as_str().as_bytes(), b"\0", digits.as_bytes()],
         )
+    }
+}
+
+impl CodeKey {
+    /// A mark by which a store knows its key again; it says nothing about the key.
+    pub fn mark(&self) -> i64 {
+        let digest = keyed(&self.0, &[b"linli/v1/mark"]);
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        i64::from_be_bytes(first)
     }
 }
 

@@ -270,6 +270,53 @@ fn a_plain_http_cloud_elsewhere_is_refused() {
 }
 
 #[test]
+fn a_bank_that_is_not_there_is_not_opened() {
+    let mut setup = Setup::new();
+    let _gateway = setup.start();
+    let refused = setup.cli(&["open", "bank-a/1", "--reason", "nobody answers"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("isn't connected, so nothing was sent"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_key_of_another_store_is_refused() {
+    let mut setup = Setup::new();
+    setup.start().stop();
+    std::fs::write(setup.state().join("keys/code.key"), [7; 32]).unwrap();
+    let mut child = setup.spawn();
+    let status = wait_for("the daemon to refuse", || child.try_wait().unwrap());
+    assert!(!status.success());
+    let said = setup.log_text();
+    assert!(
+        said.contains("isn't the key that this store was made with"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_start_says_why_each_time() {
+    let mut setup = Setup::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    setup.port = taken.local_addr().unwrap().port();
+    for _ in 0..5 {
+        let mut child = setup.spawn();
+        let status = wait_for("the daemon to refuse", || child.try_wait().unwrap());
+        assert!(!status.success());
+    }
+    let said = setup.log_text();
+    assert!(said.matches("can't listen on").count() >= 5, "{said}");
+    drop(taken);
+    std::fs::write(setup.socket(), b"an ordinary file").unwrap();
+    let mut child = setup.spawn();
+    let status = wait_for("the daemon to refuse", || child.try_wait().unwrap());
+    assert!(!status.success(), "{}", setup.log_text());
+}
+
+#[test]
 fn it_stops_in_order_and_starts_where_it_was() {
     let mut setup = Setup::new();
     let first = setup.start();

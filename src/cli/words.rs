@@ -101,11 +101,17 @@ pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
         false => broker.ip().to_string(),
     };
     let port = broker.port();
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    // A boot of its own, so that trying it doesn't use up a number of the device's.
+    let boot = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |since| since.as_secs());
     format!(
         "This is the new password of {id}; it is shown only now, and stored only as a hash in {}.
-Enter it in the device: user name {id}, client id {id}. It holds from the next login on. To try it:
+Enter it in the device: user name {id}, client id {id}. It holds from the next login on,
+if that file is the one of your daemon (relative folders are taken from where a command is run). To try it:
   mosquitto_pub -h {host} -p {port} -V mqttv5 -q 1 -i {id} -u {id} -P PASSWORD \\
-    -t linli/v1/{id}/event -m '{{\"kind\":\"hello\",\"boot\":1,\"seq\":1,\"model\":\"test\",\"firmware\":\"0\",\"capabilities\":[]}}'",
+    -t linli/v1/{id}/event -m '{{\"kind\":\"hello\",\"boot\":{boot},\"seq\":1,\"model\":\"test\",\"firmware\":\"0\",\"capabilities\":[]}}'",
         file.display()
     )
 }

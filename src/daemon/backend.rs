@@ -42,6 +42,15 @@ pub struct DaemonBackend {
 }
 
 impl DaemonBackend {
+    /// Whether a device is known not to be there. Behind somebody else's broker that is only known
+    /// once it has said so.
+    fn not_there(&self, device: &Ident) -> bool {
+        match &self.link {
+            Link::Embedded { roster, .. } => !roster.is_connected(device),
+            Link::External { .. } => self.presence.of(device) == Some(false),
+        }
+    }
+
     fn links(&self) -> LinksReport {
         let why = |state| match state {
             LinkState::Up => None,
@@ -124,6 +133,13 @@ impl Backend for DaemonBackend {
     }
 
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
+        let known = self.layout.banks.iter().any(|bank| bank.id == slot.bank);
+        if known && self.not_there(&slot.bank) {
+            return Err(format!(
+                "{} isn't connected, so nothing was sent. Check its power and network; linli devices says when it was last heard",
+                slot.bank
+            ));
+        }
         let (reply, answer) = oneshot::channel();
         self.inbox.submit(Work::Open {
             slot,

@@ -85,6 +85,7 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
 
 /// Starts a gateway. Resolves once it takes events.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+    let cloud_config = cloud_config(&config)?;
     let state = StateDir::lock(&config.state_dir)?;
     let fresh = !state.store().exists();
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
@@ -124,13 +125,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         .cloud
         .as_ref()
         .map(|_| Arc::new(CloudStatus::default()));
-    let cloud = match (&config.cloud, &cloud_status) {
-        (Some(section), Some(status)) => {
-            let gateway = section
-                .gateway
-                .clone()
-                .unwrap_or_else(|| config.site.clone());
-            let cloud_config = CloudConfig::new(&section.url, gateway)?;
+    let cloud = match (cloud_config, &cloud_status) {
+        (Some(cloud_config), Some(status)) => {
             let ledger = Arc::new(StoreLedger::new(
                 store_file(&config.state_dir),
                 Arc::clone(&keys),
@@ -179,6 +175,14 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         cloud,
         control,
     })
+}
+
+fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
+    let Some(section) = &config.cloud else {
+        return Ok(None);
+    };
+    let gateway = section.gateway.as_ref().unwrap_or(&config.site);
+    Ok(Some(CloudConfig::new(&section.url, gateway.clone())?))
 }
 
 impl Running {

@@ -150,7 +150,8 @@ async fn start_embedded(
     };
     let mut first = tokio::spawn(serve(broker.clone(), ready, stopped.clone()));
     let addresses = tokio::select! {
-        addresses = is_ready => addresses.ok(),
+        // When it ends instead, its reason is what counts: the next branch has it.
+        Ok(addresses) = is_ready => Some(addresses),
         ended = &mut first => {
             ended.context("the broker's task")?.with_context(|| {
                 format!("the broker can't listen on {}: is another one running there? Set broker.listen, or stop it", section.listen)
@@ -273,7 +274,8 @@ pub async fn watched<T>(
             ended.context(name)??;
             anyhow::bail!("{name} ended at once");
         }
-        _ = ready => {}
+        // When it ends instead, its reason is what counts: the branch above has it.
+        Ok(_) = ready => {}
     }
     Ok(tokio::spawn(async move {
         match serving.await {

@@ -12,10 +12,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::batch::Batcher;
 use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Work, retention};
 use crate::clock::Clock;
-use crate::keys::{DayKeys, Keys, OsRandom};
+use crate::keys::{DayKeys, KeyError, Keys, OsRandom};
 use crate::links::ToDevice;
 use crate::store::schema::{self, WriterConnection};
-use crate::store::{StateDir, StoreError};
+use crate::store::{StateDir, StoreError, load};
 
 /// Pages of the write-ahead log beyond which it is checkpointed even under load (16 MiB).
 const WAL_PAGES_MAX: i32 = 4_096;
@@ -66,6 +66,7 @@ impl Journal {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let status = Arc::new(Status::default());
         let writer = schema::open_writer(&parts.state.store(), parts.clock.now().wall_ms)?;
+        own_key(&writer.conn, &parts.keys)?;
         let batcher = Batcher::load(&parts, &writer.conn, Arc::clone(&status), OsRandom::new()?)?;
         let looped = Loop {
             receiver,
@@ -211,6 +212,22 @@ impl Loop {
                 tracing::warn!(error = %chain(&e), "old events could not be removed");
                 SWEEP_EVERY
             }
+        }
+    }
+}
+
+/// Notes the mark of a new store's key, and refuses another key later.
+fn own_key(conn: &rusqlite::Connection, keys: &Keys) -> anyhow::Result<()> {
+    let mark = keys.codes.mark();
+    match load::meta(conn, "code_key_mark")? {
+        Some(known) if known == mark => Ok(()),
+        Some(_) => Err(KeyError::Foreign.into()),
+        None => {
+            conn.execute(
+                "INSERT INTO meta (name, value) VALUES ('code_key_mark', ?1)",
+                [mark],
+            )?;
+            Ok(())
         }
     }
 }
