@@ -8,6 +8,7 @@
 //! the journal doesn't take one, nothing more is acknowledged and the connection is made anew: the
 //! broker, which still has them, sends them again.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -58,7 +59,7 @@ pub struct Settings {
     /// How many events may be under way to the disk at once.
     pub window: u16,
     /// The devices that may speak.
-    pub devices: Vec<Ident>,
+    pub devices: HashSet<Ident>,
 }
 
 impl Settings {
@@ -66,7 +67,7 @@ impl Settings {
     pub fn new(
         section: &crate::config::ExternalBroker,
         site: &Ident,
-        devices: Vec<Ident>,
+        devices: impl IntoIterator<Item = Ident>,
     ) -> anyhow::Result<Self> {
         let (host, port, tls) = parse_url(&section.url)?;
         let login = match (&section.username, &section.password_file) {
@@ -87,7 +88,7 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(|| format!("linli-{site}")),
             window: section.window.clamp(1, 4_096),
-            devices,
+            devices: devices.into_iter().collect(),
         })
     }
 }
