@@ -35,15 +35,25 @@ pub enum Order {
         /// How it is meant.
         tone: Tone,
     },
-    /// Digests for a bank that checks codes by itself.
+    /// The pickup codes that a bank may check by itself while nobody answers it. The whole list each
+    /// time: what isn't in it is revoked.
     Codes {
-        /// Salt of the digests.
+        /// The key of the digests.
         salt: Vec<u8>,
-        /// The digests of the codes that are live.
-        digests: Vec<Vec<u8>>,
+        /// The codes that are good, and what each opens.
+        digests: Vec<BankCode>,
     },
     /// Blink, beep, or otherwise say which one you are.
     Identify,
+}
+
+/// A pickup code that a bank may check by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BankCode {
+    /// HMAC-SHA256 over the digits in ASCII, with the command's salt as the key.
+    pub digest: [u8; 32],
+    /// The compartment that it opens, from 1.
+    pub compartment: u16,
 }
 
 /// How a shown text is meant.
@@ -110,7 +120,7 @@ impl Command {
                 digests: match f.need("digests")? {
                     Value::Array(items) => items
                         .iter()
-                        .map(|item| bytes("digests", item))
+                        .map(BankCode::from_value)
                         .collect::<Result<_, _>>()?,
                     other => return Err(Malformed::field("digests", "an array", other.kind())),
                 },
@@ -147,7 +157,7 @@ impl Command {
                 (
                     "digests",
                     Some(Value::Array(
-                        digests.iter().cloned().map(Value::Bytes).collect(),
+                        digests.iter().map(BankCode::to_value).collect(),
                     )),
                 ),
             ]),
@@ -157,6 +167,26 @@ impl Command {
             entries.extend(own);
         }
         Value::Map(entries)
+    }
+}
+
+impl BankCode {
+    fn to_value(&self) -> Value {
+        map([
+            ("digest", Some(Value::Bytes(self.digest.to_vec()))),
+            ("compartment", Some(self.compartment.into())),
+        ])
+    }
+
+    fn from_value(value: &Value) -> Result<Self, Malformed> {
+        let f = Fields::of(value)?;
+        let digest = bytes("digest", f.need("digest")?)?;
+        Ok(Self {
+            digest: digest
+                .try_into()
+                .map_err(|_| Malformed::field("digest", "32 bytes", "another length"))?,
+            compartment: u16::try_from(f.uint("compartment", 1, 65_535)?).unwrap_or(u16::MAX),
+        })
     }
 }
 
@@ -210,7 +240,10 @@ mod tests {
             },
             Order::Codes {
                 salt: alloc::vec![1, 2, 3],
-                digests: alloc::vec![alloc::vec![9; 32]],
+                digests: alloc::vec![BankCode {
+                    digest: [9; 32],
+                    compartment: 3,
+                }],
             },
             Order::Identify,
         ];

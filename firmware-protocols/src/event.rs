@@ -83,6 +83,9 @@ pub enum Kind {
     Keypad {
         /// The digits, digested on receipt.
         code: Secret,
+        /// The compartment that the bank has opened on its own for them: it checked the code itself
+        /// while nobody answered.
+        opened: Option<u16>,
     },
     /// Something read by a scanner: a waybill, or a courier's badge.
     Scan {
@@ -333,6 +336,9 @@ impl Kind {
             },
             "keypad" => Self::Keypad {
                 code: keypad_code(f)?,
+                opened: f
+                    .uint_opt("opened", 1, 65_535)?
+                    .and_then(|n| u16::try_from(n).ok()),
             },
             "scan" => Self::Scan {
                 symbol: Secret::new(f.text("symbol", 128)?),
@@ -392,7 +398,10 @@ impl Kind {
                 ("credential", secret(credential)),
             ]),
             Self::Reading { senml } => map([("senml", Some(senml.clone()))]),
-            Self::Keypad { code } => map([("code", Some(code.reveal().into()))]),
+            Self::Keypad { code, opened } => map([
+                ("code", Some(code.reveal().into())),
+                ("opened", opened.map(Value::from)),
+            ]),
             Self::Scan { symbol } => map([("symbol", Some(symbol.reveal().into()))]),
             Self::Compartment {
                 compartment,

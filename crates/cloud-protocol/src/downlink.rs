@@ -5,11 +5,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use firmware_protocols::Ident;
+use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
 use crate::NUMBER_MAX;
-use crate::read::{bytes, time};
+use crate::read::{bytes, digits, text_opt, time};
 
 /// One numbered item. An item that can't be read is kept as such, so that it never blocks the next.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,17 +43,26 @@ pub enum Downlink {
         /// The parcel's id.
         parcel: String,
     },
-    /// `courier`: a badge that may deposit.
+    /// `courier`: who may deposit and take back.
     Courier {
         /// An opaque name for the record.
         courier: String,
-        /// [`crate::badge_digest`] of the badge's symbol.
-        badge: [u8; 32],
+        /// What he identifies with.
+        proof: Proof,
         /// Until when, ms since the Unix epoch.
         valid_until: i64,
     },
     /// `settings`: numbers by name.
     Settings(BTreeMap<String, i64>),
+}
+
+/// What a courier identifies with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// `badge`: [`crate::badge_digest`] of the badge's symbol.
+    Badge([u8; 32]),
+    /// `code`: digits to type at a keypad, 1 to 16. Kept by the gateway as a keyed digest only.
+    Code(Secret),
 }
 
 /// A parcel that will come.
@@ -74,6 +84,11 @@ pub struct ExpectedParcel {
     pub consent: bool,
     /// How many items are in it.
     pub items: Option<u32>,
+    /// Whether the recipient needs a compartment within reach from a wheelchair.
+    pub low: bool,
+    /// The parcel of which this is the return: its code is for putting it in, and a courier takes
+    /// it out.
+    pub return_of: Option<String>,
 }
 
 /// Sizes of parcels and compartments, smallest first.
@@ -197,6 +212,8 @@ impl Downlink {
                 ("deadline", Some(p.deadline.into())),
                 ("consent", Some(p.consent.into())),
                 ("items", p.items.map(Value::from)),
+                ("low", p.low.then(|| true.into())),
+                ("return_of", p.return_of.as_deref().map(Value::from)),
             ]),
             Self::ParcelCancelled { parcel } | Self::CodeReissue { parcel } => {
                 map([("parcel", Some(parcel.as_str().into()))])
@@ -207,11 +224,14 @@ impl Downlink {
             ]),
             Self::Courier {
                 courier,
-                badge,
+                proof,
                 valid_until,
             } => map([
                 ("courier", Some(courier.as_str().into())),
-                ("badge", Some(Value::Bytes(badge.to_vec()))),
+                match proof {
+                    Proof::Badge(badge) => ("badge", Some(Value::Bytes(badge.to_vec()))),
+                    Proof::Code(digits) => ("code", Some(digits.reveal().into())),
+                },
                 ("valid_until", Some((*valid_until).into())),
             ]),
             Self::Settings(settings) => map([(
@@ -242,6 +262,8 @@ impl Downlink {
                 items: f
                     .uint_opt("items", 0, u64::from(u32::MAX))?
                     .and_then(|n| u32::try_from(n).ok()),
+                low: f.bool_opt("low")?.unwrap_or(false),
+                return_of: text_opt(f, "return_of")?,
             }),
             "parcel.cancelled" => Self::ParcelCancelled { parcel: parcel()? },
             "parcel.extended" => Self::ParcelExtended {
@@ -251,7 +273,7 @@ impl Downlink {
             "code.reissue" => Self::CodeReissue { parcel: parcel()? },
             "courier" => Self::Courier {
                 courier: f.text("courier", 128)?.to_string(),
-                badge: bytes(f, "badge")?,
+                proof: proof(f)?,
                 valid_until: time(f, "valid_until")?,
             },
             "settings" => Self::Settings(settings(f)?),
@@ -259,6 +281,17 @@ impl Downlink {
                 return Err(Malformed(alloc::format!("unknown kind '{unknown}'")));
             }
         })
+    }
+}
+
+/// Either a badge or a code. The error never repeats the digits.
+fn proof(f: Fields<'_>) -> Result<Proof, Malformed> {
+    match (f.get("badge"), f.get("code")) {
+        (Some(_), None) => Ok(Proof::Badge(bytes(f, "badge")?)),
+        (None, Some(_)) => digits(f, "code").map(Proof::Code),
+        _ => Err(Malformed(
+            "expected either 'badge' or 'code', got neither or both".to_string(),
+        )),
     }
 }
 

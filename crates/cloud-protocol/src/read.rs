@@ -1,8 +1,9 @@
 //! Reading what several bodies have in common, with errors that say where and what.
 
 use alloc::format;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 
+use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
 
 use crate::NUMBER_MAX;
@@ -24,6 +25,20 @@ pub(crate) fn bytes<const N: usize>(f: Fields<'_>, name: &str) -> Result<[u8; N]
     bytes
         .try_into()
         .map_err(|_| Malformed::field(name, &expected(), &got))
+}
+
+/// 1 to 16 digits. The error never repeats them.
+pub(crate) fn digits(f: Fields<'_>, name: &str) -> Result<Secret, Malformed> {
+    let digits = f.text(name, 16)?;
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Malformed::field(name, "digits 0 to 9", "other characters"));
+    }
+    Ok(Secret::new(digits))
+}
+
+/// Optional text of 1 to 128 characters.
+pub(crate) fn text_opt(f: Fields<'_>, name: &str) -> Result<Option<String>, Malformed> {
+    Ok(f.text_opt(name, 128)?.map(|text| text.to_string()))
 }
 
 /// The same error with the place where it was met.

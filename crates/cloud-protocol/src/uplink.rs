@@ -10,7 +10,8 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
-use crate::read::{bytes, time, within};
+use crate::downlink::{Size, Zone};
+use crate::read::{bytes, digits, text_opt, time, within};
 use crate::received::Received;
 use crate::{Chain, NUMBER_MAX};
 
@@ -60,6 +61,10 @@ pub struct Item {
 pub enum Report {
     /// A parcel's new state (lane `fulfilment`).
     Parcel(ParcelReport),
+    /// A parcel that no compartment takes (lane `fulfilment`).
+    Unplaceable(Unplaceable),
+    /// A refusal or a claim for damage at the point (lane `fulfilment`).
+    Claim(ClaimReport),
     /// A closed bucket of demand (lane `demand`).
     Demand(DemandReport),
     /// The gateway's own state (lane `health`): counters by name.
@@ -83,6 +88,69 @@ pub struct ParcelReport {
     pub desk: Option<Ident>,
     /// Its pickup code, when it is new, for the notice to the resident.
     pub code: Option<CodeForResident>,
+    /// Whether it came without having been announced.
+    pub unlisted: bool,
+    /// The parcel of which it is the return.
+    pub return_of: Option<String>,
+}
+
+/// A courier stood before the bank with a parcel that no compartment takes now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaceable {
+    /// The parcel's id.
+    pub parcel: String,
+    /// The bank.
+    pub point: Ident,
+    /// What it needs.
+    pub size: Size,
+    /// What it needs.
+    pub zone: Zone,
+    /// The desk that the courier was sent to, if there is one.
+    pub desk: Option<Ident>,
+}
+
+/// What a person at a point had to complain of, and what was done about it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimReport {
+    /// The parcel's id.
+    pub parcel: String,
+    /// What it is.
+    pub claim: ClaimKind,
+    /// Who took it down.
+    pub operator: String,
+    /// The desk.
+    pub desk: Ident,
+    /// In words.
+    pub note: String,
+    /// What the group leader paid on the spot, in fen (1/100 yuan).
+    pub compensation_fen: Option<u64>,
+    /// Whether the recipient keeps the goods.
+    pub keeps: bool,
+    /// The parcel in which the goods come back, if they do.
+    pub returned_as: Option<String>,
+}
+
+/// What a claim is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimKind {
+    /// The recipient doesn't take the parcel.
+    Refused,
+    /// The goods are damaged or spoilt.
+    Damaged,
+}
+
+impl ClaimKind {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("refused", Self::Refused), ("damaged", Self::Damaged)];
+
+    /// The word on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Damaged => "damaged",
+        }
+    }
 }
 
 /// A pickup code on its way to the resident's notice.
@@ -103,9 +171,17 @@ pub enum ParcelState {
     Expected,
     /// In a compartment or at a desk; its code is good.
     Deposited,
+    /// Past its deadline, still where it was; its code is still good.
+    Overdue,
+    /// Refused by its recipient; a courier takes it back.
+    Refused,
+    /// Claimed as damaged and not kept; a courier takes it back.
+    Claimed,
     /// With its recipient.
     Collected,
-    /// Cancelled before deposit.
+    /// Taken back by a courier.
+    Retrieved,
+    /// Cancelled. If a place is named it is still there, and a courier takes it back.
     Cancelled,
 }
 
@@ -114,7 +190,11 @@ impl ParcelState {
     pub const WORDS: &'static [(&'static str, Self)] = &[
         ("expected", Self::Expected),
         ("deposited", Self::Deposited),
+        ("overdue", Self::Overdue),
+        ("refused", Self::Refused),
+        ("claimed", Self::Claimed),
         ("collected", Self::Collected),
+        ("retrieved", Self::Retrieved),
         ("cancelled", Self::Cancelled),
     ];
 
@@ -123,7 +203,11 @@ impl ParcelState {
         match self {
             Self::Expected => "expected",
             Self::Deposited => "deposited",
+            Self::Overdue => "overdue",
+            Self::Refused => "refused",
+            Self::Claimed => "claimed",
             Self::Collected => "collected",
+            Self::Retrieved => "retrieved",
             Self::Cancelled => "cancelled",
         }
     }
@@ -176,6 +260,8 @@ impl Report {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Parcel(_) => "parcel",
+            Self::Unplaceable(_) => "unplaceable",
+            Self::Claim(_) => "claim",
             Self::Demand(_) => "demand",
             Self::Health(_) => "health",
         }
@@ -184,7 +270,7 @@ impl Report {
     /// The lane it travels in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Parcel(_) => Lane::Fulfilment,
+            Self::Parcel(_) | Self::Unplaceable(_) | Self::Claim(_) => Lane::Fulfilment,
             Self::Demand(_) => Lane::Demand,
             Self::Health(_) => Lane::Health,
         }
@@ -200,6 +286,25 @@ impl Report {
                 ("compartment", p.compartment.map(Value::from)),
                 ("desk", p.desk.as_ref().map(|id| id.as_str().into())),
                 ("code", p.code.as_ref().map(CodeForResident::to_value)),
+                ("unlisted", p.unlisted.then(|| true.into())),
+                ("return_of", p.return_of.as_deref().map(Value::from)),
+            ]),
+            Self::Unplaceable(u) => map([
+                ("parcel", Some(u.parcel.as_str().into())),
+                ("point", Some(u.point.as_str().into())),
+                ("size", Some(u.size.word().into())),
+                ("zone", Some(u.zone.word().into())),
+                ("desk", u.desk.as_ref().map(|id| id.as_str().into())),
+            ]),
+            Self::Claim(c) => map([
+                ("parcel", Some(c.parcel.as_str().into())),
+                ("claim", Some(c.claim.word().into())),
+                ("operator", Some(c.operator.as_str().into())),
+                ("desk", Some(c.desk.as_str().into())),
+                ("note", Some(c.note.as_str().into())),
+                ("compensation_fen", c.compensation_fen.map(Value::from)),
+                ("keeps", Some(c.keeps.into())),
+                ("returned_as", c.returned_as.as_deref().map(Value::from)),
             ]),
             Self::Demand(d) => map([
                 (
@@ -219,7 +324,8 @@ impl Report {
     }
 
     /// The kinds that this version knows.
-    pub(crate) const KINDS: [&'static str; 3] = ["parcel", "demand", "health"];
+    pub(crate) const KINDS: [&'static str; 5] =
+        ["parcel", "unplaceable", "claim", "demand", "health"];
 
     pub(crate) fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
         match f.text("kind", 32)? {
@@ -233,6 +339,25 @@ impl Report {
                     .and_then(|n| u16::try_from(n).ok()),
                 desk: f.get("desk").map(|_| f.ident("desk")).transpose()?,
                 code: f.get("code").map(CodeForResident::from_value).transpose()?,
+                unlisted: f.bool_opt("unlisted")?.unwrap_or(false),
+                return_of: text_opt(f, "return_of")?,
+            })),
+            "unplaceable" => Ok(Self::Unplaceable(Unplaceable {
+                parcel: f.text("parcel", 128)?.to_string(),
+                point: f.ident("point")?,
+                size: f.word("size", Size::WORDS)?,
+                zone: f.word("zone", Zone::WORDS)?,
+                desk: f.get("desk").map(|_| f.ident("desk")).transpose()?,
+            })),
+            "claim" => Ok(Self::Claim(ClaimReport {
+                parcel: f.text("parcel", 128)?.to_string(),
+                claim: f.word("claim", ClaimKind::WORDS)?,
+                operator: f.text("operator", 256)?.to_string(),
+                desk: f.ident("desk")?,
+                note: f.text("note", 1_024)?.to_string(),
+                compensation_fen: f.uint_opt("compensation_fen", 0, NUMBER_MAX)?,
+                keeps: f.bool_opt("keeps")?.unwrap_or(false),
+                returned_as: text_opt(f, "returned_as")?,
             })),
             "demand" => Ok(Self::Demand(DemandReport {
                 building: scope(f.need("scope")?)?,
@@ -260,16 +385,8 @@ impl CodeForResident {
     /// Reads the field.
     pub fn from_value(value: &Value) -> Result<Self, Malformed> {
         let f = Fields::of(value).map_err(|e| within("field 'code'", &e))?;
-        let digits = f.text("digits", 16)?;
-        if !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Malformed::field(
-                "digits",
-                "digits 0 to 9",
-                "other characters",
-            ));
-        }
         Ok(Self {
-            digits: Secret::new(digits),
+            digits: digits(f, "digits")?,
             salt: bytes::<16>(f, "salt")?.to_vec(),
         })
     }

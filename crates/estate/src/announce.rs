@@ -8,17 +8,17 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use cloud_protocol::Downlink;
-use cloud_protocol::downlink::ExpectedParcel;
+use cloud_protocol::downlink::{ExpectedParcel, Proof};
 use cloud_protocol::uplink::CodeForResident;
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::Secret;
 
 use crate::code::Length;
-use crate::deposit::run_out;
+use crate::context::Deadline;
 use crate::estate::Estate;
 use crate::parcel::{CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
-use crate::{Digest, Now, Verdict, text};
+use crate::{Now, Verdict, text};
 
 /// The most parcels in memory; one announced beyond is refused.
 pub const PARCELS_MAX: usize = 50_000;
@@ -37,9 +37,9 @@ impl Estate {
             Downlink::CodeReissue { parcel } => self.reissue(turn, &parcel),
             Downlink::Courier {
                 courier,
-                badge,
+                proof,
                 valid_until,
-            } => self.courier(turn, courier, badge, valid_until),
+            } => self.courier(turn, courier, proof, valid_until),
             Downlink::Settings(settings) => self.take_settings(settings),
         }
     }
@@ -78,12 +78,7 @@ impl Estate {
             parcel.zone.word(),
             parcel.point
         );
-        let row = ParcelRow {
-            parcel,
-            stage: Stage::Expected,
-            since_ms: now.wall_ms,
-            since_tick_ms: now.tick_ms,
-        };
+        let row = ParcelRow::announced(&now, parcel);
         self.parcels.insert(id.clone(), row);
         self.trace(&now, &id, "announced", "cloud".to_string(), Some(detail));
         self.trace_code(turn, &id, "code-issued", length);
@@ -114,6 +109,7 @@ impl Estate {
             parcel.point
         );
         if let Some(row) = self.parcels.get_mut(&id) {
+            row.due = Deadline::at(&now, parcel.deadline);
             row.parcel = parcel;
         }
         self.trace(
@@ -166,6 +162,7 @@ impl Estate {
         }
         if let Some(row) = self.parcels.get_mut(id) {
             row.parcel.deadline = deadline;
+            row.due = Deadline::at(&turn.now, deadline);
         }
         let detail = Some(format!("until {deadline} ms"));
         self.trace(&turn.now, id, "extended", "cloud".to_string(), detail);
@@ -197,10 +194,19 @@ impl Estate {
         &mut self,
         turn: &mut Turn<'_, '_>,
         courier: String,
-        badge: Digest,
+        proof: Proof,
         valid_until_ms: i64,
     ) -> Verdict {
-        if !self.couriers.contains(&badge)
+        let valid_until = Deadline::at(&turn.now, valid_until_ms);
+        let (proof, digits) = match proof {
+            Proof::Badge(badge) => (badge, None),
+            Proof::Code(code) => {
+                let text = format!("courier:{}", code.reveal());
+                let digits = u8::try_from(code.reveal().len()).unwrap_or(u8::MAX);
+                (turn.digest(&self.layout.site, &text), Some(digits))
+            }
+        };
+        if !self.couriers.contains(&proof)
             && self.couriers.len() >= COURIERS_MAX
             && !self.forget_a_courier(&turn.now)
         {
@@ -208,16 +214,17 @@ impl Estate {
                 "{COURIERS_MAX} badges are good at once: let those run out that aren't needed"
             ));
         }
-        if run_out(&turn.now, valid_until_ms) {
-            self.sessions.retain(|_, session| !session.is_by(&badge));
+        if valid_until.passed(&turn.now) {
+            self.sessions.retain(|_, session| !session.is_by(&proof));
         }
         let row = CourierRow {
-            badge,
+            proof,
+            digits,
             courier,
-            valid_until_ms,
+            valid_until,
         };
-        if self.couriers.get(&badge) != Some(&row) {
-            self.couriers.insert(badge, row);
+        if self.couriers.get(&proof) != Some(&row) {
+            self.couriers.insert(proof, row);
         }
         Verdict::Taken
     }
@@ -227,11 +234,11 @@ impl Estate {
         let first = self
             .couriers
             .values()
-            .min_by_key(|row| (row.valid_until_ms, row.badge));
-        let badge = first
-            .filter(|row| run_out(now, row.valid_until_ms))
-            .map(|row| row.badge);
-        badge.is_some_and(|badge| self.couriers.remove(&badge).is_some())
+            .min_by_key(|row| (row.valid_until.wall_ms, row.proof));
+        let proof = first
+            .filter(|row| row.valid_until.passed(now))
+            .map(|row| row.proof);
+        proof.is_some_and(|proof| self.couriers.remove(&proof).is_some())
     }
 
     fn new_code(

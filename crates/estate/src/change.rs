@@ -146,7 +146,7 @@ impl Snapshot {
                 self.keypads.insert(row.keypad.clone(), row);
             }
             Change::Courier(row) => {
-                self.couriers.insert(row.badge, row);
+                self.couriers.insert(row.proof, row);
             }
             Change::CourierGone(badge) => {
                 self.couriers.remove(&badge);

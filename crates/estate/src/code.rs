@@ -57,6 +57,9 @@ pub struct CodeRow {
     pub digest: Digest,
     /// How many digits it has.
     pub digits: u8,
+    /// The digest that a bank which checks codes by itself is given
+    /// ([`crate::context::CodeDigest::bank_digest`]); `None` at a desk.
+    pub bank_digest: Option<Digest>,
     /// Live or dead.
     pub state: CodeState,
 }
@@ -104,6 +107,10 @@ impl Estate {
             point: point.clone(),
             digest,
             digits,
+            bank_digest: self
+                .places
+                .bank(&self.layout, point)
+                .map(|bank| turn.bank_digest(&bank.id, &text)),
             state: CodeState::Live {
                 parcel: parcel.into(),
             },

@@ -12,9 +12,9 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::code::CodeState;
 use crate::command::Purpose;
-use crate::compartment::Holds;
+use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
-use crate::parcel::{Place, Stage};
+use crate::parcel::{Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
 use crate::{Digest, text};
 
@@ -62,7 +62,7 @@ impl Estate {
         let (point, recipient) = (row.parcel.point.clone(), row.parcel.recipient.clone());
         let (grace, words) = match &place {
             Place::Slot(slot) => {
-                self.set_holds(slot, Holds::Nothing);
+                self.take_out(slot, parcel);
                 (self.rules.reopen_grace_ms, text::THANKS)
             }
             Place::Desk(_) => (0, text::HAND_OVER),
@@ -144,7 +144,9 @@ impl Estate {
                 self.kill_code(point, parcel, over);
                 self.wrong_code(turn, from, Some(text::USED));
             }
-            Stage::Cancelled => self.wrong_code(turn, from, Some(text::USED)),
+            Stage::Retrieved { .. } | Stage::Cancelled => {
+                self.wrong_code(turn, from, Some(text::USED));
+            }
         }
     }
 
@@ -173,6 +175,7 @@ impl Estate {
         let words = text::take_out(slot.compartment);
         let stage = Stage::Collecting {
             slot,
+            taker: Taker::Recipient,
             command,
             opened,
             alarmed: false,
@@ -186,7 +189,7 @@ impl Estate {
         let free = self
             .compartments
             .get(slot)
-            .is_some_and(|row| row.holds == Holds::Nothing);
+            .is_some_and(CompartmentRow::is_free);
         if !free {
             self.show_error(turn, from, text::IN_USE_AGAIN);
             return;

@@ -67,4 +67,55 @@ pub trait Random {
 pub trait CodeDigest {
     /// The digest of `digits` at `point`, so that one code at two points has two digests.
     fn digest(&self, point: &Ident, digits: &str) -> Digest;
+
+    /// The salt with which a bank that checks codes by itself digests what is typed. Never stored.
+    fn bank_salt(&self, bank: &Ident) -> Digest;
+
+    /// The digest of `digits` for such a bank: HMAC-SHA256 with its salt as the key.
+    fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest;
+}
+
+/// A moment that the cloud has named by the wall clock, kept so that a wall clock that jumps can't
+/// bring it about.
+///
+/// It has passed when the wall clock says so *and* as much running time has gone by as there was
+/// left when the moment became known. A clock that jumps a year ahead passes nothing; one that
+/// jumps back only delays. When a better time becomes known the running time is reckoned anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// The moment, ms since the Unix epoch.
+    pub wall_ms: i64,
+    /// Not before this tick; `None` while no time was known since it was named.
+    pub tick_ms: Option<u64>,
+    /// How good the time was by which `tick_ms` was reckoned.
+    pub quality: TimeQuality,
+}
+
+/// The longest that running time alone holds a deadline up, ms: against a clock that stood far in
+/// the past when the deadline became known.
+pub const DEADLINE_HOLD_MS: u64 = 40 * 24 * 3_600_000;
+
+impl Deadline {
+    /// The moment `wall_ms`, as it looks now.
+    pub fn at(now: &Now, wall_ms: i64) -> Self {
+        let left = wall_ms.saturating_sub(now.wall_ms).max(0).unsigned_abs();
+        let tick_ms = now.tick_ms.saturating_add(left.min(DEADLINE_HOLD_MS));
+        Self {
+            wall_ms,
+            tick_ms: (now.quality > TimeQuality::Unknown).then_some(tick_ms),
+            quality: now.quality,
+        }
+    }
+
+    /// Whether it has passed, as far as that is known.
+    pub fn passed(&self, now: &Now) -> bool {
+        now.quality > TimeQuality::Unknown
+            && now.wall_ms >= self.wall_ms
+            && self.tick_ms.is_some_and(|tick_ms| now.tick_ms >= tick_ms)
+    }
+
+    /// The same moment, reckoned anew if the time is better known now than it was.
+    pub fn repaired(&self, now: &Now) -> Option<Self> {
+        (now.quality > self.quality).then(|| Self::at(now, self.wall_ms))
+    }
 }

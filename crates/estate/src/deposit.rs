@@ -15,7 +15,6 @@ use firmware_protocols::event::Door;
 use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
-use crate::compartment::Holds;
 use crate::estate::Estate;
 use crate::parcel::{Place, Stage};
 use crate::turn::{Origin, Turn};
@@ -70,12 +69,7 @@ impl Estate {
             Some(Stage::Depositing { courier, .. }) => courier.clone(),
             _ => return,
         };
-        self.set_holds(
-            slot,
-            Holds::Parcel {
-                parcel: parcel.to_string(),
-            },
-        );
+        self.put_in(slot, parcel);
         self.deposited(turn, parcel, Place::Slot(slot.clone()), &courier);
         self.show_at(turn, &slot.bank, text::stored(slot.compartment), Tone::Ok);
     }
@@ -85,7 +79,7 @@ impl Estate {
         let Some((slot, true)) = self.under_way(parcel) else {
             return;
         };
-        self.set_holds(&slot, Holds::Nothing);
+        self.take_out(&slot, parcel);
         self.set_stage(&turn.now, parcel, Stage::Expected);
         let detail = Some(format!("{slot}: {why}"));
         self.trace(
@@ -102,7 +96,7 @@ impl Estate {
             self.show_error(turn, from, text::UNKNOWN_SYMBOL);
             return;
         };
-        if run_out(&turn.now, row.valid_until_ms) {
+        if row.valid_until.passed(&turn.now) {
             self.sessions.remove(&point);
             self.show_error(turn, from, text::BADGE_EXPIRED);
             return;
@@ -140,7 +134,9 @@ impl Estate {
             Stage::Collecting { slot, .. } => {
                 self.show_info(turn, from, text::stored(slot.compartment));
             }
-            Stage::Collected { .. } => self.show_error(turn, from, text::COLLECTED_ALREADY),
+            Stage::Collected { .. } | Stage::Retrieved { .. } => {
+                self.show_error(turn, from, text::COLLECTED_ALREADY);
+            }
             Stage::Cancelled => self.show_error(turn, from, text::CANCELLED),
         }
     }
@@ -152,7 +148,7 @@ impl Estate {
         let session = self.sessions.get_mut(point)?;
         let courier = self.couriers.get(&session.badge);
         match courier {
-            Some(row) if !session.over(now) && !run_out(now, row.valid_until_ms) => {
+            Some(row) if !session.over(now) && !row.valid_until.passed(now) => {
                 session.until_tick_ms = until_tick_ms;
                 Some(row.courier.clone())
             }
@@ -255,12 +251,7 @@ impl Estate {
             detail,
         );
         let words = text::put_in(slot.compartment);
-        self.set_holds(
-            &slot,
-            Holds::Reserved {
-                parcel: parcel.to_string(),
-            },
-        );
+        self.reserve(&slot, parcel);
         let stage = Stage::Depositing {
             slot,
             courier,
@@ -286,8 +277,9 @@ impl Estate {
                     compartment,
                 };
                 let row = self.compartments.get(&slot)?;
-                let free = row.holds == Holds::Nothing
+                let free = row.is_free()
                     && row.fault.is_none()
+                    && row.disabled.is_none()
                     && row.door != Door::Open
                     && row.occupied != Some(true);
                 let fits = spec.zone == announced.zone && spec.size >= announced.size;
@@ -309,9 +301,4 @@ impl Estate {
         });
         slots.collect()
     }
-}
-
-/// Whether a badge's end has passed, as far as that is known.
-pub(crate) fn run_out(now: &Now, valid_until_ms: i64) -> bool {
-    now.wall_known() && now.wall_ms >= valid_until_ms
 }

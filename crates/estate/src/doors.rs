@@ -22,10 +22,9 @@ use firmware_protocols::command::Tone;
 use firmware_protocols::event::Door;
 
 use crate::command::{CommandRow, CommandState, Purpose};
-use crate::compartment::Holds;
 use crate::estate::Estate;
 use crate::opening::KEEP_MS;
-use crate::parcel::{Place, Stage};
+use crate::parcel::{Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
 use crate::{Now, text};
 
@@ -153,10 +152,8 @@ impl Estate {
 
     /// The parcel that a compartment holds or is kept for.
     fn parcel_in(&self, slot: &Slot) -> Option<String> {
-        match &self.compartments.get(slot)?.holds {
-            Holds::Nothing => None,
-            Holds::Reserved { parcel } | Holds::Parcel { parcel } => Some(parcel.clone()),
-        }
+        let row = self.compartments.get(slot)?;
+        row.reserved.as_ref().or(row.contents.first()).cloned()
     }
 
     fn is_done(&self, command: &str) -> bool {
@@ -170,7 +167,7 @@ impl Estate {
         let patience = self.patience_ms();
         let waiting = |row: &&CommandRow| {
             row.slot == *slot
-                && matches!(row.state, CommandState::Sent | CommandState::Done)
+                && (row.state.waiting() || row.state == CommandState::Done)
                 && !now.passed(row.expires_tick_ms, patience)
         };
         let ids: Vec<_> = self
@@ -193,7 +190,7 @@ impl Estate {
         let patience = self.patience_ms();
         let recent = |row: &&CommandRow| {
             row.slot == *slot
-                && row.state == CommandState::Expired
+                && matches!(row.state, CommandState::Expired | CommandState::Unknown)
                 && !now.passed(row.expires_tick_ms, patience)
         };
         let latest = self
@@ -205,25 +202,21 @@ impl Estate {
         else {
             return;
         };
-        let Some(holds) = self.compartments.get(slot).map(|row| row.holds.clone()) else {
+        let Some(row) = self.compartments.get(slot) else {
             return;
         };
         match purpose {
-            Purpose::Deposit { parcel } if holds == Holds::Nothing => {
+            Purpose::Deposit { parcel } if row.is_free() => {
                 self.take_up_deposit(turn, parcel, slot, command);
             }
-            Purpose::Collect { parcel }
-                if holds
-                    == (Holds::Parcel {
-                        parcel: parcel.clone(),
-                    }) =>
-            {
+            Purpose::Collect { parcel } if row.contents.contains(&parcel) => {
                 let stage = self.parcels.get(&parcel).map(|row| &row.stage);
                 if !matches!(stage, Some(Stage::Deposited { .. })) {
                     return;
                 }
                 let stage = Stage::Collecting {
                     slot: slot.clone(),
+                    taker: Taker::Recipient,
                     command,
                     opened: false,
                     alarmed: false,
@@ -258,6 +251,6 @@ impl Estate {
             alarmed: false,
         };
         self.set_stage(&turn.now, &parcel, stage);
-        self.set_holds(slot, Holds::Reserved { parcel });
+        self.reserve(slot, &parcel);
     }
 }

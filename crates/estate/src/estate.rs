@@ -74,6 +74,13 @@ impl Estate {
                 operator,
                 reason,
             } => self.open_by_hand(&mut turn, slot, operator, reason),
+            Input::Disable {
+                slot,
+                operator,
+                reason,
+            } => self.disable(&mut turn, &slot, &operator, reason),
+            Input::Desk { operator, act } => self.at_desk(&mut turn, &operator, act),
+            Input::CommandSent { command } => self.command_sent(&turn.now, &command),
             Input::Tick => {
                 self.tick(&mut turn);
                 Verdict::Taken
@@ -81,6 +88,7 @@ impl Estate {
         };
         Outcome {
             verdict,
+            told: turn.told,
             effects: turn.effects,
         }
     }
@@ -175,7 +183,7 @@ impl Estate {
                 credential,
                 ..
             } => self.count_access(&turn.now, from, outcome, direction, credential),
-            Happening::Keypad { code, .. } => self.typed(turn, from, &code),
+            Happening::Keypad { typed, .. } => self.typed(turn, from, &typed.code),
             Happening::Scan { parcel, badge } => self.scanned(turn, from, parcel, &badge),
             Happening::Compartment {
                 compartment,
@@ -233,6 +241,13 @@ impl Estate {
     /// Whether a parcel of this id is known: expected, here, or finished not long ago.
     pub fn knows_parcel(&self, parcel: &str) -> bool {
         self.parcels.contains(parcel)
+    }
+
+    /// Whether a symbol that `device` has scanned is a waybill's: a parcel that is known, or one that
+    /// a courier who has identified brings unannounced and the rules let in. Any other symbol may be
+    /// a badge, and is kept as a digest only.
+    pub fn is_waybill(&self, _now: &Now, _device: &Ident, symbol: &str) -> bool {
+        self.knows_parcel(symbol)
     }
 
     /// The bank or desk that a device is, or whose keypad or scanner it is.

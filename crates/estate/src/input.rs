@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use cloud_protocol::Downlink;
-use firmware_protocols::event::{Direction, Done, Door, Method, Outcome as AccessOutcome};
+use cloud_protocol::uplink::ClaimKind;
+use firmware_protocols::event::{Direction, Done, Door, Method, Outcome as AccessOutcome, Secret};
 use firmware_protocols::{Command, Form, Ident, Receipt, Slot};
 
 use crate::Digest;
@@ -31,6 +32,27 @@ pub enum Input {
         operator: String,
         /// Why.
         reason: String,
+    },
+    /// A technician takes a compartment out of use, or back into it.
+    Disable {
+        /// Which one.
+        slot: Slot,
+        /// Who.
+        operator: String,
+        /// Why nothing is put in any more; `None` puts it back into use.
+        reason: Option<String>,
+    },
+    /// Somebody of the staff does something at a desk, or to a parcel.
+    Desk {
+        /// Who.
+        operator: String,
+        /// What.
+        act: DeskAct,
+    },
+    /// A link has handed a command to its device for the first time.
+    CommandSent {
+        /// The command's id.
+        command: String,
     },
     /// Time passes: expiries, alarms, closed hours. At least once a second.
     Tick,
@@ -75,14 +97,14 @@ pub enum Happening {
     Reading,
     /// Digits at a keypad.
     Keypad {
-        /// Their keyed digest at the keypad's point.
-        code: Digest,
-        /// How many digits.
-        digits: u8,
+        /// What was typed.
+        typed: Typed,
+        /// The compartment that the bank has opened for them on its own.
+        opened: Option<u16>,
     },
     /// A symbol read by a scanner.
     Scan {
-        /// The symbol, if it is a parcel's id that [`crate::Estate::knows_parcel`] knows.
+        /// The symbol, if [`crate::Estate::is_waybill`] says that it is one.
         parcel: Option<String>,
         /// [`cloud_protocol::badge_digest`] of the symbol.
         badge: Digest,
@@ -135,11 +157,111 @@ pub enum Happening {
     },
 }
 
+/// Digits that somebody typed, as all that may be known of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// Their keyed digest at the keypad's own point.
+    pub code: Digest,
+    /// Their keyed digests at the estate's other points.
+    pub elsewhere: Vec<(Ident, Digest)>,
+    /// Their keyed digest as a courier's code: of `courier:` and the digits, at the site.
+    pub courier: Digest,
+    /// How many digits.
+    pub digits: u8,
+}
+
+/// What the staff does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskAct {
+    /// Hands over what waits at the desk for this code. Counts wrong codes like a keypad.
+    HandOver {
+        /// The desk.
+        desk: Ident,
+        /// The code that the resident said.
+        typed: Typed,
+    },
+    /// Takes a parcel in at the desk.
+    Receive {
+        /// The desk.
+        desk: Ident,
+        /// The parcel.
+        parcel: String,
+        /// Who brings it, if that is known.
+        courier: Option<String>,
+    },
+    /// Takes down a refusal or a claim.
+    Claim {
+        /// The desk.
+        desk: Ident,
+        /// The parcel.
+        parcel: String,
+        /// What the resident says, and what was done.
+        claim: Claim,
+    },
+    /// Opens a parcel's compartment to bring the parcel to the desk.
+    Transfer {
+        /// The desk that it goes to.
+        desk: Ident,
+        /// The parcel.
+        parcel: String,
+    },
+    /// Gives back a parcel that goes back: out of a desk at once, out of a compartment by opening it.
+    Retrieve {
+        /// The parcel.
+        parcel: String,
+        /// To whom, if it is a courier.
+        courier: Option<String>,
+    },
+    /// Gives a parcel a new code; the old one dies. The operator is told the new one.
+    Reissue {
+        /// The parcel.
+        parcel: String,
+    },
+    /// Lets a parcel wait longer.
+    Extend {
+        /// The parcel.
+        parcel: String,
+        /// The new deadline, ms since the Unix epoch.
+        deadline: i64,
+    },
+}
+
+/// A refusal or a claim for damage at the point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which.
+    pub kind: ClaimKind,
+    /// In words.
+    pub note: String,
+    /// What the group leader paid on the spot, in fen (1/100 yuan).
+    pub compensation_fen: Option<u64>,
+    /// Whether the recipient keeps the goods.
+    pub keeps: bool,
+    /// The point to which the recipient will bring the goods back, if they were already collected:
+    /// a return is expected there, and the operator is told its code.
+    pub return_to: Option<Ident>,
+}
+
+/// What the one who asked is told, once it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The parcel that it is about.
+    pub parcel: Option<String>,
+    /// In words.
+    pub text: String,
+    /// A code that was issued for this, for the person who stands there.
+    pub code: Option<Secret>,
+    /// The open command that was made for this.
+    pub command: Option<String>,
+}
+
 /// What came of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// What became of the input itself.
     pub verdict: Verdict,
+    /// What the one who asked is told, if anybody asked.
+    pub told: Option<Told>,
     /// What to do once the changes are on disk.
     pub effects: Vec<Effect>,
 }

@@ -30,6 +30,9 @@ pub struct KeypadRow {
     pub keypad: Ident,
     /// Wrong codes since the last collection at its point or the last lockout.
     pub wrong: u32,
+    /// Codes of other points typed here since the last one that counted as wrong: they count only
+    /// mildly.
+    pub astray: u32,
     /// Lockouts since the last quiet day: the next one's length doubles with each.
     pub lockouts: u32,
     /// The end of the running or the last lockout, in ticks.
@@ -41,6 +44,7 @@ impl KeypadRow {
         Self {
             keypad,
             wrong: 0,
+            astray: 0,
             lockouts: 0,
             locked_until_tick_ms: None,
         }

@@ -45,6 +45,8 @@ pub struct CompartmentSpec {
     pub size: Size,
     /// The temperature it keeps.
     pub zone: Zone,
+    /// Whether it is within reach from a wheelchair.
+    pub low: bool,
 }
 
 /// A desk: a group leader's home, a shop, the property office.
@@ -100,6 +102,42 @@ pub struct Rules {
     pub demand_lateness_ms: u64,
     /// How long a finished parcel is still known by id, ms. Default 30 days.
     pub finished_keep_ms: u64,
+    /// Whether several parcels of one recipient share a compartment that is large enough. Default
+    /// yes.
+    pub share_compartments: bool,
+    /// How long a compartment without an occupancy sensor stays its recipient's after the door was
+    /// closed, ms: the code opens it again, and nobody else gets it, since nobody knows whether
+    /// something was left in it. Default 300,000.
+    pub no_sensor_hold_ms: u64,
+    /// What becomes of a parcel that nobody announced. Default refused.
+    pub unlisted: Unlisted,
+    /// The compartment that such a parcel gets. Default M.
+    pub unlisted_size: Size,
+    /// How long a parcel may wait whose deadline nobody named, ms. Default 24 h.
+    pub retention_ms: u64,
+    /// How long after it was sent a command that wasn't answered is sent again, ms, within its time
+    /// and with the same id. Default 3,000.
+    pub command_retry_ms: u64,
+}
+
+/// What becomes of a parcel that nobody announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    /// The courier takes it back.
+    Refuse,
+    /// A desk takes it. No locker, since nobody knows whether the recipient agreed to one.
+    Desk,
+    /// A desk or a locker takes it. The operator answers for the recipients' consent.
+    Accept,
+}
+
+impl Unlisted {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("refuse", Self::Refuse),
+        ("desk", Self::Desk),
+        ("accept", Self::Accept),
+    ];
 }
 
 impl Default for Rules {
@@ -119,6 +157,12 @@ impl Default for Rules {
             demand_k: 5,
             demand_lateness_ms: 120_000,
             finished_keep_ms: 30 * 24 * 3_600_000,
+            share_compartments: true,
+            no_sensor_hold_ms: 300_000,
+            unlisted: Unlisted::Refuse,
+            unlisted_size: Size::M,
+            retention_ms: 24 * 3_600_000,
+            command_retry_ms: 3_000,
         }
     }
 }

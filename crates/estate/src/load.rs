@@ -6,10 +6,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use firmware_protocols::Slot;
-use firmware_protocols::event::Door;
 
 use crate::change::Snapshot;
-use crate::compartment::{CompartmentRow, Holds};
+use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
 use crate::hours::Demand;
 use crate::layout::Layout;
@@ -65,61 +64,48 @@ impl Estate {
     }
 }
 
-impl CompartmentRow {
-    fn new(slot: Slot) -> Self {
-        Self {
-            slot,
-            holds: Holds::Nothing,
-            door: Door::Unknown,
-            occupied: None,
-            fault: None,
-            openings: 0,
-        }
-    }
-}
-
 /// Parcels and compartments tell the same story, from both sides.
 fn check(snapshot: &Snapshot) -> Result<(), LoadError> {
     let wrong = |what: String| Err(LoadError::Inconsistent(what));
     for row in snapshot.compartments.values() {
-        let parcel = match &row.holds {
-            Holds::Nothing => continue,
-            Holds::Reserved { parcel } | Holds::Parcel { parcel } => parcel,
-        };
-        let stage = snapshot.parcels.get(parcel).map(|row| &row.stage);
-        let reserved = matches!(row.holds, Holds::Reserved { .. });
-        let agrees = match stage {
-            Some(Stage::Depositing { slot, .. }) => reserved && *slot == row.slot,
-            Some(
-                Stage::Deposited {
-                    place: Place::Slot(slot),
-                }
-                | Stage::Collecting { slot, .. },
-            ) => !reserved && *slot == row.slot,
-            _ => false,
-        };
-        if !agrees {
-            let said = stage.map_or("unknown", Stage::word);
-            let slot = &row.slot;
-            return wrong(format!(
-                "{slot} holds parcel {parcel}, which is {said} elsewhere"
-            ));
+        let slot = &row.slot;
+        let inside = row.contents.iter().map(|parcel| (parcel, false));
+        for (parcel, coming) in inside.chain(row.reserved.iter().map(|parcel| (parcel, true))) {
+            let stage = snapshot.parcels.get(parcel).map(|row| &row.stage);
+            if stage.and_then(in_compartment) != Some((slot, coming)) {
+                let said = stage.map_or("unknown", Stage::word);
+                return wrong(format!(
+                    "{slot} holds parcel {parcel}, which is {said} elsewhere"
+                ));
+            }
         }
     }
     for (id, row) in &snapshot.parcels {
-        let slot = match &row.stage {
-            Stage::Depositing { slot, .. }
-            | Stage::Collecting { slot, .. }
-            | Stage::Deposited {
-                place: Place::Slot(slot),
-            } => slot,
-            _ => continue,
+        let Some((slot, coming)) = in_compartment(&row.stage) else {
+            continue;
         };
-        let holds = snapshot.compartments.get(slot).map(|row| &row.holds);
-        match holds {
-            Some(Holds::Reserved { parcel } | Holds::Parcel { parcel }) if parcel == id => {}
-            _ => return wrong(format!("parcel {id} is in {slot}, which doesn't hold it")),
+        let holds = snapshot
+            .compartments
+            .get(slot)
+            .is_some_and(|row| match coming {
+                true => row.reserved.as_ref() == Some(id),
+                false => row.contents.contains(id),
+            });
+        if !holds {
+            return wrong(format!("parcel {id} is in {slot}, which doesn't hold it"));
         }
     }
     Ok(())
+}
+
+/// The compartment that a parcel is in, and whether it is only coming into it.
+const fn in_compartment(stage: &Stage) -> Option<(&Slot, bool)> {
+    match stage {
+        Stage::Depositing { slot, .. } => Some((slot, true)),
+        Stage::Deposited {
+            place: Place::Slot(slot),
+        }
+        | Stage::Collecting { slot, .. } => Some((slot, false)),
+        _ => None,
+    }
 }

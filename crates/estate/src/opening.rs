@@ -15,12 +15,11 @@ use firmware_protocols::event::Done;
 use firmware_protocols::{Ident, Slot};
 
 use crate::command::{CommandRow, CommandState, Purpose};
-use crate::compartment::Holds;
 use crate::estate::Estate;
 use crate::input::Happening;
 use crate::parcel::Stage;
 use crate::turn::{Origin, Turn};
-use crate::{Effect, Verdict, text};
+use crate::{Effect, Now, Verdict, text};
 
 /// The most commands in memory. They leave it [`KEEP_MS`] after their end; beyond this many, new
 /// ones aren't made, and the person is asked to come back in a few minutes.
@@ -50,7 +49,10 @@ impl Estate {
             at_ms: now.wall_ms,
             quality: now.quality,
             expires_tick_ms: now.tick_in(ttl_ms),
-            state: CommandState::Sent,
+            state: CommandState::Requested,
+            sent_ms: None,
+            opened_ms: None,
+            closed_ms: None,
         };
         self.commands.insert(id.clone(), row);
         if let Some(row) = self.compartments.get_mut(slot) {
@@ -88,13 +90,14 @@ impl Estate {
                 slot.bank
             ));
         };
-        let Some(holds) = self.compartments.get(&slot).map(|row| row.holds.clone()) else {
+        let Some(row) = self.compartments.get(&slot) else {
             let (bank, count) = (&bank.id, bank.compartments.len());
             return Verdict::Refused(format!("{bank} has the compartments 1 to {count}"));
         };
         if operator.trim().is_empty() || reason.trim().is_empty() {
             return Verdict::Refused("say who opens it and why: both are recorded".to_string());
         }
+        let held: Vec<_> = row.contents.iter().chain(&row.reserved).cloned().collect();
         let who = format!("operator {operator}");
         let detail = format!("{slot}: {reason}");
         if self
@@ -105,8 +108,9 @@ impl Estate {
                 "{COMMANDS_MAX} commands are under way: wait some minutes, and look for a keypad gone mad"
             ));
         }
-        if let Holds::Reserved { parcel } | Holds::Parcel { parcel } = holds {
-            self.trace(&turn.now, &parcel, "opened-by-hand", who, Some(detail));
+        for parcel in held {
+            let (who, detail) = (who.clone(), Some(detail.clone()));
+            self.trace(&turn.now, &parcel, "opened-by-hand", who, detail);
         }
         Verdict::Taken
     }
@@ -125,7 +129,7 @@ impl Estate {
         };
         let slot = row.slot.clone();
         let own = slot.bank == from.device || from.point.as_ref() == Some(&slot.bank);
-        if !own || row.state != CommandState::Sent {
+        if !own || !row.state.waiting() {
             return;
         }
         let reason = reason.unwrap_or_else(|| "no reason given".to_string());
@@ -157,12 +161,22 @@ impl Estate {
         }
     }
 
+    /// A link has handed a command to its device.
+    pub(crate) fn command_sent(&mut self, now: &Now, id: &str) -> Verdict {
+        let waits = self
+            .commands
+            .get(id)
+            .is_some_and(|row| row.state == CommandState::Requested);
+        if waits && let Some(row) = self.commands.get_mut(id) {
+            row.state = CommandState::Sent;
+            row.sent_ms = Some(now.wall_ms);
+        }
+        Verdict::Taken
+    }
+
     /// The parcel whose hand-over waits for this command's door to open.
     pub(crate) fn parcel_waiting_for(&self, command: &str) -> Option<String> {
-        let parcel = match &self.commands.get(command)?.purpose {
-            Purpose::Deposit { parcel } | Purpose::Collect { parcel } => parcel,
-            Purpose::ByHand { .. } => return None,
-        };
+        let parcel = self.commands.get(command)?.purpose.parcel()?;
         match &self.parcels.get(parcel)?.stage {
             Stage::Depositing {
                 command: c,

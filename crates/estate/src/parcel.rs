@@ -9,7 +9,7 @@ use cloud_protocol::downlink::ExpectedParcel;
 use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
 use firmware_protocols::{Ident, Slot};
 
-use crate::compartment::Holds;
+use crate::context::Deadline;
 use crate::estate::Estate;
 use crate::turn::Turn;
 use crate::{Digest, Now, TimeQuality};
@@ -21,6 +21,14 @@ pub struct ParcelRow {
     pub parcel: ExpectedParcel,
     /// Where it stands.
     pub stage: Stage,
+    /// Why it goes back instead of to its recipient; `None` while it is the recipient's.
+    pub back: Option<Back>,
+    /// Until when it may wait. A repaired form of `parcel.deadline`.
+    pub due: Deadline,
+    /// It came without having been announced.
+    pub unlisted: bool,
+    /// No compartment took it, or may: every desk of the estate takes it.
+    pub to_desk: bool,
     /// Since when, ms since the Unix epoch, as the wall clock stood. A hand-over whose door is
     /// seen open counts from then.
     pub since_ms: i64,
@@ -28,16 +36,76 @@ pub struct ParcelRow {
     pub since_tick_ms: u64,
 }
 
+/// Why a parcel goes back instead of to its recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Back {
+    /// Past its deadline. Its code stays good until somebody takes it back.
+    Overdue,
+    /// Cancelled after its deposit, or while it was being put in.
+    Cancelled,
+    /// The recipient refused it.
+    Refused,
+    /// The recipient claimed damage and doesn't keep it.
+    Claimed,
+    /// It is a return: it was put in for a courier.
+    Return,
+}
+
+impl Back {
+    /// Every word with its meaning.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("overdue", Self::Overdue),
+        ("cancelled", Self::Cancelled),
+        ("refused", Self::Refused),
+        ("claimed", Self::Claimed),
+        ("return", Self::Return),
+    ];
+
+    /// The word in stores and for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Overdue => "overdue",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::Claimed => "claimed",
+            Self::Return => "return",
+        }
+    }
+
+    /// Whether the recipient's code still opens.
+    pub const fn still_for_recipient(self) -> bool {
+        matches!(self, Self::Overdue)
+    }
+}
+
+/// Who takes a parcel out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taker {
+    /// Its recipient, by code.
+    Recipient,
+    /// A courier, to take it back.
+    Courier(String),
+    /// The staff, to take it back.
+    Operator(String),
+    /// The staff, to bring it to a desk.
+    Desk {
+        /// The desk that it goes to.
+        desk: Ident,
+        /// Who.
+        operator: String,
+    },
+}
+
 /// Where a parcel stands in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// Announced; its code is issued but not good yet.
+    /// Announced; its code is issued but not good yet (that of a return is).
     Expected,
-    /// A courier is putting it in: compartment reserved, open commanded.
+    /// Somebody is putting it in: compartment reserved, open commanded.
     Depositing {
         /// Where.
         slot: Slot,
-        /// Who.
+        /// Who: a courier's name, or `recipient` for a return.
         courier: String,
         /// The open command.
         command: String,
@@ -46,15 +114,17 @@ pub enum Stage {
         /// Whether the alarm for a door left open was raised.
         alarmed: bool,
     },
-    /// Waiting to be collected; its code is good.
+    /// Waiting to be taken out; its code is good unless [`ParcelRow::back`] says otherwise.
     Deposited {
         /// Where.
         place: Place,
     },
-    /// A resident is taking it out: code accepted, open commanded.
+    /// Somebody is taking it out: open commanded.
     Collecting {
         /// Where.
         slot: Slot,
+        /// Who.
+        taker: Taker,
         /// The open command.
         command: String,
         /// Whether the door was seen open since.
@@ -68,6 +138,11 @@ pub enum Stage {
         place: Place,
         /// The end of the grace, in ticks.
         reopen_until_tick_ms: u64,
+    },
+    /// Taken back by a courier or the staff.
+    Retrieved {
+        /// Where it was.
+        place: Place,
     },
     /// Cancelled before deposit.
     Cancelled,
@@ -100,24 +175,17 @@ impl Stage {
             Self::Deposited { .. } => "deposited",
             Self::Collecting { .. } => "collecting",
             Self::Collected { .. } => "collected",
+            Self::Retrieved { .. } => "retrieved",
             Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// What the cloud hears of it: hand-overs under way are the box's own business.
-    pub const fn reported(&self) -> ParcelState {
-        match self {
-            Self::Expected | Self::Depositing { .. } => ParcelState::Expected,
-            Self::Deposited { .. } | Self::Collecting { .. } => ParcelState::Deposited,
-            Self::Collected { .. } => ParcelState::Collected,
-            Self::Cancelled => ParcelState::Cancelled,
         }
     }
 
     /// The bank, compartment and desk that the cloud hears of.
     fn reported_place(&self) -> (Option<&Slot>, Option<&Ident>) {
         match self {
-            Self::Deposited { place } | Self::Collected { place, .. } => match place {
+            Self::Deposited { place }
+            | Self::Collected { place, .. }
+            | Self::Retrieved { place } => match place {
                 Place::Slot(slot) => (Some(slot), None),
                 Place::Desk(desk) => (None, Some(desk)),
             },
@@ -128,19 +196,63 @@ impl Stage {
 
     /// Whether the parcel's life is over.
     pub const fn finished(&self) -> bool {
-        matches!(self, Self::Collected { .. } | Self::Cancelled)
+        matches!(
+            self,
+            Self::Collected { .. } | Self::Retrieved { .. } | Self::Cancelled
+        )
     }
 }
 
-/// A courier's badge.
+impl ParcelRow {
+    /// A parcel that was just announced.
+    pub fn announced(now: &Now, parcel: ExpectedParcel) -> Self {
+        Self {
+            due: Deadline::at(now, parcel.deadline),
+            parcel,
+            stage: Stage::Expected,
+            back: None,
+            unlisted: false,
+            to_desk: false,
+            since_ms: now.wall_ms,
+            since_tick_ms: now.tick_ms,
+        }
+    }
+
+    /// What the cloud hears of it: hand-overs under way are the box's own business.
+    pub const fn reported(&self) -> ParcelState {
+        match (&self.stage, self.back) {
+            (Stage::Expected | Stage::Depositing { .. }, _) => ParcelState::Expected,
+            (Stage::Deposited { .. } | Stage::Collecting { .. }, back) => match back {
+                None | Some(Back::Return) => ParcelState::Deposited,
+                Some(Back::Overdue) => ParcelState::Overdue,
+                Some(Back::Cancelled) => ParcelState::Cancelled,
+                Some(Back::Refused) => ParcelState::Refused,
+                Some(Back::Claimed) => ParcelState::Claimed,
+            },
+            (Stage::Collected { .. }, _) => ParcelState::Collected,
+            (Stage::Retrieved { .. }, _) => ParcelState::Retrieved,
+            (Stage::Cancelled, _) => ParcelState::Cancelled,
+        }
+    }
+
+    /// Whether it is the return of another parcel.
+    pub const fn is_return(&self) -> bool {
+        self.parcel.return_of.is_some()
+    }
+}
+
+/// What a courier identifies with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CourierRow {
-    /// [`cloud_protocol::badge_digest`] of its symbol.
-    pub badge: Digest,
+    /// [`cloud_protocol::badge_digest`] of a badge's symbol, or the keyed digest of a code (see
+    /// [`crate::input::Typed::courier`]).
+    pub proof: Digest,
+    /// How many digits, if it is a code.
+    pub digits: Option<u8>,
     /// An opaque name for the record.
     pub courier: String,
-    /// Until when it is good, ms since the Unix epoch.
-    pub valid_until_ms: i64,
+    /// Until when it is good.
+    pub valid_until: Deadline,
 }
 
 /// A step in a parcel's history.
@@ -174,10 +286,28 @@ impl Estate {
         }
     }
 
-    /// The only way in which a compartment's use changes.
-    pub(crate) fn set_holds(&mut self, slot: &Slot, holds: Holds) {
+    /// Keeps a compartment for a parcel that is being put in.
+    pub(crate) fn reserve(&mut self, slot: &Slot, parcel: &str) {
         if let Some(row) = self.compartments.get_mut(slot) {
-            row.holds = holds;
+            row.reserved = Some(parcel.to_string());
+        }
+    }
+
+    /// A parcel is in a compartment.
+    pub(crate) fn put_in(&mut self, slot: &Slot, parcel: &str) {
+        if let Some(row) = self.compartments.get_mut(slot) {
+            row.reserved = None;
+            if !row.contents.iter().any(|inside| inside == parcel) {
+                row.contents.push(parcel.to_string());
+            }
+        }
+    }
+
+    /// A parcel isn't in a compartment, or isn't coming into it, any more.
+    pub(crate) fn take_out(&mut self, slot: &Slot, parcel: &str) {
+        if let Some(row) = self.compartments.get_mut(slot) {
+            row.reserved.take_if(|reserved| reserved == parcel);
+            row.contents.retain(|inside| inside != parcel);
         }
     }
 
@@ -215,12 +345,14 @@ impl Estate {
         let (slot, desk) = row.stage.reported_place();
         let report = ParcelReport {
             parcel: parcel.to_string(),
-            state: row.stage.reported(),
+            state: row.reported(),
             since: row.since_ms,
             bank: slot.map(|slot| slot.bank.clone()),
             compartment: slot.map(|slot| slot.compartment),
             desk: desk.cloned(),
             code,
+            unlisted: row.unlisted,
+            return_of: row.parcel.return_of.clone(),
         };
         self.uplinks.push((now.wall_ms, Report::Parcel(report)));
     }

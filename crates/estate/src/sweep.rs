@@ -31,9 +31,7 @@ impl Estate {
     /// undone: whether the door opened isn't known, so the person repeats the gesture.
     fn end_commands(&mut self, turn: &mut Turn<'_, '_>) {
         let now = turn.now;
-        let ended = |row: &&CommandRow| {
-            row.state == CommandState::Sent && row.expires_tick_ms <= now.tick_ms
-        };
+        let ended = |row: &&CommandRow| row.state.waiting() && row.expires_tick_ms <= now.tick_ms;
         let ids: Vec<_> = self
             .commands
             .values()
@@ -43,7 +41,10 @@ impl Estate {
         for id in ids {
             let waiting = self.parcel_waiting_for(&id);
             if let Some(row) = self.commands.get_mut(&id) {
-                row.state = CommandState::Expired;
+                row.state = match row.state {
+                    CommandState::Requested => CommandState::Expired,
+                    _ => CommandState::Unknown,
+                };
             }
             if let Some(parcel) = waiting {
                 self.hand_over_failed(turn, &parcel, "no answer from the bank");
@@ -78,7 +79,7 @@ impl Estate {
             let sent = self
                 .commands
                 .get(command)
-                .is_some_and(|row| row.state == CommandState::Sent);
+                .is_some_and(|row| row.state.waiting());
             let due = if *opened { !alarmed } else { !sent };
             if due && now.passed(row.since_tick_ms, patience) {
                 late.push((id.clone(), slot.clone(), *opened));
@@ -167,8 +168,7 @@ impl Estate {
             .commands
             .iter()
             .filter(|(id, row)| {
-                let over =
-                    row.state != CommandState::Sent && now.passed(row.expires_tick_ms, KEEP_MS);
+                let over = !row.state.waiting() && now.passed(row.expires_tick_ms, KEEP_MS);
                 over && !self.commands.is_touched(id)
             })
             .map(|(id, _)| id.clone())

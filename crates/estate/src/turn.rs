@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 
 use firmware_protocols::Ident;
 
+use crate::input::Told;
 use crate::{Context, Digest, Effect, Now, TimeQuality};
 
 /// What accompanies one input.
@@ -14,6 +15,8 @@ pub(crate) struct Turn<'t, 'c> {
     pub(crate) now: Now,
     /// What to do once the changes are on disk.
     pub(crate) effects: Vec<Effect>,
+    /// What the one who asked is told.
+    pub(crate) told: Option<Told>,
     context: &'t mut Context<'c>,
 }
 
@@ -34,6 +37,7 @@ impl<'t, 'c> Turn<'t, 'c> {
         Self {
             now: context.now,
             effects: Vec::new(),
+            told: None,
             context,
         }
     }
@@ -54,6 +58,11 @@ impl<'t, 'c> Turn<'t, 'c> {
             let _ = write!(id, "{byte:02x}");
         }
         id
+    }
+
+    /// The digest of `digits` for a bank that checks codes by itself.
+    pub(crate) fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest {
+        self.context.digests.bank_digest(bank, digits)
     }
 
     /// The keyed digest of `digits` at `point`.

@@ -1,7 +1,6 @@
 //! Collection: the code, the door, the grace.
 
 use estate::command::CommandState;
-use estate::compartment::Holds;
 use estate::{DeviceEvent, Happening, Input};
 use firmware_protocols::Form;
 use firmware_protocols::event::{Done, Door};
@@ -23,7 +22,7 @@ fn the_code_opens_the_own_compartment_and_an_empty_one_is_collected() {
     assert!(text(&outcome).contains("thank you"));
     assert_eq!(world.stage("p2"), "collected");
     assert_eq!(world.stage("p1"), "deposited");
-    assert_eq!(world.compartment("bank-a/2").holds, Holds::Nothing);
+    assert!(world.compartment("bank-a/2").is_free());
     let report = world.reports.last().unwrap();
     assert_eq!(
         (report.state.word(), report.compartment),
@@ -265,8 +264,8 @@ fn a_key_press_that_arrives_late_opens_nothing_unless_the_clock_is_unknown() {
     let (_, code) = world.bring("p1");
     let press = |world: &World, seq, age: i64| {
         let what = Happening::Keypad {
-            code: quick(&["bank-a", &code]),
-            digits: 6,
+            typed: typed(&world.layout, &id("bank-a"), &code),
+            opened: None,
         };
         Input::Event(DeviceEvent {
             device: id("bank-a"),
@@ -325,8 +324,8 @@ fn a_device_that_uses_its_boot_number_twice_is_told_to_people_waiting() {
         at_ms: world.now.wall_ms,
         fingerprint: 999,
         what: Happening::Keypad {
-            code: quick(&["bank-a", &code]),
-            digits: 6,
+            typed: typed(&world.layout, &id("bank-a"), &code),
+            opened: None,
         },
     };
     let outcome = world.handle(Input::Event(again));
@@ -395,8 +394,8 @@ fn a_key_press_delivered_again_opens_nothing_and_counts_nothing() {
             at_ms: world.now.wall_ms,
             fingerprint: seq,
             what: Happening::Keypad {
-                code: quick(&["bank-a", digits]),
-                digits: 6,
+                typed: typed(&world.layout, &id("bank-a"), digits),
+                opened: None,
             },
         };
         world.handle(Input::Event(event.clone()));

@@ -3,7 +3,6 @@
 use cloud_protocol::downlink::{Size, Zone};
 use estate::TimeQuality;
 use estate::command::CommandState;
-use estate::compartment::Holds;
 use estate::parcel::Stage;
 use firmware_protocols::event::{Done, Door};
 
@@ -40,10 +39,7 @@ fn a_badge_and_a_waybill_open_the_smallest_compartment_that_fits() {
     let (mut world, place, command) = scanned();
     assert_eq!(place, "bank-a/1");
     assert_eq!(world.stage("p1"), "depositing");
-    let holds = Holds::Reserved {
-        parcel: "p1".into(),
-    };
-    assert_eq!(world.compartment(&place).holds, holds);
+    assert_eq!(world.compartment(&place).reserved.as_deref(), Some("p1"));
 
     world.door(&place, Door::Open, Some(false));
     assert_eq!(world.command_state(&command), CommandState::Opened);
@@ -127,7 +123,7 @@ fn closed_and_empty_gives_the_reservation_back() {
     let outcome = world.door(&place, Door::Closed, Some(false));
     assert!(text(&outcome).contains("Nothing was put in"));
     assert_eq!(world.stage("p1"), "expected");
-    assert_eq!(world.compartment(&place).holds, Holds::Nothing);
+    assert!(world.compartment(&place).is_free());
     assert!(opened(&world.scan("bank-a", "p1")).is_some());
 }
 
@@ -188,7 +184,7 @@ fn an_unanswered_command_ends_with_its_time_and_the_parcel_is_expected_again() {
     assert_eq!(world.stage("p1"), "expected");
     assert_eq!(opens(&outcome), []);
     assert_eq!(world.command_state(&command), CommandState::Expired);
-    assert_eq!(world.compartment(&place).holds, Holds::Nothing);
+    assert!(world.compartment(&place).is_free());
 }
 
 #[test]
@@ -246,7 +242,7 @@ fn only_the_own_bank_settles_a_command() {
     let (mut world, _, command) = scanned();
     world.result("bank-b", &command, Done::Failed);
     world.result("bank-a", "o-unknown", Done::Failed);
-    assert_eq!(world.command_state(&command), CommandState::Sent);
+    assert_eq!(world.command_state(&command), CommandState::Requested);
     assert_eq!(world.stage("p1"), "depositing");
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use estate::Verdict;
-use estate::compartment::Holds;
 use firmware_protocols::event::Door;
 
 use crate::common::*;
@@ -96,7 +96,7 @@ fn cancelling_while_the_courier_stands_there() {
     world.scan("bank-a", "p2");
     world.door("bank-a/2", Door::Open, Some(false));
     assert_eq!(world.cloud(cancel("p1")), Verdict::Taken);
-    assert_eq!(world.compartment("bank-a/1").holds, Holds::Nothing);
+    assert!(world.compartment("bank-a/1").is_free());
     refused(&world.cloud(cancel("p2")), "too late");
     world.door("bank-a/2", Door::Closed, Some(true));
     refused(&world.cloud(cancel("p2")), "deposited");
@@ -146,7 +146,7 @@ fn badges_are_forgotten_only_for_room_and_only_after_their_end() {
     world.pass(0);
     let one_more = || Downlink::Courier {
         courier: "c".into(),
-        badge: badge_digest("one more"),
+        proof: Proof::Badge(badge_digest("one more")),
         valid_until: i64::MAX,
     };
     refused(&world.cloud(one_more()), "at once");

@@ -1,6 +1,5 @@
 //! Loading: a layout that is wrong, a layout that changed, a store that contradicts itself.
 
-use estate::compartment::Holds;
 use estate::layout::Device;
 use estate::{Estate, LoadError, Snapshot};
 use firmware_protocols::event::Door;
@@ -32,12 +31,7 @@ fn a_parcel_in_a_compartment_that_left_the_layout_stays_visible_and_its_code_ope
     world.layout.banks[0].compartments.clear();
     world.reload();
     assert_eq!(world.stage("p1"), "deposited");
-    assert_eq!(
-        world.compartment("bank-a/1").holds,
-        Holds::Parcel {
-            parcel: "p1".into()
-        }
-    );
+    assert_eq!(world.compartment("bank-a/1").contents, ["p1"]);
     assert_eq!(world.take(&code), slot("bank-a/1"));
     assert_eq!(world.stage("p1"), "collected");
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
+use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::uplink::{DemandReport, ParcelReport};
 use cloud_protocol::{Downlink, Report, badge_digest};
 use estate::context::{CodeDigest, Random};
@@ -18,7 +18,7 @@ use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
 use estate::parcel::{Stage, TraceEntry};
 use estate::{
     Change, Context, DeviceEvent, Digest, Effect, Estate, Happening, Input, Layout, Now, Outcome,
-    Snapshot, TimeQuality, Verdict,
+    Snapshot, TimeQuality, Typed, Verdict,
 };
 use firmware_protocols::command::{Order, Tone};
 use firmware_protocols::event::{Direction, Done, Door, Outcome as Access};
@@ -82,6 +82,29 @@ impl CodeDigest for QuickDigest {
     fn digest(&self, point: &Ident, digits: &str) -> Digest {
         quick(&[point.as_str(), digits])
     }
+
+    fn bank_salt(&self, bank: &Ident) -> Digest {
+        quick(&["salt", bank.as_str()])
+    }
+
+    fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest {
+        quick(&["bank", bank.as_str(), digits])
+    }
+}
+
+/// Digits typed at a point, as the estate hears of them.
+pub fn typed(layout: &Layout, point: &Ident, digits: &str) -> Typed {
+    let banks = layout.banks.iter().map(|bank| &bank.id);
+    let points = banks.chain(layout.desks.iter().map(|desk| &desk.id));
+    Typed {
+        code: QuickDigest.digest(point, digits),
+        elsewhere: points
+            .filter(|other| *other != point)
+            .map(|other| (other.clone(), QuickDigest.digest(other, digits)))
+            .collect(),
+        courier: QuickDigest.digest(&layout.site, &format!("courier:{digits}")),
+        digits: u8::try_from(digits.len()).unwrap(),
+    }
 }
 
 pub fn quick(parts: &[&str]) -> Digest {
@@ -99,7 +122,11 @@ pub fn quick(parts: &[&str]) -> Digest {
 }
 
 pub fn layout() -> Layout {
-    let spec = |size, zone| CompartmentSpec { size, zone };
+    let spec = |size, zone| CompartmentSpec {
+        size,
+        zone,
+        low: false,
+    };
     Layout {
         site: id("site"),
         buildings: vec![id("b1"), id("b2")],
@@ -157,6 +184,8 @@ pub fn parcel(name: &str, point: &str) -> ExpectedParcel {
         deadline: EVENING_MS + 86_400_000,
         consent: true,
         items: None,
+        low: false,
+        return_of: None,
     }
 }
 
@@ -297,14 +326,15 @@ impl World {
     pub fn courier(&mut self, symbol: &str, valid_until: i64) {
         let item = Downlink::Courier {
             courier: format!("c-{symbol}"),
-            badge: badge_digest(symbol),
+            proof: Proof::Badge(badge_digest(symbol)),
             valid_until,
         };
         assert_eq!(self.cloud(item), Verdict::Taken);
     }
 
     pub fn scan(&mut self, device: &str, symbol: &str) -> Outcome {
-        let parcel = self.estate.knows_parcel(symbol).then(|| symbol.to_string());
+        let waybill = self.estate.is_waybill(&self.now, &id(device), symbol);
+        let parcel = waybill.then(|| symbol.to_string());
         let badge = badge_digest(symbol);
         self.event(device, Happening::Scan { parcel, badge })
     }
@@ -314,9 +344,14 @@ impl World {
             .estate
             .point_of(&id(device))
             .unwrap_or_else(|| id("none"));
-        let code = QuickDigest.digest(&point, digits);
-        let digits = u8::try_from(digits.len()).unwrap();
-        self.event(device, Happening::Keypad { code, digits })
+        let typed = typed(&self.layout, &point, digits);
+        self.event(
+            device,
+            Happening::Keypad {
+                typed,
+                opened: None,
+            },
+        )
     }
 
     pub fn door(&mut self, place: &str, door: Door, occupied: Option<bool>) -> Outcome {
