@@ -5,7 +5,7 @@
 //! given to another parcel. At a desk there is no grace: the parcel is handed over.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use firmware_protocols::command::Tone;
 use firmware_protocols::{Ident, Slot};
@@ -45,6 +45,42 @@ impl Estate {
             }
             Some(CodeState::Resting { .. }) => self.wrong_code(turn, from, Some(text::USED)),
             None => self.wrong_code(turn, from, None),
+        }
+    }
+
+    /// The door of a compartment from which `taken` are being taken was closed.
+    pub(crate) fn collection_closed(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        slot: &Slot,
+        taken: &[String],
+        before: Option<bool>,
+        occupied: Option<bool>,
+    ) {
+        let Some(Stage::Collecting {
+            command, opened, ..
+        }) = taken
+            .first()
+            .and_then(|parcel| self.parcels.get(parcel))
+            .map(|row| &row.stage)
+        else {
+            return;
+        };
+        let evidence = occupied == Some(false) && (before == Some(true) || self.is_done(command));
+        match (*opened, occupied) {
+            (true, Some(true)) => {
+                for parcel in taken {
+                    self.undo_collection(turn, parcel, "closed and still occupied");
+                }
+                let words = text::still_inside(slot.compartment);
+                self.show_at(turn, &slot.bank, words, Tone::Info);
+            }
+            (opened, _) if opened || evidence => {
+                for parcel in taken {
+                    self.finish_collection(turn, parcel, Place::Slot(slot.clone()));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -212,6 +248,6 @@ impl Estate {
     }
 }
 
-fn keypad(from: &Origin) -> alloc::string::String {
+fn keypad(from: &Origin) -> String {
     format!("keypad {}", from.device)
 }

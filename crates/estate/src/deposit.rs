@@ -74,6 +74,33 @@ impl Estate {
         self.show_at(turn, &slot.bank, text::stored(slot.compartment), Tone::Ok);
     }
 
+    /// The door of a deposit under way was closed.
+    pub(crate) fn deposit_closed(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        slot: &Slot,
+        parcel: &str,
+        before: Option<bool>,
+        occupied: Option<bool>,
+    ) {
+        let Some(Stage::Depositing {
+            command, opened, ..
+        }) = self.parcels.get(parcel).map(|row| &row.stage)
+        else {
+            return;
+        };
+        let evidence = occupied == Some(true) && (before == Some(false) || self.is_done(command));
+        match (*opened, occupied) {
+            (true, Some(false)) => {
+                self.undo_deposit(turn, parcel, "closed and empty");
+                self.show_at(turn, &slot.bank, text::NOTHING_INSIDE, Tone::Error);
+            }
+            (true, _) => self.finish_deposit(turn, parcel, slot),
+            (false, _) if evidence => self.finish_deposit(turn, parcel, slot),
+            (false, _) => {}
+        }
+    }
+
     /// Takes a reservation back: the parcel is expected again.
     pub(crate) fn undo_deposit(&mut self, turn: &mut Turn<'_, '_>, parcel: &str, why: &str) {
         let Some((slot, true)) = self.under_way(parcel) else {

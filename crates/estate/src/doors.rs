@@ -18,15 +18,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use firmware_protocols::Slot;
-use firmware_protocols::command::Tone;
 use firmware_protocols::event::Door;
 
+use crate::Now;
 use crate::command::{CommandRow, CommandState, Purpose};
 use crate::estate::Estate;
 use crate::opening::KEEP_MS;
-use crate::parcel::{Place, Stage, Taker};
+use crate::parcel::{Stage, Taker};
 use crate::turn::{Origin, Turn};
-use crate::{Now, text};
 
 impl Estate {
     /// A bank reports the state of one of its compartments.
@@ -70,28 +69,22 @@ impl Estate {
         if !self.settle_opened(&turn.now, slot) {
             self.take_up_late(turn, slot);
         }
-        let Some(parcel) = self.parcel_in(slot) else {
-            return;
-        };
         let now = turn.now;
-        let Some(row) = self.parcels.get(&parcel) else {
-            return;
-        };
-        let mut stage = row.stage.clone();
-        match &mut stage {
-            Stage::Depositing { opened, .. } | Stage::Collecting { opened, .. } if !*opened => {
-                *opened = true
+        for parcel in self.parcels_in(slot) {
+            let Some(row) = self.parcels.get(&parcel) else {
+                continue;
+            };
+            let mut stage = row.stage.clone();
+            match &mut stage {
+                Stage::Depositing { opened, .. } | Stage::Collecting { opened, .. } if !*opened => {
+                    *opened = true;
+                }
+                _ => continue,
             }
-            _ => return,
+            self.set_stage(&now, &parcel, stage);
+            let who = format!("bank {}", slot.bank);
+            self.trace(&now, &parcel, "opened", who, Some(slot.to_string()));
         }
-        self.set_stage(&now, &parcel, stage);
-        self.trace(
-            &now,
-            &parcel,
-            "opened",
-            format!("bank {}", slot.bank),
-            Some(slot.to_string()),
-        );
     }
 
     fn door_closed(
@@ -101,62 +94,41 @@ impl Estate {
         before: Option<bool>,
         occupied: Option<bool>,
     ) {
-        let Some(parcel) = self.parcel_in(slot) else {
+        let Some(row) = self.compartments.get(slot) else {
             return;
         };
-        let Some(row) = self.parcels.get(&parcel) else {
+        if let Some(parcel) = row.reserved.clone() {
+            self.deposit_closed(turn, slot, &parcel, before, occupied);
             return;
-        };
-        match &row.stage {
-            Stage::Depositing {
-                command, opened, ..
-            } => {
-                let evidence =
-                    occupied == Some(true) && (before == Some(false) || self.is_done(command));
-                match (*opened, occupied) {
-                    (true, Some(false)) => {
-                        self.undo_deposit(turn, &parcel, "closed and empty");
-                        self.show_at(turn, &slot.bank, text::NOTHING_INSIDE, Tone::Error);
-                    }
-                    (true, _) => self.finish_deposit(turn, &parcel, slot),
-                    (false, _) if evidence => self.finish_deposit(turn, &parcel, slot),
-                    (false, _) => {}
-                }
-            }
-            Stage::Collecting {
-                command, opened, ..
-            } => {
-                let evidence =
-                    occupied == Some(false) && (before == Some(true) || self.is_done(command));
-                match (*opened, occupied) {
-                    (true, Some(true)) => {
-                        self.undo_collection(turn, &parcel, "closed and still occupied");
-                        let words = text::still_inside(slot.compartment);
-                        self.show_at(turn, &slot.bank, words, Tone::Info);
-                    }
-                    (true, _) => self.finish_collection(turn, &parcel, Place::Slot(slot.clone())),
-                    (false, _) if evidence => {
-                        self.finish_collection(turn, &parcel, Place::Slot(slot.clone()));
-                    }
-                    (false, _) => {}
-                }
-            }
-            Stage::Deposited { .. } if before == Some(true) && occupied == Some(false) => {
+        }
+        let contents = row.contents.clone();
+        let taken: Vec<_> = contents
+            .iter()
+            .filter(|parcel| {
+                let stage = self.parcels.get(*parcel).map(|row| &row.stage);
+                matches!(stage, Some(Stage::Collecting { .. }))
+            })
+            .cloned()
+            .collect();
+        if !taken.is_empty() {
+            self.collection_closed(turn, slot, &taken, before, occupied);
+        } else if before == Some(true) && occupied == Some(false) {
+            for parcel in contents {
                 let who = format!("bank {}", slot.bank);
                 let detail = format!("{slot}: the sensor says empty, without a code");
                 self.trace(&turn.now, &parcel, "seen-empty", who, Some(detail));
             }
-            _ => {}
         }
     }
 
-    /// The parcel that a compartment holds or is kept for.
-    fn parcel_in(&self, slot: &Slot) -> Option<String> {
-        let row = self.compartments.get(slot)?;
-        row.reserved.as_ref().or(row.contents.first()).cloned()
+    /// The parcels that are in a compartment, or on their way into it.
+    pub(crate) fn parcels_in(&self, slot: &Slot) -> Vec<String> {
+        let row = self.compartments.get(slot);
+        let parcels = row.map(|row| row.reserved.iter().chain(&row.contents));
+        parcels.into_iter().flatten().cloned().collect()
     }
 
-    fn is_done(&self, command: &str) -> bool {
+    pub(crate) fn is_done(&self, command: &str) -> bool {
         let state = self.commands.get(command).map(|row| &row.state);
         matches!(state, Some(CommandState::Done))
     }
