@@ -64,6 +64,13 @@ pub enum Report {
     Demand(DemandReport),
     /// The gateway's own state (lane `health`): counters by name.
     Health(BTreeMap<String, u64>),
+    /// Where the hash chain over the parcels' history stands (lane `health`).
+    Audit {
+        /// How many entries it has.
+        entries: u64,
+        /// The chain up to the last of them.
+        head: [u8; 32],
+    },
 }
 
 /// A parcel's new state.
@@ -178,6 +185,7 @@ impl Report {
             Self::Parcel(_) => "parcel",
             Self::Demand(_) => "demand",
             Self::Health(_) => "health",
+            Self::Audit { .. } => "audit",
         }
     }
 
@@ -186,7 +194,7 @@ impl Report {
         match self {
             Self::Parcel(_) => Lane::Fulfilment,
             Self::Demand(_) => Lane::Demand,
-            Self::Health(_) => Lane::Health,
+            Self::Health(_) | Self::Audit { .. } => Lane::Health,
         }
     }
 
@@ -215,11 +223,15 @@ impl Report {
                 ("series", Some(counts_value(&d.series))),
             ]),
             Self::Health(counters) => map([("counters", Some(counts_value(counters)))]),
+            Self::Audit { entries, head } => map([
+                ("entries", Some((*entries).into())),
+                ("head", Some(Value::Bytes(head.to_vec()))),
+            ]),
         }
     }
 
     /// The kinds that this version knows.
-    pub(crate) const KINDS: [&'static str; 3] = ["parcel", "demand", "health"];
+    pub(crate) const KINDS: [&'static str; 4] = ["parcel", "demand", "health", "audit"];
 
     pub(crate) fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
         match f.text("kind", 32)? {
@@ -243,6 +255,10 @@ impl Report {
                 series: counts(f, "series")?,
             })),
             "health" => Ok(Self::Health(counts(f, "counters")?)),
+            "audit" => Ok(Self::Audit {
+                entries: f.uint("entries", 0, NUMBER_MAX)?,
+                head: bytes(f, "head")?,
+            }),
             unknown => Err(Malformed(format!("unknown kind '{unknown}'"))),
         }
     }
