@@ -22,7 +22,8 @@ use crate::clock::Saved;
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
-use crate::store::write::{EventRow, LaneHeads, QuarantineRow, Writer};
+use crate::store::trace::{self, TraceHead};
+use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
 use crate::store::{StoreError, doing, lanes, load};
 
 /// How much running time may go by before it is written down without another reason to write.
@@ -43,11 +44,20 @@ pub struct Batcher {
 /// What is in memory and must never be ahead of the disk.
 pub(super) struct Memory {
     pub estate: Estate,
-    heads: LaneHeads,
+    heads: Heads,
     pub cursor: u64,
     pub epoch: u64,
     named: HashSet<Ident>,
     health_hour: i64,
+    audit: Reported,
+}
+
+/// How far the chain over the parcels' history was told to the cloud.
+struct Reported {
+    entries: u64,
+    /// At the start: what is to be told again, so that a past that was rewritten while the box was
+    /// off shows. `None` once it was.
+    again: Option<TraceHead>,
 }
 
 /// What a batch has come to so far: to be written, and to be sent once it is.
@@ -144,7 +154,11 @@ impl Batcher {
         batch.drain(..).for_each(|work| handler.work(work));
         let mut changes = memory.estate.take_changes();
         let receipts = memory.estate.take_receipts();
-        changes.extend(self.health(&mut memory, now, ticking));
+        let health = self.health(&mut memory, now, ticking);
+        if ticking {
+            changes.extend(memory.audit(now, health.is_some()));
+        }
+        changes.extend(health);
         match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
             Ok(written) => {
                 self.memory = Some(memory);
@@ -165,7 +179,7 @@ impl Batcher {
     pub fn save_clock(&mut self, conn: &mut Connection, parts: &Parts) {
         let saved = parts.clock.save();
         let written = conn.transaction().map_err(doing("written")).and_then(|tx| {
-            let mut heads = LaneHeads::new();
+            let mut heads = Heads::default();
             write_clock(
                 &Writer::new(&tx, &parts.keys.store, &mut heads),
                 saved,
@@ -204,7 +218,7 @@ impl Batcher {
         let tx = conn.transaction().map_err(doing("written"))?;
         let mut newest = None;
         for acked in &staged.acked {
-            lanes::acked(&tx, &mut memory.heads, acked)?;
+            lanes::acked(&tx, &mut memory.heads.lanes, acked)?;
         }
         let mut writer = Writer::new(&tx, &parts.keys.store, &mut memory.heads);
         for change in changes {
@@ -333,11 +347,47 @@ impl Memory {
         let cursor = load::meta(conn, "downlink_cursor")?.unwrap_or(0);
         Ok(Self {
             estate,
-            heads: lanes::heads(conn)?,
+            heads: Heads::load(conn)?,
             cursor: cursor.cast_unsigned(),
             epoch: lanes::epoch(conn)?,
             named: HashSet::new(),
             health_hour: parts.clock.now().wall_ms.div_euclid(HOUR_MS),
+            audit: Reported::load(conn)?,
+        })
+    }
+
+    /// At the start and once an hour, where the chain over the parcels' history stands, if it has
+    /// moved. It is what is on disk: this batch's own steps come with the next.
+    fn audit(&mut self, now: Now, hourly: bool) -> Vec<Change> {
+        let again = self.audit.again.take();
+        let head = self.heads.trace;
+        let moved = head.entries != self.audit.entries;
+        let due = moved && (hourly || again.is_some());
+        if due {
+            self.audit.entries = head.entries;
+        }
+        let known = again.filter(|again| again.entries > 0);
+        let told = known.into_iter().chain(due.then_some(head));
+        told.map(|head| Change::Uplink {
+            at_ms: now.wall_ms,
+            report: Report::Audit {
+                entries: head.entries,
+                head: head.chain.0,
+            },
+        })
+        .collect()
+    }
+}
+
+impl Reported {
+    fn load(conn: &Connection) -> Result<Self, StoreError> {
+        let entries = load::meta(conn, AUDIT_REPORTED)?.unwrap_or(0);
+        let entries = entries.cast_unsigned();
+        // An entry that is gone isn't told again: the head then has fewer, which shows as well.
+        let again = trace::stored_chain(conn, entries)?.map(|chain| TraceHead { entries, chain });
+        Ok(Self {
+            entries,
+            again: Some(again.unwrap_or_default()),
         })
     }
 }

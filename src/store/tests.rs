@@ -16,7 +16,7 @@ use firmware_protocols::{Form, Ident, Order};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::write::{LaneHeads, QUARANTINE_MAX_ROWS, QuarantineRow, Writer};
+use super::write::{Heads, QUARANTINE_MAX_ROWS, QuarantineRow, Writer};
 use super::{StateDir, StoreError, lanes, load, schema};
 use crate::keys::Keys;
 
@@ -24,7 +24,7 @@ struct Store {
     dir: TempDir,
     conn: Connection,
     keys: Keys,
-    heads: LaneHeads,
+    heads: Heads,
 }
 
 impl Store {
@@ -34,7 +34,7 @@ impl Store {
         let conn = schema::open_writer(&dir.path().join("linli.db"), 1_780_000_000_000)
             .unwrap()
             .conn;
-        let heads = lanes::heads(&conn).unwrap();
+        let heads = Heads::load(&conn).unwrap();
         Self {
             dir,
             conn,
@@ -54,7 +54,7 @@ impl Store {
 
     fn acked(&mut self, lane: Lane, seq: u64) {
         let acked = Acked([(lane, seq)].into());
-        lanes::acked(&self.conn, &mut self.heads, &acked).unwrap();
+        lanes::acked(&self.conn, &mut self.heads.lanes, &acked).unwrap();
     }
 }
 
@@ -360,7 +360,7 @@ fn a_lane_is_sent_acknowledged_and_chained() {
     store.acked(Lane::Fulfilment, 5);
     assert_eq!(next(&store, 3), None);
     // The heads in memory are those on disk.
-    assert_eq!(lanes::heads(&store.conn).unwrap(), store.heads);
+    assert_eq!(Heads::load(&store.conn).unwrap(), store.heads);
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn an_urgent_lane_fills_the_batch_before_the_others() {
 #[test]
 fn quarantine_is_bounded() {
     let store = Store::new();
-    let mut heads = LaneHeads::new();
+    let mut heads = Heads::default();
     let tx = store.conn.unchecked_transaction().unwrap();
     let writer = Writer::new(&tx, &store.keys.store, &mut heads);
     let row = QuarantineRow {

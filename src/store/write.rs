@@ -8,11 +8,12 @@ use estate::compartment::{CompartmentRow, Holds};
 use estate::demand::{Cell, CellKey};
 use estate::device::{BootRow, DeviceRow};
 use estate::keypad::KeypadRow;
-use estate::parcel::{CourierRow, ParcelRow, Place, Stage, TraceEntry};
+use estate::parcel::{CourierRow, ParcelRow, Place, Stage};
 use firmware_protocols::{Form, Ident};
 use rusqlite::{Connection, params};
 
 use super::lanes::LaneHead;
+use super::trace::{self, TraceHead};
 use super::{StoreError, doing};
 use crate::keys::StoreKey;
 
@@ -63,16 +64,38 @@ pub const QUARANTINE_MAX_ROWS: i64 = 10_000;
 pub struct Writer<'a> {
     conn: &'a Connection,
     key: &'a StoreKey,
-    heads: &'a mut LaneHeads,
+    heads: &'a mut Heads,
 }
 
-/// Where each lane stands, kept beside the connection so that a batch needn't read it.
+/// Where each lane stands.
 pub type LaneHeads = std::collections::BTreeMap<cloud_protocol::Lane, LaneHead>;
+
+/// Where the hash chains stand, kept beside the connection so that a batch needn't read it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// The lanes to the cloud.
+    pub lanes: LaneHeads,
+    /// The parcels' history.
+    pub trace: TraceHead,
+}
+
+impl Heads {
+    /// As they stand on disk.
+    pub fn load(conn: &Connection) -> Result<Self, StoreError> {
+        Ok(Self {
+            lanes: super::lanes::heads(conn)?,
+            trace: TraceHead::load(conn)?,
+        })
+    }
+}
+
+/// The number of the history's last entry whose chain was written for the cloud, in `meta`.
+pub const AUDIT_REPORTED: &str = "audit_reported";
 
 impl<'a> Writer<'a> {
     /// A writer over an open transaction. `heads` is moved on as items are appended: throw it away
     /// with the transaction if that fails.
-    pub fn new(conn: &'a Connection, key: &'a StoreKey, heads: &'a mut LaneHeads) -> Self {
+    pub fn new(conn: &'a Connection, key: &'a StoreKey, heads: &'a mut Heads) -> Self {
         Self { conn, key, heads }
     }
 
@@ -169,7 +192,7 @@ impl<'a> Writer<'a> {
             Change::Cell(cell) => self.cell(cell),
             Change::CellHousehold { cell, household } => self.household(cell, *household),
             Change::CellGone(key) => self.cell_gone(key),
-            Change::Trace(entry) => self.trace(entry),
+            Change::Trace(step) => trace::append(self.conn, &mut self.heads.trace, step),
             Change::Uplink { at_ms, report } => self.uplink(*at_ms, report),
             Change::Setting { name, value } => self.run(
                 "writing a setting",
@@ -394,27 +417,10 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn trace(&self, entry: &TraceEntry) -> Result<(), StoreError> {
-        self.run(
-            "writing a parcel's history",
-            "INSERT INTO trace (parcel, at_ms, quality, tick_ms, step, who, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                entry.parcel,
-                entry.at_ms,
-                entry.quality as u8,
-                bits(entry.tick_ms),
-                entry.step,
-                entry.who,
-                entry.detail,
-            ],
-        )
-    }
-
     /// Appends an item to its lane: numbers it, seals its code, moves the chain on.
     fn uplink(&mut self, at_ms: i64, report: &Report) -> Result<(), StoreError> {
         let lane = report.lane();
-        let head = self.heads.entry(lane).or_default();
+        let head = self.heads.lanes.entry(lane).or_default();
         let item = Item {
             seq: head.last_seq + 1,
             at: at_ms,
@@ -445,6 +451,9 @@ impl<'a> Writer<'a> {
                 chain.0,
             ],
         )?;
+        if let Report::Audit { entries, .. } = report {
+            self.meta(AUDIT_REPORTED, bits(*entries))?;
+        }
         super::lanes::write_head(self.conn, lane, &head)
     }
 
