@@ -111,7 +111,7 @@ fn note(look: &Look, compartment: &CompartmentView) -> String {
         let text = format!("  {number}: {}", safe(fault));
         return format!("{}\n", look.paint(Paint::Bad, &text));
     }
-    if compartment.state == CompartmentState::Occupied && compartment.parcel.is_none() {
+    if compartment.state == CompartmentState::Occupied && compartment.parcels.is_empty() {
         return format!("  {number}: {}\n", words::NO_PARCEL);
     }
     String::new()
@@ -150,11 +150,13 @@ mod tests {
             size: "S".to_string(),
             zone: zone.to_string(),
             state,
-            holds: "nothing".to_string(),
-            parcel: None,
+            parcels: Vec::new(),
+            reserved: None,
             door: "closed".to_string(),
             occupied: None,
             fault: None,
+            disabled: None,
+            low: false,
             openings: 0,
         }
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use cloud_protocol::{Acked, Report};
 use estate::change::Change;
 use estate::input::DueReceipt;
-use estate::{Effect, Estate, Input, Now, TimeQuality};
+use estate::{Effect, Estate, Input, Now, TimeQuality, Told};
 use firmware_protocols::Ident;
+use firmware_protocols::command::Order;
 use firmware_protocols::topic::Channel;
 use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
@@ -89,6 +90,7 @@ pub(super) enum Reply {
         oneshot::Sender<Result<String, String>>,
         Result<String, String>,
     ),
+    Told(oneshot::Sender<Result<Told, String>>, Result<Told, String>),
 }
 
 impl Batcher {
@@ -147,6 +149,7 @@ impl Batcher {
             random: &mut self.random,
             parts,
             now,
+            told: None,
         };
         if ticking {
             handler.input(Input::Tick);
@@ -270,9 +273,11 @@ impl Batcher {
                 form,
                 command,
             } = effect;
+            let opens = matches!(command.order, Order::Open { .. });
             let message = ToDevice {
                 device,
                 channel: Channel::Command,
+                open: opens.then(|| command.id.clone()),
                 payload: command.encode(form).into(),
                 expiry_ms: Some(command.ttl_ms),
             };
@@ -287,6 +292,7 @@ impl Batcher {
                 channel: Channel::Receipt,
                 payload: due.receipt.encode(due.form).into(),
                 expiry_ms: None,
+                open: None,
             };
             self.outbound(&parts.outbound, message);
         }
@@ -408,6 +414,7 @@ impl Reply {
             Self::Device(to, answer) => drop(to.send(answer)),
             Self::Cloud(to) => drop(to.send(Ok(()))),
             Self::Open(to, answer) => drop(to.send(answer)),
+            Self::Told(to, answer) => drop(to.send(answer)),
         }
     }
 
@@ -416,6 +423,7 @@ impl Reply {
             Self::Device(to, _) => drop(to.send(Answer::NotTaken(why.to_string()))),
             Self::Cloud(to) => drop(to.send(Err(why.clone()))),
             Self::Open(to, _) => drop(to.send(Err(why.to_string()))),
+            Self::Told(to, _) => drop(to.send(Err(why.to_string()))),
         }
     }
 }

@@ -11,7 +11,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, doing};
 
 /// One script a version, in order. A script that has been released is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("0001.sql"), include_str!("0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("0001.sql"),
+    include_str!("0002.sql"),
+    include_str!("0003.sql"),
+];
 
 /// Opens the one writing connection and brings the schema up to date.
 ///
