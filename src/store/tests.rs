@@ -58,7 +58,7 @@ impl Store {
     }
 }
 
-fn ident(text: &str) -> Ident {
+pub(super) fn ident(text: &str) -> Ident {
     Ident::new(text).unwrap()
 }
 
@@ -116,7 +116,7 @@ impl CodeDigest for Plain {
     }
 }
 
-fn layout() -> Layout {
+pub(super) fn layout() -> Layout {
     let compartment = |size| CompartmentSpec {
         size,
         zone: Zone::Ambient,
