@@ -38,14 +38,17 @@ pub mod keypad;
 pub mod layout;
 mod ledger;
 mod load;
+mod mislaid;
 pub mod opening;
 pub mod parcel;
 mod places;
+mod placing;
 pub mod settings;
 pub mod sweep;
 mod text;
 mod tracked;
 mod turn;
+mod unlisted;
 mod upkeep;
 
 pub use change::{Change, Snapshot};
