@@ -171,18 +171,19 @@ impl Estate {
         let patience = self.patience_ms();
         let recent =
             |row: &&CommandRow| row.slot == *slot && !now.passed(row.expires_tick_ms, patience);
-        let latest = self
-            .commands
-            .values()
-            .filter(recent)
-            .max_by_key(|row| (row.expires_tick_ms, &row.id));
-        let given_up = latest.filter(|row| {
+        let given_up = |row: &CommandRow| {
             matches!(
                 row.state,
                 CommandState::Expired | CommandState::Unknown | CommandState::Refused { .. }
             )
-        });
-        let Some((command, purpose)) = given_up.map(|row| (row.id.clone(), row.purpose.clone()))
+        };
+        let latest = self
+            .commands
+            .values()
+            .filter(recent)
+            .max_by_key(|row| (row.expires_tick_ms, given_up(row), &row.id))
+            .filter(|row| given_up(row));
+        let Some((command, purpose)) = latest.map(|row| (row.id.clone(), row.purpose.clone()))
         else {
             return;
         };
@@ -210,7 +211,11 @@ impl Estate {
         else {
             return;
         };
-        let room = inside.reserved.is_none() && self.all_wait_for(inside, &row.parcel.recipient);
+        let his = |id: &String| {
+            let inside = self.parcels.get(id).map(|row| &row.parcel.recipient);
+            inside == Some(&row.parcel.recipient)
+        };
+        let room = inside.reserved.is_none() && inside.contents.iter().all(his);
         if row.stage != Stage::Expected || !room {
             return;
         }

@@ -75,16 +75,6 @@ impl Estate {
         fits.min_by_key(|(rank, _)| *rank).map(|(_, slot)| slot)
     }
 
-    /// Whether all that is in a compartment waits for this recipient.
-    pub(crate) fn all_wait_for(&self, row: &CompartmentRow, recipient: &str) -> bool {
-        row.contents.iter().all(|inside| {
-            self.parcels.get(inside).is_some_and(|row| {
-                let waits = matches!(row.stage, Stage::Deposited { .. });
-                waits && row.back.is_none() && row.parcel.recipient == recipient
-            })
-        })
-    }
-
     /// The desk to which a parcel is sent that `point` doesn't take: one in the same building, else
     /// the first.
     pub(crate) fn desk_near(&self, point: &Ident) -> Option<&Desk> {
@@ -157,6 +147,16 @@ impl Estate {
         let inside = row.contents.iter().filter_map(|id| self.parcels.get(id));
         let used: u32 = inside.map(|row| units(row.parcel.size)).sum();
         used + units(announced.size) <= units(size) && self.all_wait_for(row, &announced.recipient)
+    }
+
+    /// Whether all that is in a compartment waits for this recipient.
+    fn all_wait_for(&self, row: &CompartmentRow, recipient: &str) -> bool {
+        row.contents.iter().all(|inside| {
+            self.parcels.get(inside).is_some_and(|row| {
+                let waits = matches!(row.stage, Stage::Deposited { .. });
+                waits && row.back.is_none() && row.parcel.recipient == recipient
+            })
+        })
     }
 
     fn emptied(&self, now: &Now, bank: &Bank) -> Emptied {
