@@ -41,6 +41,7 @@ use firmware_protocols::event::{Direction, Outcome};
 
 use crate::estate::Estate;
 use crate::turn::{Origin, Turn};
+use crate::unlisted::is_nobody;
 use crate::{Digest, Now};
 
 /// The length of a bucket, ms.
@@ -126,7 +127,8 @@ impl Estate {
     }
 
     /// Counts a deposit, a collection, or a parcel that found no room; its household is the recipient, digested with the key of
-    /// the pickup codes. (Codes are digits, so the two can't be mistaken for each other.)
+    /// the pickup codes. (Codes are digits, so the two can't be mistaken for each other.) A
+    /// recipient whom nobody knows counts as no household: he may be one who was counted already.
     pub(crate) fn count_parcel(
         &mut self,
         turn: &Turn<'_, '_>,
@@ -138,7 +140,8 @@ impl Estate {
             return;
         };
         let digest = turn.digest(&self.layout.site, &format!("recipient:{recipient}"));
-        let (now, household) = (&turn.now, Some(shorten(&digest)));
+        let household = (!is_nobody(recipient)).then(|| shorten(&digest));
+        let now = &turn.now;
         self.demand.count(
             now,
             &self.rules,

@@ -1,9 +1,5 @@
-//! Deposits: a courier identifies, scans a waybill, and the parcel comes to a compartment or a desk.
-//!
-//! A courier's badge or code is checked here, without the cloud. One that was good opens a session at
-//! the point, in memory only: after a restart the courier identifies again. While nobody has told the
-//! box the time, a badge's end can't be checked; the badge is taken then, since a courier turned away
-//! means warm food, and the parcel's history says that it wasn't checked.
+//! Deposits: a courier who has identified scans a waybill, and the parcel comes to a compartment or a
+//! desk.
 //!
 //! At a bank one deposit is under way at a time: another waybill opens nothing until the first
 //! parcel's door was closed, its command has come to nothing, or the alarm for its open door was
@@ -19,31 +15,13 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::estate::Estate;
-use crate::parcel::{CourierRow, Place, Stage};
+use crate::parcel::{Place, Stage};
 use crate::placing::is_sound;
 use crate::turn::{Origin, Turn};
-use crate::{Digest, Now, text};
+use crate::{Digest, text};
 
 /// The name under which a recipient puts in a return.
 pub(crate) const RECIPIENT: &str = "recipient";
-
-/// A courier known at a point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    proof: Digest,
-    until_tick_ms: u64,
-}
-
-impl Session {
-    /// Whether it was opened with this badge or code.
-    pub(crate) fn is_by(&self, proof: &Digest) -> bool {
-        self.proof == *proof
-    }
-
-    pub(crate) const fn over(&self, now: &Now) -> bool {
-        self.until_tick_ms <= now.tick_ms
-    }
-}
 
 impl Estate {
     /// A scanner has read something.
@@ -74,62 +52,6 @@ impl Estate {
             _ if self.couriers.contains(badge) => self.open_session(turn, from, point, badge),
             _ => self.show_error(turn, from, text::UNKNOWN_SYMBOL),
         }
-    }
-
-    /// A courier has identified at a point, with a badge or a code that is known.
-    pub(crate) fn open_session(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        from: &Origin,
-        point: Ident,
-        proof: &Digest,
-    ) {
-        let Some(row) = self.couriers.get(proof) else {
-            return;
-        };
-        let badge = row.digits.is_none();
-        if row.valid_until.passed(&turn.now) {
-            let words = if badge {
-                text::BADGE_EXPIRED
-            } else {
-                text::CODE_EXPIRED
-            };
-            self.sessions.remove(&point);
-            self.show_error(turn, from, words);
-            return;
-        }
-        let words = text::welcome(badge, self.parcels_going_back(&point));
-        let session = Session {
-            proof: *proof,
-            until_tick_ms: turn.now.tick_in(self.rules.courier_session_ms),
-        };
-        self.sessions.insert(point, session);
-        self.show_ok(turn, from, words);
-    }
-
-    /// The courier known at a point, if one has identified and the badge or code is still good.
-    pub(crate) fn courier_known(&self, now: &Now, point: &Ident) -> Option<&CourierRow> {
-        let session = self
-            .sessions
-            .get(point)
-            .filter(|session| !session.over(now))?;
-        let row = self.couriers.get(&session.proof)?;
-        (!row.valid_until.passed(now)).then_some(row)
-    }
-
-    /// The name of the courier known at a point. Each use prolongs the session.
-    pub(crate) fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
-        let courier = self
-            .courier_known(now, point)
-            .map(|row| row.courier.clone());
-        let until_tick_ms = now.tick_in(self.rules.courier_session_ms);
-        match (&courier, self.sessions.get_mut(point)) {
-            (Some(_), Some(session)) => session.until_tick_ms = until_tick_ms,
-            _ => {
-                self.sessions.remove(point);
-            }
-        }
-        courier
     }
 
     /// The parcel whose deposit is under way is in its compartment, and the door closed.

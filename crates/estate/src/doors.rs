@@ -22,6 +22,7 @@ use firmware_protocols::event::Door;
 
 use crate::Now;
 use crate::command::{CommandRow, CommandState, Purpose};
+use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
 use crate::opening::KEEP_MS;
 use crate::parcel::{Back, Stage, Taker};
@@ -219,9 +220,14 @@ impl Estate {
         if row.stage != Stage::Expected || !room {
             return;
         }
+        let courier = if row.is_return() {
+            RECIPIENT
+        } else {
+            "unknown"
+        };
         let stage = Stage::Depositing {
             slot: slot.clone(),
-            courier: "unknown".to_string(),
+            courier: courier.to_string(),
             command,
             opened: false,
             alarmed: false,

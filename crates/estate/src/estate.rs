@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::code::CodeRow;
 use crate::command::CommandRow;
 use crate::compartment::CompartmentRow;
-use crate::deposit::Session;
+use crate::courier::Session;
 use crate::device::{BootRow, DeviceRow};
 use crate::hours::Demand;
 use crate::input::{Happening, Input, Outcome, Verdict};

@@ -26,6 +26,7 @@ mod collect;
 pub mod command;
 pub mod compartment;
 pub mod context;
+mod courier;
 pub mod demand;
 mod deposit;
 mod desk;

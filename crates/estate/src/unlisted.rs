@@ -23,6 +23,9 @@ use crate::{Digest, Now, TimeQuality, text};
 /// The longest symbol that is taken as a parcel's id, characters.
 const ID_MAX: usize = 128;
 
+/// What the recipient's token of such a parcel begins with.
+const NOBODY: &str = "unlisted:";
+
 impl Estate {
     /// Whether a symbol that `device` has scanned is a waybill's: a parcel that is known, or one that
     /// a courier who has identified brings unannounced and the rules let in. Any other symbol may be
@@ -132,10 +135,15 @@ impl Estate {
     }
 }
 
+/// Whether nobody knows who a parcel's recipient is.
+pub(crate) fn is_nobody(recipient: &str) -> bool {
+    recipient.starts_with(NOBODY)
+}
+
 /// The recipient of a parcel of which nobody knows whose it is: as many as there are parcels, so that
 /// none shares a compartment.
 fn nobody(id: &str) -> String {
-    format!("unlisted:{id}")
+    format!("{NOBODY}{id}")
 }
 
 fn is_id(symbol: &str) -> bool {

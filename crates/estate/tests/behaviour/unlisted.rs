@@ -200,3 +200,18 @@ fn the_list_of_parcels_stays_bounded() {
     assert!(text(&world.scan("bank-a", "new")).contains("No more parcels"));
     assert_eq!(world.stage("new"), "unknown");
 }
+
+#[test]
+fn recipients_whom_nobody_knows_make_no_crowd_to_hide_in() {
+    let mut world = with_courier(Unlisted::Desk);
+    for n in 0..5 {
+        world.scan("desk-c", &format!("new{n}"));
+        assert_eq!(world.stage(&format!("new{n}")), "deposited");
+    }
+    world.pass(HOUR_MS + 120_000);
+    let deposits = |r: &cloud_protocol::uplink::DemandReport| r.series.contains_key("deposits");
+    assert!(
+        !world.demand.iter().any(deposits),
+        "they may be one household"
+    );
+}
