@@ -96,6 +96,16 @@ fn a_compartment_that_would_not_do_is_the_offices_business() {
     world.handle(input);
     assert!(text(&world.scan("bank-a", "p1")).contains("call the office"));
 
+    // No locker any more.
+    let (mut world, _) = closed_wrong("bank-a/3");
+    world.door("bank-a/1", Door::Closed, Some(false));
+    let mut withdrawn = parcel("p1", "bank-a");
+    withdrawn.consent = false;
+    world.expect(withdrawn);
+    let outcome = world.scan("bank-a", "p1");
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("may lie in 3: call the office"));
+
     // Too small.
     let mut world = World::new();
     world.courier("badge", i64::MAX);
