@@ -152,6 +152,25 @@ fn a_door_that_opens_again_without_a_command_takes_nothing_up() {
 }
 
 #[test]
+fn a_late_door_puts_nothing_beside_a_strangers_parcel() {
+    let mut world = World::new();
+    world.layout.banks[0].compartments.truncate(1);
+    world.reload();
+    world.courier("badge", i64::MAX);
+    world.expect(parcel("p1", "bank-a"));
+    world.scan("bank-a", "badge");
+    let outcome = world.scan("bank-a", "p1");
+    world.result("bank-a", &open_id(&outcome), Done::Refused);
+    world.bring("p2");
+    world.door("bank-a/1", Door::Open, Some(true));
+    assert_eq!(
+        (world.stage("p1"), world.stage("p2")),
+        ("expected", "deposited")
+    );
+    world.reload();
+}
+
+#[test]
 fn a_door_seen_late_takes_out_all_that_is_his() {
     let mut world = both();
     world.pass(1_000);
