@@ -16,7 +16,7 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::estate::Estate;
-use crate::parcel::{Place, Stage};
+use crate::parcel::{Back, Place, Stage};
 use crate::turn::{Origin, Turn};
 use crate::{Digest, Now, text};
 
@@ -71,6 +71,10 @@ impl Estate {
         };
         self.put_in(slot, parcel);
         self.deposited(turn, parcel, Place::Slot(slot.clone()), &courier);
+        if self.parcels.get(parcel).and_then(|row| row.back) == Some(Back::Cancelled) {
+            self.show_at(turn, &slot.bank, text::CANCELLED, Tone::Error);
+            return;
+        }
         self.show_at(turn, &slot.bank, text::stored(slot.compartment), Tone::Ok);
     }
 
@@ -116,6 +120,7 @@ impl Estate {
             "gateway".to_string(),
             detail,
         );
+        self.apply_cancellation(&turn.now, parcel);
     }
 
     fn badge(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: Ident, badge: &Digest) {
@@ -170,7 +175,7 @@ impl Estate {
 
     /// The courier at a point, if one has identified and the badge is still good. Each use
     /// prolongs it.
-    fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
+    pub(crate) fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
         let until_tick_ms = now.tick_in(self.rules.courier_session_ms);
         let session = self.sessions.get_mut(point)?;
         let courier = self.couriers.get(&session.badge);
@@ -248,7 +253,7 @@ impl Estate {
         self.start_deposit(turn, from, parcel, slot, courier, was_open);
     }
 
-    fn start_deposit(
+    pub(crate) fn start_deposit(
         &mut self,
         turn: &mut Turn<'_, '_>,
         from: &Origin,
@@ -293,7 +298,7 @@ impl Estate {
     /// The compartment for a parcel: free, sound, closed, empty, of its zone and large enough. Of
     /// these the smallest, of the smallest the one opened least, of those the lowest number. One
     /// that its last parcel's code still opens again comes last.
-    fn choose(&self, now: &Now, announced: &ExpectedParcel) -> Option<Slot> {
+    pub(crate) fn choose(&self, now: &Now, announced: &ExpectedParcel) -> Option<Slot> {
         let bank = self.places.bank(&self.layout, &announced.point)?;
         let in_grace = self.compartments_in_grace(now, &bank.id);
         let fits = (1_u16..)

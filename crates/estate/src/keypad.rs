@@ -39,6 +39,15 @@ pub struct KeypadRow {
     pub locked_until_tick_ms: Option<u64>,
 }
 
+/// What a wrong code leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// So many more tries are left.
+    Left(u32),
+    /// The keypad is locked, for so many ms.
+    Locked(u64),
+}
+
 impl KeypadRow {
     const fn new(keypad: Ident) -> Self {
         Self {
@@ -91,11 +100,19 @@ impl Estate {
         from: &Origin,
         what: Option<&str>,
     ) {
-        let now = turn.now;
+        let words = match self.count_wrong(&turn.now, &from.device, false) {
+            Wrong::Left(left) => what.map_or_else(|| text::wrong(left), Into::into),
+            Wrong::Locked(ms) => text::locked(ms),
+        };
+        self.show_error(turn, from, words);
+    }
+
+    /// Counts a wrong code at a keypad; every third counts of those that are only `mild`.
+    pub(crate) fn count_wrong(&mut self, now: &Now, keypad: &Ident, mild: bool) -> Wrong {
         let after = self.rules.lockout_after.max(1);
         let row = self
             .keypads
-            .get_or_insert_with(&from.device, || KeypadRow::new(from.device.clone()));
+            .get_or_insert_with(keypad, || KeypadRow::new(keypad.clone()));
         if row
             .locked_until_tick_ms
             .is_some_and(|until| now.passed(until, QUIET_MS))
@@ -103,18 +120,22 @@ impl Estate {
             row.lockouts = 0;
             row.locked_until_tick_ms = None;
         }
+        if mild {
+            row.astray += 1;
+            if row.astray < 3 {
+                return Wrong::Left(after - row.wrong);
+            }
+            row.astray = 0;
+        }
         row.wrong += 1;
         if row.wrong < after {
-            let left = after - row.wrong;
-            let words = what.map_or_else(|| text::wrong(left), Into::into);
-            self.show_error(turn, from, words);
-            return;
+            return Wrong::Left(after - row.wrong);
         }
         let length = lockout_ms(&self.rules, row.lockouts);
         row.wrong = 0;
         row.lockouts = row.lockouts.saturating_add(1);
         row.locked_until_tick_ms = Some(now.tick_in(length));
-        self.show_error(turn, from, text::locked(length));
+        Wrong::Locked(length)
     }
 
     /// A collection at `point` forgives the wrong tries at its keypads.

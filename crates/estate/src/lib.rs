@@ -20,7 +20,9 @@
 extern crate alloc;
 
 pub mod announce;
+mod cancel;
 pub mod change;
+mod claim;
 pub mod code;
 mod collect;
 pub mod command;
@@ -39,12 +41,16 @@ pub mod layout;
 mod ledger;
 mod load;
 pub mod opening;
+mod overdue;
 pub mod parcel;
 mod places;
+mod retrieval;
+mod returns;
 pub mod settings;
 pub mod sweep;
 mod text;
 mod tracked;
+mod transfer;
 mod turn;
 mod upkeep;
 
