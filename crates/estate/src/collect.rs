@@ -343,6 +343,9 @@ impl Estate {
             return Vec::new();
         };
         let given = self.waiting_for(desk, &row.parcel.recipient);
+        if given.is_empty() {
+            return given;
+        }
         for id in &given {
             let detail = by_code_of(parcel, id);
             self.trace(

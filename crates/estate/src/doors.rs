@@ -99,9 +99,9 @@ impl Estate {
         };
         if let Some(parcel) = row.reserved.clone() {
             self.deposit_closed(turn, slot, &parcel, before, occupied);
-            return;
         }
-        let contents = row.contents.clone();
+        let row = self.compartments.get(slot);
+        let contents = row.map(|row| row.contents.clone()).unwrap_or_default();
         let taken: Vec<_> = contents
             .iter()
             .filter(|parcel| {

@@ -22,7 +22,7 @@ extern crate alloc;
 pub mod announce;
 mod cancel;
 pub mod change;
-mod claim;
+pub mod claim;
 pub mod code;
 mod collect;
 pub mod command;

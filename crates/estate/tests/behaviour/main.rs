@@ -4,12 +4,22 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod announcing;
+mod cancellation;
+mod claims;
 mod codes;
 mod collection;
 mod demand;
 mod deposit;
+mod desk;
 mod downlink;
 mod hand;
 mod layout;
 mod ledger;
 mod lockout;
+mod overdue;
+mod retrieval;
+mod returns;
+mod several;
+mod staff;
+mod transfer;
