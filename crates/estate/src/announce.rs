@@ -84,7 +84,7 @@ impl Estate {
         let row = ParcelRow::announced(&now, parcel);
         self.parcels.insert(id.clone(), row);
         self.trace(&now, &id, "announced", "cloud".to_string(), Some(detail));
-        self.trace_code(turn, &id, "code-issued", "gateway".to_string(), length);
+        self.trace_code(turn, &id, "code-issued", length);
         self.report(&now, &id, Some(code));
         Verdict::Taken
     }
@@ -119,7 +119,7 @@ impl Estate {
             Some(detail),
         );
         if let Some((code, length)) = issued {
-            self.trace_code(turn, &id, "code-issued", "gateway".to_string(), length);
+            self.trace_code(turn, &id, "code-issued", length);
             self.report(&now, &id, Some(code));
         }
         Verdict::Taken
@@ -178,7 +178,7 @@ impl Estate {
         if let Some(old) = old {
             self.lay_to_rest(&parcel.point, old, now.tick_ms);
         }
-        self.trace_code(turn, id, "code-reissued", who, length);
+        self.trace_code_by(turn, id, "code-reissued", who, length);
         self.report(&now, id, Some(code.clone()));
         Ok(code)
     }
@@ -249,6 +249,16 @@ impl Estate {
     }
 
     pub(crate) fn trace_code(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        id: &str,
+        step: &'static str,
+        length: Length,
+    ) {
+        self.trace_code_by(turn, id, step, "gateway".to_string(), length);
+    }
+
+    fn trace_code_by(
         &mut self,
         turn: &Turn<'_, '_>,
         id: &str,

@@ -180,7 +180,7 @@ impl Estate {
             self.deposited_by(turn, &id, place, who, desk.to_string());
             return Ok((id, None));
         };
-        self.trace_code(turn, &id, "code-issued", "gateway".to_string(), length);
+        self.trace_code(turn, &id, "code-issued", length);
         self.report(&now, &id, Some(code.clone()));
         Ok((id, Some(code.digits)))
     }

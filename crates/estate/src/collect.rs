@@ -19,42 +19,12 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::compartment::CompartmentRow;
-use crate::desk::Meaning;
 use crate::estate::Estate;
-use crate::input::Typed;
 use crate::parcel::{ParcelRow, Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
 use crate::{Now, text};
 
 impl Estate {
-    /// Digits were typed at a keypad.
-    pub(crate) fn typed(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, typed: &Typed) {
-        let Some(point) = from.point.clone() else {
-            self.show_error(turn, from, text::NO_POINT);
-            return;
-        };
-        self.readers.insert(point.clone(), from.device.clone());
-        if Self::stale(&turn.now, from) {
-            self.show_error(turn, from, text::TOO_LATE);
-            return;
-        }
-        if let Some(left) = self.locked_for_ms(&turn.now, &from.device) {
-            self.show_error(turn, from, text::locked(left));
-            return;
-        }
-        if typed.code == turn.digest(&point, "0")
-            && let Some(courier) = self.courier_at(&turn.now, &point)
-        {
-            self.retrieve_next(turn, from, &point, &courier);
-            return;
-        }
-        match self.meaning(&point, typed) {
-            Meaning::Parcel { parcel, .. } => self.right_code(turn, from, &point, &parcel),
-            Meaning::Rests => self.wrong_code(turn, from, Some(text::USED)),
-            Meaning::Elsewhere { .. } | Meaning::None => self.wrong_code(turn, from, None),
-        }
-    }
-
     /// The code of `parcel` was typed at `point`, and is good there.
     pub(crate) fn right_code(
         &mut self,
@@ -170,9 +140,6 @@ impl Estate {
                 self.finish_collection(turn, parcel, Place::Slot(slot.clone()));
             }
         }
-        if !whole && occupied == Some(false) && before != Some(false) {
-            self.trace_seen_empty(&turn.now, slot);
-        }
     }
 
     /// What was being taken out with the same command as `parcel` is out.
@@ -197,7 +164,7 @@ impl Estate {
                 let point = place.point().clone();
                 self.collected(turn, &taken, &place, "gateway");
                 self.prolong(&turn.now, &code_of, &point);
-                let words = self.thanks(&point, parcel);
+                let words = self.thanks(&point, &code_of);
                 self.show_at(turn, &point, words, Tone::Ok);
             }
             Taker::Courier(name) => {
@@ -584,7 +551,7 @@ impl Estate {
         self.rules.reopen_grace_ms
     }
 
-    /// What one reads who has just taken `parcel` out.
+    /// What one reads who has just taken something out with the code of `parcel`.
     fn thanks(&self, point: &Ident, parcel: &str) -> String {
         let Some(row) = self.parcels.get(parcel) else {
             return text::THANKS.to_string();
@@ -594,15 +561,6 @@ impl Estate {
         match more {
             0 => text::THANKS.to_string(),
             more => text::thanks_more(more, good),
-        }
-    }
-
-    fn trace_seen_empty(&mut self, now: &Now, slot: &Slot) {
-        let left = self.compartments.get(slot).map(|row| row.contents.clone());
-        for parcel in left.unwrap_or_default() {
-            let who = format!("bank {}", slot.bank);
-            let detail = format!("{slot}: the sensor says empty, though it wasn't to be taken");
-            self.trace(now, &parcel, "seen-empty", who, Some(detail));
         }
     }
 }

@@ -38,6 +38,9 @@ impl Session {
     }
 }
 
+/// The name under which a recipient puts in a return.
+pub(crate) const RECIPIENT: &str = "recipient";
+
 impl Estate {
     /// A scanner has read something.
     pub(crate) fn scanned(
@@ -275,13 +278,11 @@ impl Estate {
             ", clock unknown: badge's end not checked"
         };
         let detail = Some(format!("{slot}{unchecked}"));
-        self.trace(
-            &turn.now,
-            parcel,
-            "deposit-started",
-            format!("courier {courier}"),
-            detail,
-        );
+        let who = match courier.as_str() {
+            RECIPIENT => courier.clone(),
+            name => format!("courier {name}"),
+        };
+        self.trace(&turn.now, parcel, "deposit-started", who, detail);
         let words = text::put_in(slot.compartment);
         self.reserve(&slot, parcel);
         let stage = Stage::Depositing {

@@ -21,10 +21,10 @@ use crate::turn::Turn;
 /// The longest name of one of the staff, characters.
 const OPERATOR_MAX: usize = 128;
 
-/// What digits mean at a point.
-pub(crate) enum Meaning {
+/// What digits that a resident says mean at a point.
+pub(crate) enum Said {
     /// The live code of a parcel of this point, or of one that waits at it.
-    Parcel {
+    Good {
         /// The parcel.
         parcel: String,
     },
@@ -36,7 +36,7 @@ pub(crate) enum Meaning {
     /// A dead code.
     Rests,
     /// No code.
-    None,
+    Nothing,
 }
 
 impl Estate {
@@ -93,11 +93,11 @@ impl Estate {
         }
     }
 
-    /// What digits mean at a point.
-    pub(crate) fn meaning(&self, point: &Ident, typed: &Typed) -> Meaning {
+    /// What digits that a resident says mean at a point.
+    pub(crate) fn said(&self, point: &Ident, typed: &Typed) -> Said {
         let own = self.codes.get(&(point.clone(), typed.code));
         if let Some(CodeState::Live { parcel }) = own.map(|row| &row.state) {
-            return Meaning::Parcel {
+            return Said::Good {
                 parcel: parcel.clone(),
             };
         }
@@ -113,14 +113,14 @@ impl Estate {
             matches!(stage, Some(Stage::Deposited { place }) if place.point() == point)
         };
         if let Some(parcel) = live.iter().find(waits_here) {
-            return Meaning::Parcel {
+            return Said::Good {
                 parcel: parcel.clone(),
             };
         }
         match (live.into_iter().next(), own) {
-            (Some(parcel), _) => Meaning::Elsewhere { parcel },
-            (None, Some(_)) => Meaning::Rests,
-            (None, None) => Meaning::None,
+            (Some(parcel), _) => Said::Elsewhere { parcel },
+            (None, Some(_)) => Said::Rests,
+            (None, None) => Said::Nothing,
         }
     }
 
@@ -137,11 +137,11 @@ impl Estate {
             return locked(desk, ms);
         }
         let who = format!("operator {operator} at {desk}");
-        let (parcel, ours) = match self.meaning(desk, typed) {
-            Meaning::Parcel { parcel } => (parcel, true),
-            Meaning::Elsewhere { parcel } => (parcel, false),
-            Meaning::Rests => return self.wrong_at(turn, desk, "this code is not good any more"),
-            Meaning::None => return self.wrong_at(turn, desk, "wrong code"),
+        let (parcel, ours) = match self.said(desk, typed) {
+            Said::Good { parcel } => (parcel, true),
+            Said::Elsewhere { parcel } => (parcel, false),
+            Said::Rests => return self.wrong_at(turn, desk, "this code is not good any more"),
+            Said::Nothing => return self.wrong_at(turn, desk, "wrong code"),
         };
         let Some(row) = self.parcels.get(&parcel) else {
             return self.wrong_at(turn, desk, "wrong code");
@@ -152,7 +152,8 @@ impl Estate {
             turn.told = Some(Told::about(&parcel, words));
             return Verdict::Taken;
         }
-        if row.waits_for_recipient() || matches!(row.stage, Stage::Collected { .. }) {
+        let good = row.waits_for_recipient() || matches!(row.stage, Stage::Collected { .. });
+        if ours && good {
             let given = self.give_out(turn, desk, &parcel, &who, &who);
             if !given.is_empty() {
                 let first = given.first().map_or(parcel.as_str(), String::as_str);

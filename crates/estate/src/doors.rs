@@ -94,30 +94,29 @@ impl Estate {
         before: Option<bool>,
         occupied: Option<bool>,
     ) {
-        let Some(row) = self.compartments.get(slot) else {
-            return;
-        };
-        if let Some(parcel) = row.reserved.clone() {
-            self.deposit_closed(turn, slot, &parcel, before, occupied);
-        }
-        let row = self.compartments.get(slot);
-        let contents = row.map(|row| row.contents.clone()).unwrap_or_default();
-        let taken: Vec<_> = contents
-            .iter()
-            .filter(|parcel| {
-                let stage = self.parcels.get(*parcel).map(|row| &row.stage);
+        let reserved = self
+            .compartments
+            .get(slot)
+            .and_then(|row| row.reserved.clone());
+        let (taken, rest): (Vec<_>, Vec<_>) = self
+            .parcels_in(slot)
+            .into_iter()
+            .filter(|parcel| reserved.as_ref() != Some(parcel))
+            .partition(|parcel| {
+                let stage = self.parcels.get(parcel).map(|row| &row.stage);
                 matches!(stage, Some(Stage::Collecting { .. }))
-            })
-            .cloned()
-            .collect();
-        if !taken.is_empty() {
-            self.collection_closed(turn, slot, &taken, before, occupied);
+            });
+        if let Some(parcel) = &reserved {
+            self.deposit_closed(turn, slot, parcel, before, occupied);
         } else if before == Some(true) && occupied == Some(false) {
-            for parcel in contents {
+            for parcel in rest {
                 let who = format!("bank {}", slot.bank);
                 let detail = format!("{slot}: the sensor says empty, without a code");
                 self.trace(&turn.now, &parcel, "seen-empty", who, Some(detail));
             }
+        }
+        if !taken.is_empty() {
+            self.collection_closed(turn, slot, &taken, before, occupied);
         }
     }
 

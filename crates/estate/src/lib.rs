@@ -37,6 +37,7 @@ mod estate;
 mod hours;
 pub mod input;
 pub mod keypad;
+mod keypad_entry;
 pub mod layout;
 mod ledger;
 mod load;

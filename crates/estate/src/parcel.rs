@@ -10,12 +10,10 @@ use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
 use firmware_protocols::{Ident, Slot};
 
 use crate::context::Deadline;
+use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
 use crate::turn::Turn;
 use crate::{Digest, Now, TimeQuality};
-
-/// Who puts a return in, where a courier's name stands otherwise.
-pub(crate) const RECIPIENT: &str = "recipient";
 
 /// A parcel: what was announced, and where it stands in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]

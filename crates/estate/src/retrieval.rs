@@ -30,7 +30,8 @@ impl Estate {
     ) {
         let taker = Taker::Courier(courier.to_string());
         let begun = self.retrieval_under_way(point);
-        let Some(parcel) = begun.or_else(|| self.going_back(point).into_iter().next()) else {
+        let Some(parcel) = begun.or_else(|| self.waiting_to_go_back(point).into_iter().next())
+        else {
             self.show_info(turn, from, text::NOTHING_GOES_BACK);
             return;
         };
@@ -40,7 +41,7 @@ impl Estate {
             }) => {
                 let taken = [parcel.clone()];
                 self.end_retrieved(turn, &taken, &place, &format!("courier {courier}"));
-                let more = self.going_back(point).len();
+                let more = self.waiting_to_go_back(point).len();
                 self.show_ok(turn, from, text::give_back(&parcel, more));
             }
             Some(
@@ -130,12 +131,12 @@ impl Estate {
         who: &str,
     ) {
         self.end_retrieved(turn, taken, place, who);
-        let more = self.going_back(place.point()).len();
+        let more = self.waiting_to_go_back(place.point()).len();
         self.show_at(turn, place.point(), text::taken_back(more), Tone::Ok);
     }
 
     /// What goes back at a point, the one that has waited longest first.
-    pub(crate) fn going_back(&self, point: &Ident) -> Vec<String> {
+    pub(crate) fn waiting_to_go_back(&self, point: &Ident) -> Vec<String> {
         let waiting = self.parcels.iter().filter(|(_, row)| {
             let here = matches!(&row.stage, Stage::Deposited { place } if place.point() == point);
             here && row.waits_to_go_back()

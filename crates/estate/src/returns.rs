@@ -16,8 +16,9 @@ use firmware_protocols::{Ident, Slot};
 use crate::code::CodeState;
 use crate::collect::keypad;
 use crate::command::Purpose;
+use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
-use crate::parcel::{ParcelRow, Place, RECIPIENT, Stage, Taker};
+use crate::parcel::{ParcelRow, Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
 use crate::{Now, text};
 
@@ -163,16 +164,11 @@ impl Estate {
             self.show_info(turn, from, words);
             return;
         }
-        // Nobody else's name: what waits for the recipient isn't opened for a return.
-        let alone = ExpectedParcel {
-            recipient: format!("return {parcel}"),
-            ..announced.clone()
-        };
-        if let Some(slot) = self.choose(&turn.now, &alone) {
+        if let Some(slot) = self.choose(&turn.now, announced) {
             self.start_deposit(turn, from, parcel, slot, RECIPIENT.to_string(), false);
             return;
         }
-        let desk = self.desk_near(point);
+        let desk = self.desk_for_return(point);
         if let Some(row) = self.parcels.get_mut(parcel) {
             row.to_desk = true;
         }
@@ -206,7 +202,7 @@ impl Estate {
     }
 
     /// The desk to send a person to from a point, with its address: one of the same building first.
-    fn desk_near(&self, point: &Ident) -> Option<String> {
+    fn desk_for_return(&self, point: &Ident) -> Option<String> {
         let building = self.places.building(point);
         let desks = &self.layout.desks;
         let near = desks.iter().find(|desk| Some(&desk.building) == building);

@@ -71,6 +71,9 @@ pub(crate) fn locked(ms: u64) -> String {
 
 // What isn't the straight way: several parcels, what goes back, returns, desks.
 
+/// The most parcels that a text names.
+const NAMES_MAX: usize = 5;
+
 pub(crate) const BEING_TAKEN_BACK: &str =
     "此包裹正被取回，请联系物业 This parcel is just being taken back: ask the office";
 pub(crate) const NOTHING_GOES_BACK: &str = "没有需要取回的包裹 Nothing to take back here";
@@ -109,7 +112,7 @@ pub(crate) fn hand_over(parcels: &[String]) -> String {
     match parcels {
         [] | [_] => "验证成功，请交付包裹 Code accepted: hand the parcel over".to_string(),
         several => {
-            let (count, names) = (several.len(), several.join(", "));
+            let (count, names) = (several.len(), listed(several));
             format!(
                 "验证成功，请交付{count}件包裹 Code accepted: hand the parcel over, {count} in all: {names}"
             )
@@ -140,7 +143,7 @@ pub(crate) fn take_back(compartment: u16) -> String {
 }
 
 pub(crate) fn take_only(compartment: u16, parcels: &[String]) -> String {
-    let names = parcels.join(", ");
+    let names = listed(parcels);
     format!(
         "{compartment}号柜已开，仅取 {names} Compartment {compartment}: take only {names}, close the door"
     )
@@ -175,5 +178,14 @@ pub(crate) fn no_room_for_return(desk: Option<&str>) -> String {
         }
         None => "没有合适的空柜，请稍后再来 No free compartment fits: please come back later"
             .to_string(),
+    }
+}
+
+/// The names of the first few.
+fn listed(parcels: &[String]) -> String {
+    let shown = parcels.get(..NAMES_MAX).unwrap_or(parcels).join(", ");
+    match parcels.len() > NAMES_MAX {
+        true => format!("{shown}, …"),
+        false => shown,
     }
 }
