@@ -20,6 +20,9 @@ use crate::{Now, text};
 /// who made them may have left long ago. Only judged when the box knows the time. Milliseconds.
 pub const STALE_MS: i64 = 120_000;
 
+/// So many codes of other points count as one wrong code.
+pub const ASTRAY_PER_WRONG: u32 = 3;
+
 /// How long without a lockout until the next one has the first length again, ms.
 pub const QUIET_MS: u64 = 24 * 3_600_000;
 
@@ -39,15 +42,6 @@ pub struct KeypadRow {
     pub locked_until_tick_ms: Option<u64>,
 }
 
-/// What a wrong code leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wrong {
-    /// So many more tries are left.
-    Left(u32),
-    /// The keypad is locked, for so many ms.
-    Locked(u64),
-}
-
 impl KeypadRow {
     const fn new(keypad: Ident) -> Self {
         Self {
@@ -64,6 +58,15 @@ impl KeypadRow {
         let left = self.locked_until_tick_ms?.saturating_sub(tick_ms);
         (left > 0).then_some(left)
     }
+}
+
+/// What a wrong code has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// So many more until the keypad locks.
+    Left(u32),
+    /// It locks for so long, ms.
+    Locked(u64),
 }
 
 /// The most wrong codes that one keypad lets through in any 24 hours, without a collection.
@@ -102,12 +105,12 @@ impl Estate {
     ) {
         let words = match self.count_wrong(&turn.now, &from.device, false) {
             Wrong::Left(left) => what.map_or_else(|| text::wrong(left), Into::into),
-            Wrong::Locked(ms) => text::locked(ms),
+            Wrong::Locked(length) => text::locked(length),
         };
         self.show_error(turn, from, words);
     }
 
-    /// Counts a wrong code at a keypad; every third counts of those that are only `mild`.
+    /// Counts a wrong code at a keypad that isn't locked. `mild`: it is a code of another point.
     pub(crate) fn count_wrong(&mut self, now: &Now, keypad: &Ident, mild: bool) -> Wrong {
         let after = self.rules.lockout_after.max(1);
         let row = self
@@ -120,11 +123,11 @@ impl Estate {
             row.lockouts = 0;
             row.locked_until_tick_ms = None;
         }
-        if mild {
+        if mild && row.astray + 1 < ASTRAY_PER_WRONG {
             row.astray += 1;
-            if row.astray < 3 {
-                return Wrong::Left(after - row.wrong);
-            }
+            return Wrong::Left(after.saturating_sub(row.wrong));
+        }
+        if mild {
             row.astray = 0;
         }
         row.wrong += 1;

@@ -269,6 +269,7 @@ impl Estate {
 
     fn show(&self, turn: &mut Turn<'_, '_>, device: &Ident, text: String, tone: Tone) {
         let id = turn.id("s-");
+        let text = text::clipped(text);
         self.command(turn, device, id, Order::Show { text, tone });
     }
 

@@ -76,7 +76,8 @@ impl Estate {
         };
         let refused = |why: &str| Verdict::Refused(format!("parcel {parcel} {why}"));
         let stage = row.stage.clone();
-        if row.back.is_none() && !stage.finished() {
+        let coming = matches!(stage, Stage::Expected | Stage::Depositing { .. });
+        if row.back.is_none() && !coming && !stage.finished() {
             return refused("is its recipient's: cancel, claim or refuse it first");
         }
         let slot = match stage {

@@ -71,8 +71,11 @@ pub(crate) fn locked(ms: u64) -> String {
 
 // What isn't the straight way: several parcels, what goes back, returns, desks.
 
-/// The most parcels that a text names.
-const NAMES_MAX: usize = 5;
+/// The longest text that a device shows, characters.
+const TEXT_MAX: usize = 256;
+
+/// As many characters of parcels' names as a text has room for, if they are several.
+const NAMES_MAX: usize = 120;
 
 pub(crate) const BEING_TAKEN_BACK: &str =
     "此包裹正被取回，请联系物业 This parcel is just being taken back: ask the office";
@@ -122,12 +125,12 @@ pub(crate) fn hand_over(parcels: &[String]) -> String {
 
 /// `place` with its address.
 pub(crate) fn waits_at(place: &str) -> String {
-    format!("您的包裹在 {place} Your parcel waits at {place}")
+    format!("您的包裹在此 Your parcel waits at: {place}")
 }
 
 /// `place` with its address.
 pub(crate) fn being_moved(place: &str) -> String {
-    format!("包裹正移至 {place} Your parcel is just being brought to {place}")
+    format!("包裹正在移送 Your parcel is just being brought to: {place}")
 }
 
 pub(crate) fn being_filled(compartment: u16) -> String {
@@ -145,7 +148,7 @@ pub(crate) fn take_back(compartment: u16) -> String {
 pub(crate) fn take_only(compartment: u16, parcels: &[String]) -> String {
     let names = listed(parcels);
     format!(
-        "{compartment}号柜已开，仅取 {names} Compartment {compartment}: take only {names}, close the door"
+        "{compartment}号柜已开，仅取所列包裹并关门 Compartment {compartment}: close the door after you take only {names}"
     )
 }
 
@@ -158,34 +161,50 @@ pub(crate) fn taken_back(more: usize) -> String {
 
 pub(crate) fn give_back(parcel: &str, more: usize) -> String {
     match more {
-        0 => format!("请交给快递员 {parcel} Give {parcel} to the courier: it is the last one"),
+        0 => format!("最后一件，请交给快递员 The last one, give it to the courier: {parcel}"),
         more => format!(
-            "请交给快递员 {parcel}，还有{more}件 Give {parcel} to the courier; {more} more: type 0"
+            "请交给快递员，还有{more}件请按0 {more} more after this (type 0), give to the courier: {parcel}"
         ),
     }
 }
 
 /// `desk` with its address.
 pub(crate) fn bring_to_desk(desk: &str) -> String {
-    format!("请送至 {desk} Bring it to {desk}")
+    format!("请送至 Bring it to: {desk}")
 }
 
 /// `desk` with its address, if there is one.
 pub(crate) fn no_room_for_return(desk: Option<&str>) -> String {
     match desk {
         Some(desk) => {
-            format!("没有合适的空柜，请送至 {desk} No free compartment fits: hand it in at {desk}")
+            format!("没有合适的空柜，请送至 No free compartment fits, hand it in at: {desk}")
         }
         None => "没有合适的空柜，请稍后再来 No free compartment fits: please come back later"
             .to_string(),
     }
 }
 
-/// The names of the first few.
-fn listed(parcels: &[String]) -> String {
-    let shown = parcels.get(..NAMES_MAX).unwrap_or(parcels).join(", ");
-    match parcels.len() > NAMES_MAX {
-        true => format!("{shown}, …"),
-        false => shown,
+/// Text as long as a device shows it.
+pub(crate) fn clipped(text: String) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => text.get(..end).map(String::from).unwrap_or(text),
+        None => text,
     }
+}
+
+/// The names of the first few parcels, as far as they have room.
+fn listed(parcels: &[String]) -> String {
+    let mut names = String::new();
+    for parcel in parcels {
+        let room = names.chars().count() + parcel.chars().count() <= NAMES_MAX;
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        if !room && !names.is_empty() {
+            names.push('…');
+            break;
+        }
+        names.push_str(parcel);
+    }
+    names
 }

@@ -151,7 +151,7 @@ fn at_a_desk_each_nought_gives_one_back() {
     world.courier("badge", i64::MAX);
     world.scan("desk-c", "badge");
     let outcome = world.key("desk-c", "0");
-    assert!(text(&outcome).contains("Give p1 to the courier; 1 more"));
+    assert!(text(&outcome).contains("1 more after this (type 0), give to the courier: p1"));
     assert_eq!(heard(&world, "p1"), here("retrieved", "desk-c"));
     assert!(text(&world.key("desk-c", "0")).contains("p2"));
     assert!(text(&world.key("desk-c", "0")).contains("Nothing to take back"));
@@ -205,9 +205,29 @@ fn the_staff_gives_back_out_of_a_desk_at_once() {
 fn what_is_not_here_is_not_retrieved() {
     let mut world = World::new();
     world.expect(parcel("p1", "bank-a"));
-    assert!(why(&retrieve(&mut world, "p1", None).verdict).contains("recipient's"));
+    assert!(why(&retrieve(&mut world, "p1", None).verdict).contains("isn't here yet"));
     let (_, code) = world.bring("p2");
     world.take(&code);
     assert!(why(&retrieve(&mut world, "p2", None).verdict).contains("isn't here any more"));
     assert!(why(&retrieve(&mut world, "p3", None).verdict).contains("isn't known"));
+}
+
+#[test]
+fn no_text_is_longer_than_a_device_shows() {
+    let mut world = World::new();
+    let long = |n: usize| format!("{n}{}", "包".repeat(127));
+    let code = at_desk(&mut world, "wang", &long(1));
+    for n in 2..6 {
+        at_desk(&mut world, "wang", &long(n));
+    }
+    at_desk(&mut world, "zhao", &long(6));
+    at_desk(&mut world, "zhao", &long(7));
+    cancel(&mut world, &long(6));
+    cancel(&mut world, &long(7));
+    world.courier("badge", i64::MAX);
+    world.scan("desk-c", "badge");
+    for digits in [code.as_str(), "0", "0"] {
+        let words = text(&world.key("desk-c", digits));
+        assert!((100..=256).contains(&words.chars().count()), "{words}");
+    }
 }

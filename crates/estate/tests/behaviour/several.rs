@@ -223,7 +223,7 @@ fn a_transferred_parcels_code_says_at_which_desk_it_waits_and_counts_as_nothing(
     transfer(&mut world, "p1");
     let outcome = world.key("bank-a", &code);
     assert_eq!(opened(&outcome), None);
-    assert!(text(&outcome).contains("just being brought to desk-c"));
+    assert!(text(&outcome).contains("just being brought to: desk-c"));
     swing(&mut world, "bank-a/1", Some(false));
     for _ in 0..20 {
         let words = text(&world.key("bank-a", &code));

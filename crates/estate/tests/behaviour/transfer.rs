@@ -20,7 +20,7 @@ fn a_transferred_parcel_waits_at_the_desk_for_the_same_code() {
     );
     world.reload();
     let outcome = swing(&mut world, "bank-a/1", Some(false));
-    assert!(text(&outcome).contains("Bring it to desk-c, the group leader's"));
+    assert!(text(&outcome).contains("Bring it to: desk-c, the group leader's"));
     assert_eq!(heard(&world, "p1"), here("deposited", "desk-c"));
     assert!(world.compartment("bank-a/1").is_free());
     let entry = world.traces.last().unwrap();
