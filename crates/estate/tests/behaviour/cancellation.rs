@@ -19,6 +19,7 @@ fn after_the_deposit_the_code_dies_at_once_and_the_parcel_goes_back() {
         }
         assert_eq!(cancel(&mut world, "p1"), Verdict::Taken);
         assert_eq!(back(&world, "p1"), Some(Back::Cancelled));
+        assert_eq!(live_codes(&world), 0);
         assert_eq!(heard(&world, "p1"), here("cancelled", &place.to_string()));
         world.reload();
         let outcome = world.key("bank-a", &code);
@@ -67,6 +68,7 @@ fn cancelled_behind_the_door() -> (World, String) {
     assert_eq!(cancel(&mut world, "p1"), Verdict::Taken);
     assert_eq!(world.steps("p1").last(), Some(&"cancelled"));
     assert_eq!(heard(&world, "p1").0, "expected", "the door decides");
+    assert_eq!(live_codes(&world), 0);
     world.reload();
     (world, code)
 }

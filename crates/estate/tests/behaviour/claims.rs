@@ -50,6 +50,7 @@ fn a_refused_parcel_goes_back_and_its_code_dies() {
         let (outcome, reports) = claim(&mut world, "p1", refusal());
         assert!(told(&outcome).contains("goes back"));
         assert_eq!(back(&world, "p1"), Some(Back::Refused));
+        assert_eq!(live_codes(&world), 0);
         assert_eq!(heard(&world, "p1"), here("refused", &place.to_string()));
         let report = &reports[0];
         assert_eq!(report.claim, ClaimKind::Refused);
@@ -121,6 +122,7 @@ fn a_damaged_parcel_that_is_still_here_goes_back() {
     let (_, code) = world.bring("p1");
     taken(&mut world, "p1", damaged(false, None));
     assert_eq!(back(&world, "p1"), Some(Back::Claimed));
+    assert_eq!(live_codes(&world), 0);
     assert_eq!(heard(&world, "p1"), here("claimed", "bank-a/1"));
     world.reload();
     assert_eq!(opened(&world.key("bank-a", &code)), None);

@@ -253,3 +253,39 @@ fn a_transferred_parcel_is_handed_over_by_its_old_code() {
     world.reload();
     assert_eq!(hand_over(&mut world, &code).verdict, Verdict::Taken);
 }
+
+#[test]
+fn a_code_of_another_point_gives_out_only_its_own_parcel_here() {
+    let mut world = apart();
+    let (_, code) = bring_for(&mut world, "wang", "p1");
+    at_desk(&mut world, "wang", "p2");
+    world.take(&code);
+    let verdict = hand_over(&mut world, &code).verdict;
+    assert!(why(&verdict).contains("collected already"), "{verdict:?}");
+    assert_eq!(world.stage("p2"), "deposited");
+}
+
+#[test]
+fn a_code_that_gives_out_nothing_forgives_nothing() {
+    let mut layout = layout();
+    let mut second = layout.desks[0].clone();
+    second.id = id("desk-d");
+    layout.desks.push(second);
+    let mut world = World::with(layout);
+    let code = world.expect(parcel("p1", "desk-c"));
+    world.snapshot.parcels.get_mut("p1").unwrap().to_desk = true;
+    world.reload();
+    let act = DeskAct::Receive {
+        desk: id("desk-d"),
+        parcel: "p1".into(),
+        courier: None,
+    };
+    assert_eq!(staff(&mut world, act).verdict, Verdict::Taken);
+    for _ in 0..4 {
+        hand_over(&mut world, "999999999");
+    }
+    let verdict = hand_over(&mut world, &code).verdict;
+    assert!(why(&verdict).contains("waits at desk-d"));
+    let verdict = hand_over(&mut world, "999999999").verdict;
+    assert!(why(&verdict).contains("locked"));
+}

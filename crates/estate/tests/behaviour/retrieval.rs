@@ -75,8 +75,10 @@ fn an_overdue_parcel_is_retrieved_and_its_code_dies() {
     let outcome = world.key("bank-a", &code);
     assert_eq!(opened(&outcome), None);
     assert!(text(&outcome).contains("just being taken back"));
+    assert_eq!(live_codes(&world), 1);
     swing(&mut world, "bank-a/1", None);
     assert_eq!(heard(&world, "p1"), here("retrieved", "bank-a/1"));
+    assert_eq!(live_codes(&world), 0);
     let outcome = world.key("bank-a", &code);
     assert_eq!(opened(&outcome), None);
     assert!(text(&outcome).contains("not good any more"));

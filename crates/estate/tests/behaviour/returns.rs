@@ -77,11 +77,7 @@ fn its_code_opens_again_only_within_the_grace() {
 fn its_code_dies_on_a_tick_too() {
     let (mut world, code) = put_in();
     world.pass(120_000);
-    let live = world
-        .estate
-        .codes()
-        .filter(|row| matches!(row.state, estate::code::CodeState::Live { .. }));
-    assert_eq!(live.count(), 0);
+    assert_eq!(live_codes(&world), 0);
     assert_eq!(opened(&world.key("bank-a", &code)), None);
 }
 

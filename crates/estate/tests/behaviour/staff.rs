@@ -3,6 +3,7 @@
 use cloud_protocol::downlink::ExpectedParcel;
 use cloud_protocol::uplink::ClaimReport;
 use cloud_protocol::{Downlink, Report};
+use estate::code::{CodeRow, CodeState};
 use estate::input::{Claim, DeskAct};
 use estate::parcel::{Back, Place, Stage};
 use estate::{Change, Input, Outcome, Verdict};
@@ -177,4 +178,10 @@ pub fn swing(world: &mut World, place: &str, occupied: Option<bool>) -> Outcome 
 /// Whether the keypads have counted anything.
 pub fn counted(world: &World) -> u32 {
     world.estate.keypads().map(|row| row.wrong).sum()
+}
+
+/// How many codes are good for something.
+pub fn live_codes(world: &World) -> usize {
+    let live = |row: &&CodeRow| matches!(row.state, CodeState::Live { .. });
+    world.estate.codes().filter(live).count()
 }
