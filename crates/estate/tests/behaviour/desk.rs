@@ -56,7 +56,7 @@ fn wrong_codes_lock_the_desk_like_a_keypad_and_its_terminal_with_it() {
         world.reload();
         world.skip(59_999);
         let verdict = hand_over(&mut world, &code).verdict;
-        assert!(why(&verdict).contains("locked"));
+        assert!(why(&verdict).contains("try again in 1 min"));
         assert!(text(&world.key("desk-c", &code)).contains("Locked"));
         world.skip(1);
         assert_eq!(told(&hand_over(&mut world, &code)), "hand over: p1");
@@ -287,5 +287,5 @@ fn a_code_that_gives_out_nothing_forgives_nothing() {
     let verdict = hand_over(&mut world, &code).verdict;
     assert!(why(&verdict).contains("waits at desk-d"));
     let verdict = hand_over(&mut world, "999999999").verdict;
-    assert!(why(&verdict).contains("locked"));
+    assert!(why(&verdict).contains("try again in 1 min"));
 }
