@@ -48,6 +48,7 @@ mod places;
 mod retrieval;
 mod returns;
 pub mod settings;
+mod settle;
 pub mod sweep;
 mod text;
 mod tracked;
