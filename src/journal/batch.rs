@@ -22,8 +22,8 @@ use crate::clock::Saved;
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
-use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
 use crate::store::trace::{self, TraceHead};
+use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
 use crate::store::{StoreError, doing, lanes, load};
 
 /// How much running time may go by before it is written down without another reason to write.

@@ -32,7 +32,9 @@ pub enum AuditError {
         upto: u64,
     },
     /// A parcel with more steps than any parcel has.
-    #[error("'{0}' has more than {STEPS_MAX} steps: use 'linli audit verify', which takes them all")]
+    #[error(
+        "'{0}' has more than {STEPS_MAX} steps: use 'linli audit verify', which takes them all"
+    )]
     TooMany(String),
 }
 

@@ -224,9 +224,8 @@ pub(super) fn page_of(
     after: i64,
     limit: usize,
 ) -> Result<Vec<Stored>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM trace WHERE parcel = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM trace WHERE parcel = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
     rows(conn, &sql, params![parcel, after, limit as i64])
 }
 

@@ -262,6 +262,9 @@ fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(
             )?;
             Ok(())
         }
+        Some(Report::Audit { entries, head }) => {
+            Ok(super::audit::keep(tx, gateway, item.at, *entries, head)?)
+        }
         None => Ok(()),
     }
 }
