@@ -98,9 +98,13 @@ fn the_chain_is_that_of_the_document() {
         at_ms: 1_760_000_123_456,
         ..step("P-1", 124_456, Some("bank-a/7"))
     };
+    let document = include_str!("../../../AUDIT.md");
     for (step, wanted) in [first, second].iter().zip(VECTORS) {
         trace::append(&store.conn, &mut head, step).unwrap();
         assert_eq!(crate::audit::hex::hex(&head.chain.0), wanted);
+        let row = trace::row(&store.conn, head.entries).unwrap().unwrap();
+        let encoded = crate::audit::hex::hex(&row.entry().unwrap().encoded());
+        assert!(document.contains(wanted) && document.contains(&encoded));
     }
 }
 
