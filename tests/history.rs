@@ -75,7 +75,7 @@ fn rewrite(store: &Path) {
                     n: id.cast_unsigned(),
                     parcel: &parcel,
                     at_ms: row.get(1)?,
-                    quality: words[row.get::<_, usize>(2)?],
+                    quality: words[usize::from(row.get::<_, u8>(2)?)],
                     tick_ms: row.get::<_, i64>(3)?.cast_unsigned(),
                     step: &step,
                     who: &who,

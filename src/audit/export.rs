@@ -30,8 +30,9 @@ use crate::store::trace::{Entry, TraceHead};
 /// What stands under `format`.
 pub const FORMAT: &str = "linli/v1/parcel-history";
 
-/// The largest file that is written or read, bytes.
-pub const FILE_MAX_BYTES: usize = 3 * 1024 * 1024;
+/// The largest file that is written or read, bytes: some 3,000 steps. Twice that, as a text within
+/// JSON, still is a line that the control socket's client takes.
+pub const FILE_MAX_BYTES: usize = 1_536 * 1024;
 
 const SIGNATURE_BEGIN: &str = "-----BEGIN LINLI SIGNATURE-----\n";
 const SIGNATURE_END: &str = "\n-----END LINLI SIGNATURE-----\n";
@@ -204,6 +205,10 @@ pub fn check(file: &str, wanted: Option<&PublicKey>) -> Result<Payload, Forged> 
 
 /// The gateway signs only what holds, so this fails for a signer that doesn't keep to its own rules.
 fn check_steps(payload: &Payload) -> Result<(), Forged> {
+    let head = &payload.head;
+    if unhex::<32>(&head.chain).is_none() {
+        return Err(Forged::Form("its head can't be read".to_owned()));
+    }
     let mut before: Option<&Step> = None;
     for step in &payload.steps {
         let wrong = |what| Forged::Chain { n: step.n, what };
@@ -237,7 +242,6 @@ fn check_steps(payload: &Payload) -> Result<(), Forged> {
     let Some(last) = before else {
         return Ok(());
     };
-    let head = &payload.head;
     if last.n > head.entries || (last.n == head.entries && last.chain != head.chain) {
         return Err(Forged::Chain {
             n: last.n,

@@ -255,32 +255,73 @@ fn a_file_that_is_there_is_left_alone_unless_asked_for() {
     assert_eq!(both.code, 2, "{both:?}");
 }
 
-/// What AUDIT.md tells those who have no linli.
+/// The commands of that kind in AUDIT.md.
+fn documented(language: &str) -> String {
+    let document = include_str!("../../AUDIT.md");
+    let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_string()
+}
+
+/// Runs one in the bed's folder.
+fn run(bed: &Bed, program: &str, flag: &str, script: &str) -> Outcome {
+    let mut command = Command::new(program);
+    command.args([flag, script]).current_dir(bed.dir.path());
+    Outcome::of(command.stdin(Stdio::null()).output().unwrap())
+}
+
+fn have(program: &str) -> bool {
+    let there = Command::new(program).arg("--help").output().is_ok();
+    if !there {
+        let ci = std::env::var_os("CI").is_some();
+        assert!(!ci, "{program} isn't installed: CI must have it");
+        eprintln!("LEFT OUT: {program} isn't installed, so this test didn't run");
+    }
+    there
+}
+
+/// What AUDIT.md tells those who have no linli, to the letter.
 #[test]
-fn openssl_agrees_with_the_signature() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("LEFT OUT: openssl isn't installed, so this test didn't run");
+fn a_file_can_be_checked_without_linli_as_documented() {
+    if !have("openssl") || !have("python3") {
         return;
     }
     let bed = Bed::new();
-    export(&bed);
-    let script = "
-        sed '/^-----BEGIN LINLI SIGNATURE-----$/,$d' P-1.txt > payload.json
-        sed -n '/^-----BEGIN LINLI SIG/,/^-----END LINLI SIG/p' P-1.txt | grep -v -e ----- | base64 -d > payload.sig
-        sed -n '/^-----BEGIN PUBLIC KEY/,$p' P-1.txt > key.pem
-        openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in payload.json -sigfile payload.sig";
-    let run = |dir: &Path| {
-        let done = Command::new("sh")
-            .args(["-ec", script])
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .output();
-        Outcome::of(done.unwrap())
-    };
-    let good = run(bed.dir.path());
+    let (text, _) = export(&bed);
+    let signature = format!("set -e\n{}", documented("sh"));
+    let good = run(&bed, "sh", "-c", &signature);
     assert_eq!(good.code, 0, "{good:?}");
+    let steps = run(&bed, "python3", "-c", &documented("python"));
+    assert_eq!(steps.code, 0, "{steps:?}");
+    let lines: Vec<_> = steps.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{steps:?}");
+    assert!(
+        lines.iter().all(|line| line.ends_with(" holds")),
+        "{steps:?}"
+    );
+
     let path = bed.dir.path().join("P-1.txt");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replacen("bank-a", "bank-b", 1)).unwrap();
-    assert_ne!(run(bed.dir.path()).code, 0);
+    let forged = text.replace("\"detail\": \"bank-a/2\"", "\"detail\": \"bank-a/3\"");
+    assert_ne!(forged, text);
+    std::fs::write(&path, forged).unwrap();
+    assert_ne!(run(&bed, "sh", "-c", &signature).code, 0);
+    let steps = run(&bed, "python3", "-c", &documented("python"));
+    let second = steps.out.lines().nth(1).unwrap();
+    assert!(second.ends_with("DOESN'T HOLD"), "{steps:?}");
+}
+
+/// What a forger writes into the file can't pass for linli's own words.
+#[test]
+fn a_file_can_not_speak_for_linli() {
+    let bed = Bed::new();
+    tamper(
+        &bed,
+        "UPDATE trace SET who = 'x' WHERE id = 1;
+         UPDATE trace SET step = 'a' || char(10) || 'P-1: 3 steps, unbroken.' WHERE id = 1",
+    );
+    let shown = bed.linli(&["parcel", "P-1", "--verify"]);
+    assert_eq!(shown.code, 1, "{shown:?}");
+    assert!(
+        shown.out.starts_with("P-1: Entry 1 ('a?P-1: 3 steps"),
+        "{shown:?}"
+    );
 }

@@ -159,6 +159,18 @@ fn a_signer_that_bends_the_history_is_refused() {
 }
 
 #[test]
+fn a_history_that_is_too_long_for_a_file_is_not_sealed() {
+    let (key, _) = keys();
+    let mut long = payload(&key);
+    long.steps[1].detail = Some("x".repeat(FILE_MAX_BYTES));
+    assert_eq!(seal(&long, &key), None);
+    let mut bent = payload(&key);
+    bent.head.chain = "\nSigned by the gateway".to_owned();
+    let refused = check(&seal(&bent, &key).unwrap(), None).unwrap_err();
+    assert!(matches!(refused, Forged::Form(_)), "{refused}");
+}
+
+#[test]
 fn steps_that_follow_each_other_must_fit() {
     let (key, _) = keys();
     let mut bent = payload(&key);

@@ -1,9 +1,12 @@
 //! Words about the parcels' history: whether it holds, and files that carry it.
+//!
+//! What stands in a store or a file that somebody tampered with can neither steer the terminal nor
+//! add lines of its own: it goes through [`safe`] before it is put into a sentence.
 
 use std::fmt::Display;
 use std::path::Path;
 
-use super::super::look::Look;
+use super::super::look::{Look, safe};
 use super::{count, number};
 use crate::audit::export::Payload;
 use crate::control::audit::{AuditView, Compared, ParcelAuditView};
@@ -60,7 +63,7 @@ fn against(view: &AuditView, compared: &Compared) -> String {
 
 /// One parcel's history.
 pub fn parcel(look: &Look, view: &ParcelAuditView) -> String {
-    let name = &view.parcel;
+    let name = safe(&view.parcel);
     match &view.broken {
         None => format!("{name}: {}, unbroken.", steps(view.steps)),
         Some(broken) if broken.what == BreakKind::Missing => format!(
@@ -70,7 +73,7 @@ pub fn parcel(look: &Look, view: &ParcelAuditView) -> String {
         ),
         Some(broken) => {
             let whose = match &broken.parcel {
-                Some(other) if other != name => {
+                Some(other) if *other != view.parcel => {
                     " It belongs to another parcel, and holds this one's step before it fast."
                 }
                 _ => "",
@@ -97,9 +100,12 @@ pub fn trouble(look: &Look, broken: &Break) -> (String, String) {
 fn broken_at(look: &Look, broken: &Break) -> String {
     let n = broken.n;
     let what = match (&broken.step, &broken.parcel, broken.at_ms) {
-        (Some(step), Some(parcel), Some(at_ms)) => {
-            format!(" ('{step}' of {parcel}, {})", look.date_time(at_ms))
-        }
+        (Some(step), Some(parcel), Some(at_ms)) => format!(
+            " ('{}' of {}, {})",
+            safe(step),
+            safe(parcel),
+            look.date_time(at_ms)
+        ),
         _ => String::new(),
     };
     match broken.what {
@@ -130,10 +136,10 @@ pub fn checked(look: &Look, file: &Path, payload: &Payload, key_known: bool) -> 
         "{}: sound. {} of parcel {}, unbroken, exported at {} on {} (clock {}).\nSigned by {}",
         file.display(),
         steps(payload.steps.len() as u64),
-        payload.parcel_id,
-        payload.site,
+        safe(&payload.parcel_id),
+        safe(&payload.site),
         look.date_time(payload.exported_ms),
-        payload.exported_quality,
+        safe(&payload.exported_quality),
         payload.public_key,
     );
     text.push_str(match key_known {
@@ -151,7 +157,7 @@ pub fn checked(look: &Look, file: &Path, payload: &Payload, key_known: bool) -> 
 
 /// A file isn't sound.
 pub fn forged(file: &Path, why: &str) -> String {
-    format!("{}: NOT sound: {why}.", file.display())
+    format!("{}: NOT sound: {}.", file.display(), safe(why))
 }
 
 /// The public key.
