@@ -7,8 +7,8 @@ mod common;
 use std::path::Path;
 
 use cloud_protocol::Chain;
-use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
 use common::{Gateway, Setup, ident, text, wait_for, wait_until};
+use firmware_protocols::Value;
 use linli::audit::hex::hex;
 use linli::store::trace::Entry;
 use reference_cloud::{AuditView, Cloud, Config};
@@ -19,20 +19,13 @@ fn start(setup: &mut Setup) -> Gateway {
 }
 
 async fn announce(cloud: &Cloud, setup: &Setup, parcel: &str) {
-    let expected = ExpectedParcel {
-        parcel: parcel.to_owned(),
-        recipient: "r-1".to_owned(),
-        size: Size::S,
-        zone: Zone::Ambient,
-        point: ident("bank-a"),
-        deadline: 4_000_000_000_000,
-        consent: true,
-        items: None,
-    };
-    cloud
-        .announce(&ident("test-site"), &expected)
-        .await
-        .unwrap();
+    let item = format!(
+        r#"{{"kind":"parcel.expected","parcel":"{parcel}","recipient":"r-1","size":"S",
+            "zone":"ambient","point":"bank-a","deadline":4000000000000,"consent":true}}"#
+    );
+    let item = Value::from_json(item.as_bytes()).unwrap();
+    let site = ident("test-site");
+    cloud.push_value(&site, item).await.unwrap();
     wait_until("the parcel to be taken on", async || {
         setup
             .cli(&["parcel", parcel])
