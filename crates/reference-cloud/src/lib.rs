@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 
 pub use connections::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
-pub use store::{HealthView, Keep, LaneView, LanesView, ParcelView, StoreError};
+pub use store::{HealthView, Keep, LaneView, LanesView, ParcelView, StoreError, Told};
 
 /// How a cloud is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
