@@ -157,7 +157,7 @@ impl Command {
                 (
                     "digests",
                     Some(Value::Array(
-                        digests.iter().map(BankCode::to_value).collect(),
+                        digests.iter().copied().map(BankCode::to_value).collect(),
                     )),
                 ),
             ]),
@@ -171,7 +171,7 @@ impl Command {
 }
 
 impl BankCode {
-    fn to_value(&self) -> Value {
+    fn to_value(self) -> Value {
         map([
             ("digest", Some(Value::Bytes(self.digest.to_vec()))),
             ("compartment", Some(self.compartment.into())),

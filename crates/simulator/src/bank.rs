@@ -245,9 +245,9 @@ impl Lockers {
 }
 
 impl Alone for Lockers {
-    fn somebody_came(&self) {
+    fn gateway_is_asked(&self) {
         if let Some(own) = &self.own_codes {
-            lock(own).somebody_came();
+            lock(own).gateway_is_asked();
         }
     }
 

@@ -113,8 +113,8 @@ impl Display {
 
 /// A point that checks codes by itself while nobody answers.
 pub(crate) trait Alone: Send + Sync {
-    /// Somebody types or scans.
-    fn somebody_came(&self);
+    /// Somebody types or scans while there is a connection.
+    fn gateway_is_asked(&self);
 
     /// Decides on digits that nobody answers; `sent`: the event that says them, if it was made.
     fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer;
@@ -167,10 +167,10 @@ impl Turn<'_> {
 
     /// The gateway decides if it answers in time, else the point itself.
     async fn type_where_it_is_checked(&self, code: &str, alone: &dyn Alone) -> Answer {
-        alone.somebody_came();
         if !self.device.is_online() {
             return self.decide_alone(alone, code, None);
         }
+        alone.gateway_is_asked();
         let mut seen = self.display.seen.subscribe();
         let Ok(place) = self.device.report(digits(code)) else {
             return Answer::Silence;
@@ -197,14 +197,14 @@ impl Turn<'_> {
 
     /// Holds a waybill to the scanner and waits for the answer.
     pub async fn scan_waybill(&self, parcel: &str) -> Answer {
-        self.comes();
+        self.gateway_is_asked();
         let symbol = Secret::new(parcel);
         self.after(Kind::Scan { symbol }, self.opens).await
     }
 
     /// Holds a badge to the scanner and waits for a word.
     pub async fn scan_badge(&self, badge: &str) -> Answer {
-        self.comes();
+        self.gateway_is_asked();
         let symbol = Secret::new(badge);
         self.after(Kind::Scan { symbol }, false).await
     }
@@ -224,9 +224,9 @@ impl Turn<'_> {
         timeout(LAST_LOOK, word).await.unwrap_or(Answer::Silence)
     }
 
-    fn comes(&self) {
-        if let Some(alone) = self.alone {
-            alone.somebody_came();
+    fn gateway_is_asked(&self) {
+        if let Some(alone) = self.alone.filter(|_| self.device.is_online()) {
+            alone.gateway_is_asked();
         }
     }
 

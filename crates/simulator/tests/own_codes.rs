@@ -233,8 +233,10 @@ async fn while_nobody_answers_the_bank_decides_and_a_late_answer_opens_nothing()
 
         bed.gateway.be_deaf(true);
         assert_eq!(bank.type_code("123456").await, Answer::Opened(2));
+        bank.cut_off(true).await;
+        assert!(matches!(bank.type_code("222222").await, Answer::No(_)));
         bed.gateway.be_deaf(false);
-        bank.device().cut().await;
+        bank.cut_off(false).await;
         let refused = || {
             let results = bed.gateway.kept.lock().unwrap().results(&id());
             results.iter().any(|(_, done)| *done == Done::Refused)

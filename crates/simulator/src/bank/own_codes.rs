@@ -123,8 +123,8 @@ impl OwnCodes {
         self.late = Some(LateAnswer { entry, until });
     }
 
-    /// Somebody types or scans: what is opened from now on is for them.
-    pub(super) fn somebody_came(&mut self) {
+    /// Somebody types or scans with a connection: what is opened from now on may be for them.
+    pub(super) fn gateway_is_asked(&mut self) {
         self.late = None;
     }
 
@@ -274,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn a_late_answer_is_told_until_somebody_comes() {
+    fn a_late_answer_is_told_until_the_gateway_is_asked_again() {
         let mut codes = with(&[]);
         assert!(!codes.answer_is_late());
         codes.decided((1, 5), true);
         assert!(codes.answer_is_late());
         codes.promised(&[(1, 5)]);
         assert!(codes.answer_is_late(), "for ten seconds");
-        codes.somebody_came();
+        codes.gateway_is_asked();
         assert!(!codes.answer_is_late());
         codes.decided((1, 6), false);
         assert!(codes.answer_is_late());
