@@ -33,6 +33,9 @@ pub struct Compartment {
     pub jammed: bool,
 }
 
+/// The events of an opening: the entry, the door open, the door closed.
+const ROOM_FOR_AN_OPENING: usize = 3;
+
 /// The mechanics of a bank.
 struct Lockers {
     display: Display,
@@ -223,6 +226,11 @@ impl Lockers {
         compartment: u16,
     ) -> Answer {
         let obeyed = self.open(compartment);
+        if obeyed.outcome != Done::Done {
+            own.not_used(digits);
+            report(device, obeyed.then);
+            return self.say_no("锁打不开 The lock doesn't move");
+        }
         let used = Kind::Keypad {
             code: Secret::new(digits),
             opened: Some(compartment),
@@ -232,10 +240,7 @@ impl Lockers {
             Err(error) => tracing::warn!(%error, "an event is lost"),
         }
         report(device, obeyed.then);
-        match obeyed.outcome {
-            Done::Done => Answer::Opened(compartment),
-            Done::Refused | Done::Failed => self.say_no("锁打不开 The lock doesn't move"),
-        }
+        Answer::Opened(compartment)
     }
 
     fn say_no(&self, text: &str) -> Answer {
@@ -259,6 +264,9 @@ impl Alone for Lockers {
         let mut own = lock(own);
         if let Some(place) = sent {
             own.decided(place, device.is_waiting(place));
+        }
+        if !device.has_room(ROOM_FOR_AN_OPENING) {
+            return self.say_no("暂不可用 Not available");
         }
         match own.check(digits, self.tempo.now_ms()) {
             Verdict::Opens(compartment) => self.open_alone(&mut own, device, digits, compartment),

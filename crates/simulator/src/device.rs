@@ -229,6 +229,11 @@ impl Device {
         lock(&self.inner.outbox).is_waiting(place)
     }
 
+    /// Whether so many more events fit into its memory.
+    pub(crate) fn has_room(&self, events: usize) -> bool {
+        self.waiting() + events <= outbox::WAITING_MAX
+    }
+
     pub(crate) fn spec(&self) -> &Spec {
         &self.inner.spec
     }

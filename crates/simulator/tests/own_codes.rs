@@ -155,6 +155,9 @@ async fn with_the_cable_out_a_code_of_the_list_opens_once_and_is_reported_in_ord
         assert!(matches!(bank.type_code("123456").await, Answer::No(_)));
         assert!(matches!(bank.type_code("111111").await, Answer::No(_)));
         assert!(matches!(bank.type_code("0").await, Answer::No(_)));
+        bank.jam(1, true);
+        assert!(matches!(bank.type_code("654321").await, Answer::No(_)));
+        bank.jam(1, false);
         assert_eq!(bank.type_code("654321").await, Answer::Opened(1));
         assert!(bank.put(1, "P1") && bank.put(1, "P2"), "two may share");
         assert!(bank.take(1, |p| p == "P2").is_some());
@@ -172,6 +175,8 @@ async fn with_the_cable_out_a_code_of_the_list_opens_once_and_is_reported_in_ord
             door(1, Door::Closed, true),
         ];
         assert_eq!(bed.told()[before..], expected);
+        let alarms = bed.gateway.kept.lock().unwrap().of(&id(), "alarm");
+        assert_eq!(alarms.len(), 1, "the jammed lock, and no opening");
     }
 }
 

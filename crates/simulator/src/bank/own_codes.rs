@@ -38,8 +38,8 @@ pub(super) enum Verdict {
 pub(super) struct OwnCodes {
     salt: Vec<u8>,
     list: BTreeMap<[u8; 32], u16>,
-    /// Codes that opened, with the event that reports it; gone with the first list after its
-    /// promise.
+    /// Codes that opened, and how far that is known; gone with the first list after the promise, as
+    /// is the mark of a use that a power cut kept from being reported.
     used: BTreeMap<[u8; 32], Use>,
     wrong: u32,
     lockouts: u32,
@@ -65,7 +65,7 @@ impl OwnCodes {
     /// A new list in the place of the old one; false while it can't be told which of its codes
     /// were used, as the salt is another.
     pub(super) fn take_list(&mut self, salt: &[u8], codes: &[BankCode]) -> bool {
-        let told = |how_far: &Use| *how_far == Use::Promised;
+        let told = |how_far: &Use| !matches!(how_far, Use::Reported(_));
         if self.salt != salt && !self.used.values().all(told) {
             return false;
         }
@@ -101,6 +101,12 @@ impl OwnCodes {
     pub(super) fn reported(&mut self, digits: &str, place: Place) {
         let digest = self.digest(digits);
         self.used.insert(digest, Use::Reported(place));
+    }
+
+    /// The lock didn't move: the code is as good as before.
+    pub(super) fn not_used(&mut self, digits: &str) {
+        let digest = self.digest(digits);
+        self.used.remove(&digest);
     }
 
     /// These events are on disk.
