@@ -10,44 +10,14 @@ use alloc::string::{String, ToString};
 use firmware_protocols::command::Tone;
 use firmware_protocols::{Ident, Slot};
 
-use crate::code::CodeState;
 use crate::command::Purpose;
 use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
 use crate::parcel::{Place, Stage, Taker};
+use crate::text;
 use crate::turn::{Origin, Turn};
-use crate::{Digest, text};
 
 impl Estate {
-    /// Digits were typed at a keypad.
-    pub(crate) fn typed(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, code: &Digest) {
-        let Some(point) = from.point.clone() else {
-            self.show_error(turn, from, text::NO_POINT);
-            return;
-        };
-        self.readers.insert(point.clone(), from.device.clone());
-        if Self::stale(&turn.now, from) {
-            self.show_error(turn, from, text::TOO_LATE);
-            return;
-        }
-        if let Some(left) = self.locked_for_ms(&turn.now, &from.device) {
-            self.show_error(turn, from, text::locked(left));
-            return;
-        }
-        match self
-            .codes
-            .get(&(point.clone(), *code))
-            .map(|row| &row.state)
-        {
-            Some(CodeState::Live { parcel }) => {
-                let parcel = parcel.clone();
-                self.right_code(turn, from, &point, &parcel);
-            }
-            Some(CodeState::Resting { .. }) => self.wrong_code(turn, from, Some(text::USED)),
-            None => self.wrong_code(turn, from, None),
-        }
-    }
-
     /// The door of a compartment from which `taken` are being taken was closed.
     pub(crate) fn collection_closed(
         &mut self,
@@ -147,7 +117,14 @@ impl Estate {
         );
     }
 
-    fn right_code(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: &Ident, parcel: &str) {
+    /// The live code of a parcel was typed at `point`, where the parcel is, was or is expected.
+    pub(crate) fn right_code(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        from: &Origin,
+        point: &Ident,
+        parcel: &str,
+    ) {
         let Some(row) = self.parcels.get(parcel) else {
             return;
         };

@@ -53,13 +53,13 @@ impl Estate {
         };
         self.readers.insert(point.clone(), from.device.clone());
         // At a desk nothing opens: what its terminal kept while it was cut off did happen.
-        if !self.places.is_desk(&point) && Self::stale(&turn.now, from) {
+        if !self.places.is_desk(&point) && Self::stale(from) {
             self.show_error(turn, from, text::TOO_LATE);
             return;
         }
         match parcel.filter(|id| self.parcels.contains(id)) {
             Some(parcel) => self.waybill(turn, from, point, parcel),
-            None => self.badge(turn, from, point, badge),
+            None => self.open_session(turn, from, point, badge),
         }
     }
 
@@ -118,7 +118,14 @@ impl Estate {
         );
     }
 
-    fn badge(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: Ident, badge: &Digest) {
+    /// A courier identifies at a point, with a badge or a code.
+    pub(crate) fn open_session(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        from: &Origin,
+        point: Ident,
+        badge: &Digest,
+    ) {
         let Some(row) = self.couriers.get(badge) else {
             self.show_error(turn, from, text::UNKNOWN_SYMBOL);
             return;
@@ -170,7 +177,7 @@ impl Estate {
 
     /// The courier at a point, if one has identified and the badge is still good. Each use
     /// prolongs it.
-    fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
+    pub(crate) fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
         let until_tick_ms = now.tick_in(self.rules.courier_session_ms);
         let session = self.sessions.get_mut(point)?;
         let courier = self.couriers.get(&session.badge);

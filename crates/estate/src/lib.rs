@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod announce;
+pub mod bank_codes;
 pub mod change;
 pub mod code;
 mod collect;
@@ -32,15 +33,19 @@ mod desk;
 pub mod device;
 mod doors;
 mod estate;
+pub mod freshness;
 mod hours;
 pub mod input;
 pub mod keypad;
+mod keypad_entry;
 pub mod layout;
 mod ledger;
 mod load;
 pub mod opening;
 pub mod parcel;
 mod places;
+mod results;
+mod retries;
 pub mod settings;
 pub mod sweep;
 mod text;

@@ -73,3 +73,14 @@ pub(crate) fn locked(ms: u64) -> String {
     let minutes = ms.div_ceil(60_000);
     format!("键盘已锁定，请{minutes}分钟后再试 Locked: try again in {minutes} min")
 }
+
+// Codes of other points, couriers' codes.
+
+pub(crate) const COURIER_CODE_EXPIRED: &str =
+    "快递员码已过期，请联系公司 Courier code expired: ask your company for a new one";
+pub(crate) const NOTHING_TO_TAKE_BACK: &str = "没有待退包裹 Nothing to take back here";
+
+/// `place`: a point and its address.
+pub(crate) fn waits_elsewhere(place: &str) -> String {
+    format!("您的包裹在 {place} Your parcel is at {place}")
+}
