@@ -3,20 +3,21 @@
 //!
 //! The plain answer is the wall clock's: an event is fresh if its device time is no further than
 //! [`STALE_MS`] from the box's. But either clock may be wrong by a year while residents stand at the
-//! keypad. So for each device a [`Baseline`] is kept, in memory: how its clock stood to the running
-//! time at its last fresh event. With it, an event that the wall calls old is
+//! keypad. So for each device a baseline is kept, in memory: how its clock stood to the running time,
+//! which never jumps, at its fresh events. With it, an event of the same boot is
 //!
-//! * **fresh** if the device's clock and the running time still agree within [`STALE_MS`]: the box's
-//!   wall has jumped, not the device's clock;
-//! * **fresh** if the device's clock can't be right, and a fresh event was heard within [`STALE_MS`]:
-//!   the clock has jumped, and since events of a boot come in order, this one isn't older than that.
-//!   It can't be right if the event would be older than the baseline, or lie ahead of both clocks;
-//! * **stale** otherwise.
+//! * **fresh** if the device's clock and the running time still agree within [`STALE_MS`], whatever
+//!   the wall says: it is the wall that has jumped, if one has;
+//! * **stale** if it is later than that by a time that has really gone by since the baseline: a
+//!   backlog, even if a wrong wall happens to fit it;
+//! * otherwise the device's clock has jumped: **fresh** if the wall says so, or if a fresh event was
+//!   heard within [`STALE_MS`] that has a lower number, since this one can't be older;
+//!   **stale** if nobody can tell.
 //!
 //! Without a baseline of this boot (the box or the device has restarted) the wall decides. A stale
-//! event then begins a provisional baseline; an event at least [`CONFIRM_MS`] later by the running
-//! time, which the device's clock confirms within [`AGREE_MS`], is fresh: somebody typed again. A
-//! backlog isn't taken for that, because it is sent faster than it was made.
+//! event begins a provisional baseline; an event at least [`CONFIRM_MS`] later by the running time,
+//! which the device's clock confirms within [`AGREE_MS`], is fresh: somebody typed again. A backlog
+//! isn't taken for that, because it is sent faster than it was made.
 //!
 //! An event that carries no time of its own counts as fresh. So does one of a device without a
 //! baseline while the box doesn't know the time: nobody can tell.
@@ -54,6 +55,8 @@ struct Clock {
 #[derive(Debug, Clone, Copy)]
 struct Baseline {
     boot: u32,
+    /// The number of the latest event that it rests on.
+    seq: u64,
     /// Running time minus device time, at the most punctual event.
     offset_ms: i64,
     /// When the last event that it rests on was received, in ticks.
@@ -78,7 +81,7 @@ impl Estate {
             return true;
         }
         let clock = self.clocks.0.entry(event.device.clone()).or_default();
-        clock.hear(now, event.boot, event.at_ms)
+        clock.hear(now, event)
     }
 
     /// Whether a gesture is too old to open anything.
@@ -99,41 +102,51 @@ impl Origin {
 }
 
 impl Clock {
-    fn hear(&mut self, now: &Now, boot: u32, at_ms: i64) -> bool {
-        let heard = Baseline {
-            boot,
-            offset_ms: tick(now).saturating_sub(at_ms),
+    fn hear(&mut self, now: &Now, event: &DeviceEvent) -> bool {
+        let mut heard = Baseline {
+            boot: event.boot,
+            seq: event.seq,
+            offset_ms: tick(now).saturating_sub(event.at_ms),
             heard_tick_ms: now.tick_ms,
         };
-        let wall = Wall::of(now, at_ms);
-        if matches!(wall, Wall::Fresh) {
-            self.trust(heard);
-            return true;
+        let wall = Wall::of(now, event.at_ms);
+        let by_wall = matches!(wall, Wall::Fresh);
+        let Some(known) = self.baseline.filter(|known| known.boot == event.boot) else {
+            return match wall {
+                Wall::Fresh => self.trust(heard),
+                Wall::Unknown => {
+                    self.provisional = Some(heard);
+                    true
+                }
+                Wall::Off { .. } => self.confirm(now, heard),
+            };
+        };
+        let in_order = heard.seq > known.seq;
+        heard.seq = heard.seq.max(known.seq);
+        let late_ms = heard.offset_ms.saturating_sub(known.offset_ms);
+        if late_ms.saturating_abs() <= STALE_MS {
+            // Only the wall may say that the clock goes slow: lateness must not creep.
+            let punctual_ms = known.offset_ms.min(heard.offset_ms);
+            let offset_ms = if by_wall {
+                heard.offset_ms
+            } else {
+                punctual_ms
+            };
+            return self.trust(Baseline { offset_ms, ..heard });
         }
-        let same_boot = |known: &Baseline| known.boot == boot;
-        if let Some(known) = self.baseline.filter(same_boot) {
-            let late_ms = heard.offset_ms.saturating_sub(known.offset_ms);
-            if late_ms.saturating_abs() <= STALE_MS {
-                self.trust(Baseline {
-                    offset_ms: known.offset_ms.min(heard.offset_ms),
-                    ..heard
-                });
-                return true;
-            }
-            if known.contradicted(now, late_ms, &wall) {
-                self.trust(heard);
-                return true;
-            }
-        } else if matches!(wall, Wall::Unknown) {
-            self.provisional = Some(heard);
-            return true;
+        let believable = late_ms > 0 && late_ms <= known.longest_late_ms(now);
+        let jumped = by_wall || (in_order && known.contradicted(now, late_ms, &wall));
+        if !believable && jumped {
+            return self.trust(heard);
         }
         self.confirm(now, heard)
     }
 
-    fn trust(&mut self, baseline: Baseline) {
+    /// The event is fresh.
+    fn trust(&mut self, baseline: Baseline) -> bool {
         self.baseline = Some(baseline);
         self.provisional = None;
+        true
     }
 
     /// Whether an earlier event is confirmed by this one. If they contradict each other, this one is
@@ -147,22 +160,23 @@ impl Clock {
             self.provisional = Some(heard);
             return false;
         };
-        let confirmed = now.passed(first.heard_tick_ms, CONFIRM_MS);
-        if confirmed {
-            self.trust(heard);
-        }
-        confirmed
+        now.passed(first.heard_tick_ms, CONFIRM_MS) && self.trust(heard)
     }
 }
 
 impl Baseline {
-    /// Whether the device's clock has jumped since, so lately that the event isn't old.
+    /// Whether the device's clock, which can't be right, has jumped so lately that the event isn't
+    /// old.
     fn contradicted(&self, now: &Now, late_ms: i64, wall: &Wall) -> bool {
-        let since_ms = now.tick_ms.saturating_sub(self.heard_tick_ms);
-        let since_ms = i64::try_from(since_ms).unwrap_or(i64::MAX);
-        let before_baseline = late_ms > since_ms.saturating_add(SLACK_MS);
+        let lately = !now.passed(self.heard_tick_ms, STALE_MS.unsigned_abs() + 1);
         let ahead_of_both = late_ms < 0 && !matches!(wall, Wall::Off { ahead: false });
-        since_ms <= STALE_MS && (before_baseline || ahead_of_both)
+        lately && (late_ms > 0 || ahead_of_both)
+    }
+
+    /// The most by which an event of this boot can be late: it isn't older than the baseline.
+    fn longest_late_ms(&self, now: &Now) -> i64 {
+        let since_ms = now.tick_ms.saturating_sub(self.heard_tick_ms);
+        i64::try_from(since_ms).map_or(i64::MAX, |since_ms| since_ms.saturating_add(SLACK_MS))
     }
 }
 

@@ -4,12 +4,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attacker;
+mod bank_codes;
 mod codes;
 mod collection;
+mod commands;
 mod demand;
 mod deposit;
 mod downlink;
+mod freshness;
 mod hand;
 mod layout;
 mod ledger;
 mod lockout;
+mod meanings;
