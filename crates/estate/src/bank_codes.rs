@@ -266,21 +266,16 @@ impl Estate {
             })
             .map(|(id, row)| (id.clone(), row.parcel.point.clone()))
             .collect();
-        let until = now
-            .tick_in(self.rules.reopen_grace_ms)
-            .saturating_sub(age_ms);
         for (id, point) in just_now {
-            let Some(row) = self.parcels.get_mut(&id) else {
+            let Some(Stage::Collected {
+                reopen_until_tick_ms: until,
+                ..
+            }) = self.parcels.get_mut(&id).map(|row| &mut row.stage)
+            else {
                 continue;
             };
-            if let Stage::Collected {
-                reopen_until_tick_ms,
-                ..
-            } = &mut row.stage
-            {
-                *reopen_until_tick_ms = until.min(*reopen_until_tick_ms);
-            }
-            if until <= now.tick_ms {
+            *until = until.saturating_sub(age_ms);
+            if *until <= now.tick_ms {
                 self.kill_code(&point, &id, now.tick_ms);
             }
         }
