@@ -361,6 +361,7 @@ fn delivered_twice_it_happened_once() {
         boot: 9,
         seq: 1,
         at_ms: world.now.wall_ms - 1_000,
+        said_ms: Some(world.now.wall_ms - 1_000),
         fingerprint: 1,
         what: Happening::Keypad {
             typed: typed(&world.layout, &id("bank-a"), &code),

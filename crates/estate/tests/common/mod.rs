@@ -305,6 +305,7 @@ impl World {
             boot: 1,
             seq: *seq,
             at_ms: self.now.wall_ms,
+            said_ms: None,
             fingerprint: *seq,
             what,
         };
@@ -324,6 +325,7 @@ impl World {
             boot: 1,
             seq: *seq,
             at_ms,
+            said_ms: Some(at_ms),
             fingerprint: *seq,
             what,
         };
