@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use super::act;
 use super::answer::{self, Answer};
 use super::backend::Backend;
 use super::open;
@@ -94,6 +95,7 @@ impl Conversation {
                 reason,
                 claims,
             } => open::open(self, &slot, &reason, claims).await,
+            Request::Act { act, claims } => act::act(self, act, claims).await,
             Request::Events {
                 device,
                 kind,
@@ -254,7 +256,9 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::Parcel { parcel } => answer::parcel(backend, &parcel),
         Request::Quarantine { limit } => answer::quarantine(backend, limit),
         Request::Sync => answer::sync(backend),
-        Request::Events { .. } | Request::Open { .. } => Err(Failure::new(
+        Request::AtDesks { desk, limit } => answer::at_desks(backend, desk.as_deref(), limit),
+        Request::Commands { slot, limit } => answer::commands(backend, slot.as_deref(), limit),
+        Request::Events { .. } | Request::Open { .. } | Request::Act { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",
         )),

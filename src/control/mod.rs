@@ -2,6 +2,7 @@
 //!
 //! * [`wire`] — requests and replies, one JSON object a line.
 //! * [`views`] — the shapes of the answers; they are also the CLI's `--json`.
+//! * [`secret`] — a pickup code on its way.
 //! * [`health`] — what is wrong, if anything.
 //! * [`server`] — the socket, its bounds.
 //! * [`client`] — the other end, for the CLI.
@@ -12,13 +13,16 @@
 //! Invariant: nothing here writes to the store, and no request can hold up the journal: answers are
 //! read on connections of their own, and a client that doesn't take its answer loses its connection.
 
+mod act;
 mod answer;
 mod backend;
 pub mod client;
 mod conversation;
 pub mod health;
+mod known;
 mod open;
 mod operator;
+pub mod secret;
 pub mod server;
 mod socket;
 pub mod views;

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use estate::Layout;
+use estate::input::DeskAct;
+use estate::{Layout, Told, Typed};
+use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
@@ -15,6 +17,7 @@ use crate::clock::Clock;
 use crate::cloud::CloudStatus;
 use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use crate::control::{Backend, memory_rss_bytes};
+use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
 use crate::presence::Presence;
@@ -29,6 +32,8 @@ pub struct DaemonBackend {
     pub clock: Clock,
     /// The way into the journal.
     pub inbox: Inbox,
+    /// Digests what is typed.
+    pub intake: Intake,
     /// How the journal is.
     pub journal: Arc<journal::Status>,
     /// How devices come.
@@ -42,12 +47,16 @@ pub struct DaemonBackend {
 }
 
 impl DaemonBackend {
-    /// Whether a device is known not to be there. Behind somebody else's broker that is only known
-    /// once it has said so.
-    fn not_there(&self, device: &Ident) -> bool {
-        match &self.link {
-            Link::Embedded { roster, .. } => !roster.is_connected(device),
-            Link::External { .. } => self.presence.of(device) == Some(false),
+    /// Hands work over and waits for what came of it.
+    async fn told(
+        &self,
+        work: impl FnOnce(oneshot::Sender<Result<Told, String>>) -> Work,
+    ) -> Result<Told, String> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.submit(work(reply));
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotTaken::Stopping.to_string()),
         }
     }
 
@@ -123,6 +132,7 @@ impl Backend for DaemonBackend {
             clock: ClockReport {
                 wall_ms: now.wall_ms,
                 quality: now.quality.word().to_owned(),
+                tick_ms: now.tick_ms,
             },
             memory_rss_bytes: memory_rss_bytes(),
         }
@@ -133,13 +143,6 @@ impl Backend for DaemonBackend {
     }
 
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
-        let known = self.layout.banks.iter().any(|bank| bank.id == slot.bank);
-        if known && self.not_there(&slot.bank) {
-            return Err(format!(
-                "{} isn't connected, so nothing was sent. Check its power and network; linli devices says when it was last heard",
-                slot.bank
-            ));
-        }
         let (reply, answer) = oneshot::channel();
         self.inbox.submit(Work::Open {
             slot,
@@ -151,6 +154,42 @@ impl Backend for DaemonBackend {
             Ok(answer) => answer,
             Err(_) => Err(NotTaken::Stopping.to_string()),
         }
+    }
+
+    /// Behind somebody else's broker that is only known once the device has said so.
+    fn away(&self, device: &Ident) -> bool {
+        match &self.link {
+            Link::Embedded { roster, .. } => !roster.is_connected(device),
+            Link::External { .. } => self.presence.of(device) == Some(false),
+        }
+    }
+
+    async fn disable(
+        &self,
+        slot: Slot,
+        operator: String,
+        reason: Option<String>,
+    ) -> Result<Told, String> {
+        self.told(|reply| Work::Disable {
+            slot,
+            operator,
+            reason,
+            reply,
+        })
+        .await
+    }
+
+    async fn desk(&self, operator: String, act: DeskAct) -> Result<Told, String> {
+        self.told(|reply| Work::Desk {
+            operator,
+            act,
+            reply,
+        })
+        .await
+    }
+
+    fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
+        self.intake.typed(point, digits)
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

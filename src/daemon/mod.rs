@@ -118,7 +118,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let (stop_links, links_stopped) = watch::channel(false);
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
-    let (link, mqtt, serving) = parts::start_link(&config, intake, router, links_stopped).await?;
+    let (link, mqtt, serving) = parts::start_link(&config, intake.clone(), router, links_stopped).await?;
 
     let (stop_cloud, cloud_stopped) = watch::channel(false);
     let cloud_status = config
@@ -150,6 +150,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         layout,
         clock,
         inbox: journal.inbox.clone(),
+        intake,
         journal: Arc::clone(&journal.status),
         link,
         presence,
