@@ -165,7 +165,7 @@ mod tests {
         let mut faulty = compartment(5, "ambient", CompartmentState::Faulty);
         faulty.fault = Some("jammed\u{7}".to_string());
         let mut full = compartment(3, "chilled", CompartmentState::Occupied);
-        full.parcel = Some("P-1".to_string());
+        full.parcels = vec!["P-1".to_string()];
         BankView {
             bank: "bank-a".to_string(),
             building: "b1".to_string(),

@@ -168,3 +168,5 @@ pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
