@@ -5,6 +5,8 @@
 //! exit code ([`stop`]). A reader that closes early ends the command quietly.
 
 pub mod args;
+mod ask;
+mod desk;
 mod elsewhere;
 mod history;
 mod lists;
@@ -29,8 +31,8 @@ use serde_json::Value as Json;
 use crate::control::client::{Client, ClientError};
 use crate::control::health::Health;
 use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
-use crate::control::wire::Request;
-use crate::store::read::{EventRow, ParcelHistory, ParcelRow, QuarantineRow};
+use crate::control::wire::{Act, Request};
+use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
 use look::Look;
 use stop::Stop;
@@ -115,6 +117,25 @@ impl Session {
                 let request = Request::Quarantine { limit: Some(limit) };
                 self.list(&request, lists::quarantine as Draw<QuarantineRow>)?;
             }
+            Command::Commands { compartment, limit } => {
+                let request = Request::Commands {
+                    slot: compartment.map(|slot| slot.to_string()),
+                    limit: Some(limit),
+                };
+                self.list(&request, desk::commands as Draw<LedgerRow>)?;
+            }
+            Command::Desk(command) => self.desk(command)?,
+            Command::Reissue { parcel } => self.act(Act::Reissue { parcel })?,
+            Command::Extend {
+                parcel,
+                until,
+                hours,
+            } => self.act(Act::Extend {
+                parcel,
+                until_ms: until.map(|until| until.ms),
+                hours,
+            })?,
+            Command::Compartment(command) => self.compartment(command)?,
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
             Command::Sync => {
                 self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;

@@ -1,6 +1,7 @@
 //! What linli says to people, in English. All of it stands here and in the help texts of
 //! [`super::args`], so that another language needs only another such file.
 
+pub mod desk;
 pub mod events;
 
 use std::fmt::Display;
@@ -258,6 +259,12 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             },
             remedy.clone(),
         ),
+        Trouble::CompartmentsDisabled { .. }
+        | Trouble::KeypadsLocked { .. }
+        | Trouble::DoorsLeftOpen { .. }
+        | Trouble::ParcelsGoBack(_)
+        | Trouble::CloudRefused(_)
+        | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
             "Events are kept in order, and no code expires by it. Connect it to the network, or set the clock: timedatectl".to_string(),
@@ -325,6 +332,7 @@ pub fn compartments(counts: &StateCounts) -> String {
         (counts.occupied, CompartmentState::Occupied),
         (counts.open, CompartmentState::Open),
         (counts.faulty, CompartmentState::Faulty),
+        (counts.disabled, CompartmentState::Disabled),
     ];
     let shown = parts
         .iter()
@@ -403,6 +411,7 @@ pub const fn state(state: CompartmentState) -> &'static str {
         CompartmentState::Occupied => "occupied",
         CompartmentState::Open => "open",
         CompartmentState::Faulty => "faulty",
+        CompartmentState::Disabled => "out of use",
     }
 }
 
@@ -421,6 +430,23 @@ pub const ZONES: &str = "* chilled  ** frozen";
 /// A sensor sees something that no parcel accounts for.
 pub const NO_PARCEL: &str = "something lies in it, though no parcel is known to";
 
+/// Several parcels of one recipient in a compartment.
+pub fn several(parcels: &[String]) -> String {
+    format!(
+        "{}: {}",
+        count(parcels.len() as u64, "parcel", "parcels"),
+        some(parcels)
+    )
+}
+
+/// A technician took it out of use.
+pub fn out_of_use(reason: &str) -> String {
+    format!("out of use: {reason}")
+}
+
+/// The mark of low compartments, for the legend.
+pub const LOW_MARK: &str = "_ within reach from a wheelchair";
+
 /// There is no bank.
 pub const NO_BANKS: &str = "No banks stand in the configuration.";
 
@@ -436,7 +462,14 @@ pub mod fact {
     pub const DEADLINE: &str = "may wait until";
     pub const CONSENT: &str = "locker agreed to";
     pub const COURIER: &str = "courier";
+    pub const BACK: &str = "goes back";
+    pub const RETURN_OF: &str = "return of";
+    pub const ANNOUNCED: &str = "announced";
+    pub const TAKER: &str = "being taken by";
 }
+
+/// Beside the size of a parcel whose recipient needs that.
+pub const LOW: &str = ", low";
 
 /// Over a parcel's history.
 pub const HISTORY: &str = "History";
@@ -470,6 +503,7 @@ pub fn opened(opening: &Opening) -> String {
         .map_or_else(String::new, |said| format!(" It says: {said}."));
     match opening.state.as_str() {
         "opened" => format!("{slot} is open, after {after}."),
+        "closed" => format!("{slot} was opened and is closed again, after {after}."),
         "done" => format!(
             "{slot} was unlocked, after {after}; its door wasn't seen open yet. Pull it, or look whether it jams."
         ),
@@ -478,6 +512,9 @@ pub fn opened(opening: &Opening) -> String {
         ),
         "failed" => format!(
             "{slot} stays shut: its controller tried in vain.{answer} Does the door jam, is the lock's cable in?"
+        ),
+        "expired" => format!(
+            "{slot} stays shut: its time ended before the command left this box. Is the bank connected? See linli devices, then try again"
         ),
         _ => format!(
             "No answer from {slot} within {after}, so whether it opened isn't known. Look at the door, and at the bank's connection: linli devices"

@@ -17,6 +17,7 @@ use super::conversation::Conversation;
 use super::known::{self, bad};
 use super::open::{TAKE_TIME, follow, reachable};
 use super::operator::operator;
+use super::secret::PickupCode;
 use super::views::{Acted, Opening, PointView};
 use super::wire::{Act, End, Failure, FailureKind, Reply, write_line};
 use crate::store::read::ParcelRow;
@@ -62,16 +63,45 @@ enum Order {
 }
 
 /// A request that was checked.
-struct Prepared {
+struct Checked {
     order: Order,
-    operator: String,
-    /// The parcel that was named, and its row if it is known.
-    parcel: Option<(String, Option<ParcelRow>)>,
     desk: Option<Ident>,
     slot: Option<String>,
     /// Where a code that comes of it is good.
     good_at: Option<PointView>,
     until_ms: Option<i64>,
+}
+
+impl Checked {
+    fn new(order: Order) -> Self {
+        Self {
+            order,
+            desk: None,
+            slot: None,
+            good_at: None,
+            until_ms: None,
+        }
+    }
+
+    fn at(desk: Ident, act: DeskAct) -> Self {
+        Self {
+            desk: Some(desk),
+            ..Self::new(Order::Desk(act))
+        }
+    }
+
+    fn disable(slot: Slot, reason: Option<String>) -> Self {
+        Self {
+            slot: Some(slot.to_string()),
+            ..Self::new(Order::Disable { slot, reason })
+        }
+    }
+}
+
+/// The parcel that was named, and its row if it is known.
+struct Named {
+    id: String,
+    row: Option<ParcelRow>,
 }
 
 async fn perform(
@@ -82,36 +112,43 @@ async fn perform(
     let word = act.word();
     let uid = client.uid;
     let prepare = move |backend: &dyn Backend| {
-        let who = operator(uid, claims.as_deref());
-        prepare(backend, act, who)
+        let named = named(backend, &act)?;
+        let checked = check(backend, act, named.as_ref())?;
+        Ok((operator(uid, claims.as_deref()), named, checked))
     };
-    let prepared = client.shared.read(prepare).await?;
-    let (operator, desk) = (prepared.operator.clone(), prepared.desk.clone());
-    let parcel = prepared.parcel.as_ref().map(|(id, _)| id.clone());
-    let told = submit(client, prepared.order, operator.clone()).await;
-    let parcel_known = !matches!(prepared.parcel, Some((_, None)));
-    let told = told.map_err(|why| {
-        tracing::info!(act = word, ?parcel, ?desk, %operator, %why, "the staff was refused");
-        match (parcel_known, &parcel) {
-            (false, Some(parcel)) => answer::unknown_parcel(parcel),
-            _ => Failure::new(FailureKind::Refused, why),
+    let (operator, named, checked) = client.shared.read(prepare).await?;
+    let (desk, slot) = (checked.desk.map(|desk| desk.to_string()), checked.slot);
+    let parcel = named.as_ref().map(|named| named.id.clone());
+    let told = match submit(client, checked.order, operator.clone()).await {
+        Ok(told) => told,
+        Err(why) => {
+            tracing::info!(act = word, ?parcel, ?desk, ?slot, %operator, %why, "the staff was refused");
+            return Err(refused(named.as_ref(), why));
         }
-    })?;
-    tracing::info!(act = word, ?parcel, ?desk, slot = ?prepared.slot, %operator, "done by the staff");
+    };
+    tracing::info!(act = word, ?parcel, ?desk, ?slot, %operator, "done by the staff");
     let opening = opening(client, &told, &operator).await?;
     let acted = Acted {
         act: word.to_string(),
         operator,
         parcel: told.parcel.or(parcel),
-        desk: desk.map(|desk| desk.to_string()),
-        slot: prepared.slot,
+        desk,
+        slot,
         text: told.text,
-        good_at: prepared.good_at.filter(|_| told.code.is_some()),
+        good_at: checked.good_at.filter(|_| told.code.is_some()),
         code: told.code.map(Into::into),
-        until_ms: prepared.until_ms,
+        until_ms: checked.until_ms,
         opening: None,
     };
     Ok((acted, opening))
+}
+
+/// What isn't known can't be found; all else was refused.
+fn refused(named: Option<&Named>, why: String) -> Failure {
+    match named {
+        Some(Named { id, row: None }) => answer::unknown_parcel(id),
+        _ => Failure::new(FailureKind::Refused, why),
+    }
 }
 
 /// Has it decided and written.
@@ -142,7 +179,9 @@ async fn opening(
     };
     let id = command.clone();
     let look = move |backend: &dyn Backend| {
-        let row = answer::open(backend)?.command(&id).map_err(answer::failed)?;
+        let row = answer::open(backend)?
+            .command(&id)
+            .map_err(answer::failed)?;
         Ok(row.map(|row| format!("{}/{}", row.bank, row.compartment)))
     };
     let slot = client.shared.read(look).await?;
@@ -157,142 +196,134 @@ async fn opening(
     }))
 }
 
-/// Checks a request against the configuration and the store. Blocks.
-fn prepare(backend: &dyn Backend, act: Act, operator: String) -> Result<Prepared, Failure> {
-    let layout = backend.layout();
-    let parcel = match named(&act) {
-        Some(id) => {
-            let id = known::line("a parcel's id", id, PARCEL_MAX_CHARS)?;
-            let found = answer::open(backend)?.parcel(id).map_err(answer::failed)?;
-            Some((id.to_string(), found.map(|history| history.parcel)))
-        }
-        None => None,
-    };
-    let row = parcel.as_ref().and_then(|(_, row)| row.as_ref());
-    let id = parcel.as_ref().map(|(id, _)| id.clone());
-    let parcel_id = id.unwrap_or_default();
-    let mut prepared = Prepared {
-        order: Order::Desk(DeskAct::Reissue {
-            parcel: parcel_id.clone(),
-        }),
-        operator,
-        desk: None,
-        slot: None,
-        good_at: row.and_then(|row| known::point(layout, here(row))),
-        until_ms: None,
-        parcel: None,
-    };
-    let desk = |named: Option<String>| known::desk(layout, named.as_deref()).cloned();
-    match act {
-        Act::HandOver { code, desk: at } => {
-            let desk = desk(at)?;
-            let digits = code.digits().ok_or_else(|| {
-                bad("a code is 1 to 16 digits; spaces and dashes between them don't matter")
-            })?;
-            let typed = backend.typed(&desk, &digits);
-            prepared.desk = Some(desk.clone());
-            prepared.order = Order::Desk(DeskAct::HandOver { desk, typed });
-        }
-        Act::Receive {
-            courier, desk: at, ..
-        } => {
-            let desk = desk(at)?;
-            prepared.desk = Some(desk.clone());
-            prepared.order = Order::Desk(DeskAct::Receive {
-                desk,
-                parcel: parcel_id,
-                courier: courier_name(courier)?,
-            });
-        }
-        Act::Claim {
-            kind,
-            note,
-            paid_fen,
-            keeps,
-            return_to,
-            desk: at,
-            ..
-        } => {
-            let desk = desk(at)?;
-            prepared.good_at = return_to
-                .as_deref()
-                .and_then(|point| known::point(layout, point));
-            let return_to = return_to.map(|point| known::return_point(layout, &point));
-            let claim = Claim {
-                kind: claim_kind(&kind)?,
-                note: known::line("a note", &note, NOTE_MAX_CHARS)?.to_string(),
-                compensation_fen: paid(paid_fen)?,
-                keeps,
-                return_to: return_to.transpose()?,
-            };
-            prepared.desk = Some(desk.clone());
-            prepared.order = Order::Desk(DeskAct::Claim {
-                desk,
-                parcel: parcel_id,
-                claim,
-            });
-        }
-        Act::Transfer { desk: at, .. } => {
-            let desk = desk(at)?;
-            bank_reachable(backend, row)?;
-            prepared.desk = Some(desk.clone());
-            prepared.order = Order::Desk(DeskAct::Transfer {
-                desk,
-                parcel: parcel_id,
-            });
-        }
-        Act::Retrieve { courier, .. } => {
-            bank_reachable(backend, row)?;
-            prepared.order = Order::Desk(DeskAct::Retrieve {
-                parcel: parcel_id,
-                courier: courier_name(courier)?,
-            });
-        }
-        Act::Reissue { .. } => {}
-        Act::Extend {
-            until_ms, hours, ..
-        } => {
-            let deadline = deadline(backend, until_ms, hours)?;
-            prepared.until_ms = Some(deadline);
-            prepared.order = Order::Desk(DeskAct::Extend {
-                parcel: parcel_id,
-                deadline,
-            });
-        }
-        Act::Disable { slot, reason } => {
-            let slot = known::slot(layout, &slot)?;
-            let reason = known::reason("taking a compartment out of use", &reason)?;
-            prepared.slot = Some(slot.to_string());
-            prepared.order = Order::Disable {
-                slot,
-                reason: Some(reason.to_string()),
-            };
-        }
-        Act::Enable { slot } => {
-            let slot = known::slot(layout, &slot)?;
-            prepared.slot = Some(slot.to_string());
-            prepared.order = Order::Disable { slot, reason: None };
-        }
-    }
-    prepared.parcel = parcel;
-    Ok(prepared)
-}
-
-/// The parcel that a request names.
-fn named(act: &Act) -> Option<&str> {
-    match act {
+/// The parcel that a request names, as the store has it.
+fn named(backend: &dyn Backend, act: &Act) -> Result<Option<Named>, Failure> {
+    let id = match act {
         Act::Receive { parcel, .. }
         | Act::Claim { parcel, .. }
         | Act::Transfer { parcel, .. }
         | Act::Retrieve { parcel, .. }
         | Act::Reissue { parcel }
-        | Act::Extend { parcel, .. } => Some(parcel),
-        Act::HandOver { .. } | Act::Disable { .. } | Act::Enable { .. } => None,
-    }
+        | Act::Extend { parcel, .. } => parcel,
+        Act::HandOver { .. } | Act::Disable { .. } | Act::Enable { .. } => return Ok(None),
+    };
+    let id = known::line("a parcel's id", id, PARCEL_MAX_CHARS)?;
+    let found = answer::open(backend)?.parcel(id).map_err(answer::failed)?;
+    Ok(Some(Named {
+        id: id.to_string(),
+        row: found.map(|history| history.parcel),
+    }))
+}
+
+/// Checks a request against the configuration, and makes of it what goes to the journal.
+fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Checked, Failure> {
+    let layout = backend.layout();
+    let desk = |named: &Option<String>| known::desk(layout, named.as_deref()).cloned();
+    let row = named.and_then(|named| named.row.as_ref());
+    Ok(match act {
+        Act::HandOver { code, desk: at } => hand_over(backend, desk(&at)?, &code)?,
+        Act::Receive {
+            parcel,
+            courier,
+            desk: at,
+        } => {
+            let (desk, courier) = (desk(&at)?, courier_name(courier)?);
+            let act = DeskAct::Receive {
+                desk: desk.clone(),
+                parcel,
+                courier,
+            };
+            Checked::at(desk, act)
+        }
+        act @ Act::Claim { .. } => claim(backend, act)?,
+        Act::Transfer { parcel, desk: at } => {
+            let desk = desk(&at)?;
+            bank_reachable(backend, row)?;
+            let act = DeskAct::Transfer {
+                desk: desk.clone(),
+                parcel,
+            };
+            Checked::at(desk, act)
+        }
+        Act::Retrieve { parcel, courier } => {
+            let courier = courier_name(courier)?;
+            bank_reachable(backend, row)?;
+            Checked::new(Order::Desk(DeskAct::Retrieve { parcel, courier }))
+        }
+        Act::Reissue { parcel } => Checked {
+            good_at: row.and_then(|row| known::point(layout, waits_at(row))),
+            ..Checked::new(Order::Desk(DeskAct::Reissue { parcel }))
+        },
+        Act::Extend {
+            parcel,
+            until_ms,
+            hours,
+        } => {
+            let deadline = deadline(backend, until_ms, hours)?;
+            let act = DeskAct::Extend { parcel, deadline };
+            Checked {
+                until_ms: Some(deadline),
+                ..Checked::new(Order::Desk(act))
+            }
+        }
+        Act::Disable { slot, reason } => {
+            let slot = known::slot(layout, &slot)?;
+            let reason = known::reason("taking a compartment out of use", &reason)?;
+            Checked::disable(slot, Some(reason.to_string()))
+        }
+        Act::Enable { slot } => Checked::disable(known::slot(layout, &slot)?, None),
+    })
+}
+
+fn hand_over(backend: &dyn Backend, desk: Ident, code: &PickupCode) -> Result<Checked, Failure> {
+    let digits = code.digits().ok_or_else(|| {
+        bad("a code is 1 to 16 digits; spaces and dashes between them don't matter")
+    })?;
+    let typed = backend.typed(&desk, &digits);
+    let act = DeskAct::HandOver {
+        desk: desk.clone(),
+        typed,
+    };
+    Ok(Checked::at(desk, act))
+}
+
+fn claim(backend: &dyn Backend, act: Act) -> Result<Checked, Failure> {
+    let Act::Claim {
+        parcel,
+        kind,
+        note,
+        paid_fen,
+        keeps,
+        return_to,
+        desk,
+    } = act
+    else {
+        return Err(bad("not a claim"));
+    };
+    let layout = backend.layout();
+    let desk = known::desk(layout, desk.as_deref())?.clone();
+    let good_at = return_to.as_deref().and_then(|id| known::point(layout, id));
+    let return_to = return_to.map(|id| known::return_point(layout, &id));
+    let claim = Claim {
+        kind: claim_kind(&kind)?,
+        note: known::line("a note", &note, NOTE_MAX_CHARS)?.to_string(),
+        compensation_fen: paid(paid_fen)?,
+        keeps,
+        return_to: return_to.transpose()?,
+    };
+    let act = DeskAct::Claim {
+        desk: desk.clone(),
+        parcel,
+        claim,
+    };
+    Ok(Checked {
+        good_at,
+        ..Checked::at(desk, act)
+    })
 }
 
 /// Where a parcel waits, or is to wait.
-fn here(row: &ParcelRow) -> &str {
+fn waits_at(row: &ParcelRow) -> &str {
     match (row.state.as_str(), &row.desk, &row.bank) {
         ("deposited", Some(at), _) | ("deposited", None, Some(at)) => at,
         _ => &row.point,

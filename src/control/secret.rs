@@ -74,7 +74,10 @@ mod tests {
             digits.map(|digits| digits.reveal().to_string())
         };
         assert_eq!(digits("12 34-56\n").as_deref(), Some("123456"));
-        assert_eq!(digits("1234567812345678").as_deref(), Some("1234567812345678"));
+        assert_eq!(
+            digits("1234567812345678").as_deref(),
+            Some("1234567812345678")
+        );
         for wrong in ["", " - ", "12345678123456780", "12a4", "１２３", "+12"] {
             assert_eq!(digits(wrong), None, "{wrong}");
         }

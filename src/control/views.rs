@@ -22,7 +22,7 @@ pub struct StatusReport {
     pub journal: JournalReport,
     /// The broker.
     pub links: LinksReport,
-    /// The daemon's parts, if it reports on them.
+    /// The daemon's parts that are started again when they fail.
     #[serde(default)]
     pub parts: Vec<PartReport>,
     /// The cloud client's own status; null without a cloud.

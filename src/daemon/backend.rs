@@ -12,7 +12,7 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
-use super::parts::Link;
+use super::parts::{Link, PartsStatus};
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
 use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
@@ -34,6 +34,8 @@ pub struct DaemonBackend {
     pub inbox: Inbox,
     /// Digests what is typed.
     pub intake: Intake,
+    /// How the parts are that are started again when they fail.
+    pub parts: PartsStatus,
     /// How the journal is.
     pub journal: Arc<journal::Status>,
     /// How devices come.
@@ -127,7 +129,7 @@ impl Backend for DaemonBackend {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             journal: self.journal(),
             links: self.links(),
-            parts: Vec::new(),
+            parts: self.parts.report(),
             cloud: cloud.unwrap_or_default(),
             clock: ClockReport {
                 wall_ms: now.wall_ms,

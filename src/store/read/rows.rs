@@ -144,10 +144,7 @@ impl ParcelRow {
 
     /// Whether its life is over.
     pub fn finished(&self) -> bool {
-        matches!(
-            self.state.as_str(),
-            "collected" | "retrieved" | "cancelled"
-        )
+        matches!(self.state.as_str(), "collected" | "retrieved" | "cancelled")
     }
 }
 
