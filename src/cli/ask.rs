@@ -16,7 +16,6 @@ const LINE_MAX_BYTES: u64 = 256;
 pub fn code() -> Result<PickupCode, Stop> {
     let stdin = io::stdin();
     let typed = if stdin.is_terminal() {
-        let _ = write!(io::stderr(), "{}", words::desk::ASK_CODE);
         let typed = unseen(&stdin);
         let _ = writeln!(io::stderr());
         typed
@@ -65,6 +64,8 @@ impl Drop for Unseen<'_> {
 
 fn unseen(stdin: &Stdin) -> io::Result<String> {
     let _unseen = Unseen::new(stdin)?;
+    // Only now: whoever types as soon as he is asked is heard.
+    write!(io::stderr(), "{}", words::desk::ASK_CODE)?;
     let mut typed = Vec::new();
     for byte in stdin.lock().take(LINE_MAX_BYTES).bytes() {
         match byte? {

@@ -110,3 +110,53 @@ pub fn line<'a>(what: &str, text: &'a str, most: usize) -> Result<&'a str, Failu
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use estate::layout::{Desk, Rules};
+
+    use super::*;
+
+    fn layout(desks: &[&str]) -> Layout {
+        let ident = |text: &str| Ident::new(text).unwrap();
+        let desk = |id: &&str| Desk {
+            id: ident(id),
+            building: ident("b1"),
+            address: "Office".to_string(),
+        };
+        Layout {
+            site: ident("court"),
+            buildings: vec![ident("b1")],
+            banks: Vec::new(),
+            desks: desks.iter().map(desk).collect(),
+            devices: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+
+    #[test]
+    fn a_desk_may_be_left_out_where_there_is_one() {
+        let pick = |desks: &[&str], named| {
+            let layout = layout(desks);
+            desk(&layout, named).map(Ident::to_string)
+        };
+        assert_eq!(pick(&["d1"], None).unwrap(), "d1");
+        assert_eq!(pick(&["d1", "d2"], Some("d2")).unwrap(), "d2");
+        let several = pick(&["d1", "d2"], None).unwrap_err();
+        assert_eq!(several.kind, FailureKind::BadRequest);
+        assert!(several.message.contains("d1, d2"), "{several}");
+        let unknown = pick(&["d1"], Some("d9")).unwrap_err();
+        assert_eq!(unknown.kind, FailureKind::NotFound);
+        let none = pick(&[], None).unwrap_err();
+        assert!(none.message.contains("[[desk]]"), "{none}");
+    }
+
+    #[test]
+    fn a_line_is_trimmed_and_bounded() {
+        assert_eq!(line("x", "  a b ", 3).unwrap(), "a b");
+        for wrong in ["", "  ", "abcd", "a\tb", "a\u{1b}"] {
+            assert!(line("x", wrong, 3).is_err(), "{wrong:?}");
+        }
+        assert!(reason("it", " ").unwrap_err().message.contains("--reason"));
+    }
+}

@@ -336,3 +336,32 @@ pub async fn watched<T>(
         }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_fails_is_shown_with_the_reason_and_runs_again() {
+        let (parts, link) = (PartsStatus::default(), LinkStatus::default());
+        let (stop, stopped) = watch::channel(false);
+        let mut runs = 0;
+        let shown = parts.clone();
+        supervise("the part", &link, &parts, stopped, |mut stopped| {
+            runs += 1;
+            let (first, shown, stop) = (runs == 1, shown.clone(), stop.clone());
+            async move {
+                anyhow::ensure!(!first, "no address");
+                let part = shown.report().remove(0);
+                assert!(part.running && part.restarts == 1, "{part:?}");
+                stop.send_replace(true);
+                let _ = stopped.changed().await;
+                Ok(())
+            }
+        })
+        .await;
+        let part = parts.report().remove(0);
+        assert_eq!((part.name.as_str(), part.restarts), ("the part", 1));
+        assert_eq!(part.last_error.as_deref(), Some("no address"));
+    }
+}

@@ -4,18 +4,22 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cloud_protocol::downlink::{Size, Zone};
-use estate::Layout;
+use estate::input::DeskAct;
 use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
+use estate::parcel::TraceEntry;
+use estate::{Layout, TimeQuality, Told, Typed};
+use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
 use linli::store::schema::{self, WriterConnection};
+use linli::store::trace::{self, TraceHead};
 use rusqlite::params;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -33,7 +37,20 @@ pub struct Daemon {
     pub report: Mutex<StatusReport>,
     pub answer: Mutex<Result<String, String>>,
     pub asked: Mutex<Vec<(Slot, String, String)>>,
+    /// What the journal answers to the staff.
+    pub told: Mutex<Result<Told, String>>,
+    /// What the staff asked for: who, and what.
+    pub acts: Mutex<Vec<(String, Asked)>>,
+    /// Devices that are known not to be there.
+    pub away: Mutex<Vec<String>>,
     newest: watch::Sender<i64>,
+}
+
+/// What the staff asked the journal for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    Desk(DeskAct),
+    Disable(Slot, Option<String>),
 }
 
 #[async_trait]
@@ -57,6 +74,28 @@ impl Backend for Daemon {
         self.asked.lock().unwrap().push((slot, operator, reason));
         self.answer.lock().unwrap().clone()
     }
+    fn away(&self, device: &Ident) -> bool {
+        let away = self.away.lock().unwrap();
+        away.iter().any(|known| known == device.as_str())
+    }
+    async fn disable(
+        &self,
+        slot: Slot,
+        operator: String,
+        reason: Option<String>,
+    ) -> Result<Told, String> {
+        let asked = Asked::Disable(slot, reason);
+        self.acts.lock().unwrap().push((operator, asked));
+        self.told.lock().unwrap().clone()
+    }
+    async fn desk(&self, operator: String, act: DeskAct) -> Result<Told, String> {
+        let asked = Asked::Desk(act);
+        self.acts.lock().unwrap().push((operator, asked));
+        self.told.lock().unwrap().clone()
+    }
+    fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
+        typed(point.as_str(), digits.reveal())
+    }
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
     }
@@ -78,6 +117,7 @@ impl Bed {
     }
 
     pub fn within(limits: Limits) -> Self {
+        log();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("linli.db");
         let store = schema::open_writer(&path, NOW_MS).unwrap();
@@ -88,6 +128,9 @@ impl Bed {
             report: Mutex::new(report()),
             answer: Mutex::new(Err("the gateway is stopping".to_string())),
             asked: Mutex::new(Vec::new()),
+            told: Mutex::new(Ok(Told::default())),
+            acts: Mutex::new(Vec::new()),
+            away: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
         });
         let socket = dir.path().join("control.sock");
@@ -152,6 +195,41 @@ impl Bed {
     pub fn command_is(&self, state: &str, answer: Option<&str>) {
         set_command(&self.store.conn, state, answer);
     }
+}
+
+/// What stands for the digest of digits at a point.
+pub fn typed(point: &str, digits: &str) -> Typed {
+    let digest = |text: &str| {
+        let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        <[u8; 32]>::try_from(hash.as_ref()).unwrap()
+    };
+    Typed {
+        code: digest(&format!("{point}:{digits}")),
+        elsewhere: Vec::new(),
+        courier: digest(digits),
+        digits: digits.len().try_into().unwrap(),
+    }
+}
+
+/// All that the server, and whatever else runs in this process, has logged at any level.
+pub fn logged() -> String {
+    let log = log().lock().unwrap();
+    String::from_utf8_lossy(&log).into_owned()
+}
+
+/// From the first bed on, everything is logged here.
+fn log() -> &'static Mutex<Vec<u8>> {
+    static LOG: OnceLock<&'static Mutex<Vec<u8>>> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
+        let everything = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(log)
+            .finish();
+        tracing::subscriber::set_global_default(everything).unwrap();
+        log
+    })
 }
 
 /// Sets what became of the command `o-9`.
@@ -283,11 +361,7 @@ fn ident(text: &str) -> Ident {
 }
 
 fn layout() -> Layout {
-    let spec = |size, zone| CompartmentSpec {
-        size,
-        zone,
-        low: false,
-    };
+    let spec = |size, zone| CompartmentSpec { size, zone };
     Layout {
         site: ident("willow-court"),
         buildings: vec![ident("b1")],
@@ -340,6 +414,7 @@ fn report() -> StatusReport {
         clock: ClockReport {
             wall_ms: NOW_MS,
             quality: "synchronised".to_string(),
+            tick_ms: 1_000_000,
         },
         memory_rss_bytes: linli::control::memory_rss_bytes(),
     }
@@ -358,17 +433,48 @@ fn fill(conn: &rusqlite::Connection) {
              'deposited', 'bank-a', 2, NULL, 'sf-22', NULL, 0, 0, NULL, 1795338000000, 5, 0)",
         "INSERT INTO parcels VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0, NULL,
              'expected', NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 1795337000000, 4, 0)",
-        "INSERT INTO trace VALUES (1, 'P-1', 1795330000000, 1, 1, 'announced', 'cloud', NULL)",
-        "INSERT INTO trace VALUES (2, 'P-1', 1795337900000, 2, 4, 'deposit-started', 'courier sf-22', 'bank-a/2')",
-        "INSERT INTO trace VALUES (3, 'P-1', 1795338000000, 2, 5, 'deposited', 'courier sf-22', NULL)",
         "INSERT INTO commands VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', NULL, NULL, 1795337900000, 2, 0, 'opened', NULL, 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
+        "UPDATE parcels SET due_ms = deadline_ms",
         "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",
         "INSERT INTO uplink VALUES ('fulfilment', 4, 1795338000000, x'a0', NULL, zeroblob(32))",
         "INSERT INTO uplink VALUES ('fulfilment', 5, 1795338100000, x'a0', NULL, zeroblob(32))",
     ];
     for row in rows {
         conn.execute(row, []).unwrap();
+    }
+    use TimeQuality::{Estimated, Synchronised};
+    let steps = [
+        (1_795_330_000_000, Estimated, 1, "announced", "cloud", None),
+        (
+            1_795_337_900_000,
+            Synchronised,
+            4,
+            "deposit-started",
+            "courier sf-22",
+            Some("bank-a/2"),
+        ),
+        (
+            1_795_338_000_000,
+            Synchronised,
+            5,
+            "deposited",
+            "courier sf-22",
+            None,
+        ),
+    ];
+    let mut head = TraceHead::load(conn).unwrap();
+    for (at_ms, quality, tick_ms, step, who, detail) in steps {
+        let entry = TraceEntry {
+            parcel: "P-1".to_string(),
+            at_ms,
+            quality,
+            tick_ms,
+            step,
+            who: who.to_string(),
+            detail: detail.map(str::to_string),
+        };
+        trace::append(conn, &mut head, &entry).unwrap();
     }
     let digest = Some(Value::Bytes(vec![0xd5; 16]));
     let typed = map([("code", digest), ("digits", Some(6_u8.into()))]);

@@ -90,8 +90,12 @@ fn grouped(digits: &str) -> String {
     out
 }
 
-/// With a capital and a full stop.
+/// With a capital, unless it begins with an id, and a full stop.
 fn sentence(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default();
+    if !word.chars().all(char::is_alphabetic) {
+        return format!("{}.", text.trim_end_matches('.'));
+    }
     let mut chars = text.trim_end_matches('.').chars();
     match chars.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),

@@ -132,3 +132,6 @@ impl Reader {
             .map_err(doing("read"))
     }
 }
+
+#[cfg(test)]
+mod tests;
