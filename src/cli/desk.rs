@@ -84,7 +84,7 @@ impl Session {
         let asked = client.ask(&request, |acted: Acted| {
             if let (None, false, Some(opening)) = (&last, quiet, &acted.opening) {
                 // Only news: what became of it is what counts.
-                let _ = writeln!(io::stderr(), "{}", safe(&words::opening(opening)));
+                let _ = writeln!(io::stderr(), "{}", safe(&words::desk::opening(opening)));
             }
             last = Some(acted);
             true
@@ -98,7 +98,7 @@ impl Session {
         }
         if let Some(opening) = acted.opening.as_ref().filter(|o| !o.succeeded()) {
             self.out.flush()?;
-            let text = words::opened(opening);
+            let text = words::desk::opened(opening);
             return Err(Stop::new(stop::FAILED, safe(&text)));
         }
         if !self.global.json {

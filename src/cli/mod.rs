@@ -6,6 +6,7 @@
 
 pub mod args;
 mod ask;
+pub mod audit;
 mod desk;
 mod elsewhere;
 mod history;
@@ -34,6 +35,7 @@ use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
+use audit::ParcelArgs;
 use look::Look;
 use stop::Stop;
 
@@ -92,7 +94,17 @@ impl Session {
                 };
                 self.list(&request, lists::parcels as Draw<ParcelRow>)?;
             }
-            Command::Parcel { id } => {
+            Command::Parcel { id, history } if history.verify => self.parcel_verify(id)?,
+            Command::Parcel {
+                id,
+                history:
+                    ParcelArgs {
+                        export: Some(file),
+                        overwrite,
+                        ..
+                    },
+            } => self.parcel_export(id, &file, overwrite)?,
+            Command::Parcel { id, .. } => {
                 let request = Request::Parcel { parcel: id };
                 self.one(&request, |look, history: &ParcelHistory| {
                     history::parcel(look, history)
@@ -137,6 +149,7 @@ impl Session {
             })?,
             Command::Compartment(command) => self.compartment(command)?,
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
+            Command::Audit(command) => self.audit(command)?,
             Command::Sync => {
                 self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;
             }
@@ -275,7 +288,7 @@ impl Session {
         let asked = client.ask(&request, |opening: Opening| {
             if last.is_none() && !quiet {
                 // Only news: what became of it is what counts.
-                let _ = writeln!(io::stderr(), "{}", words::opening(&opening));
+                let _ = writeln!(io::stderr(), "{}", words::desk::opening(&opening));
             }
             last = Some(opening);
             true
@@ -287,7 +300,7 @@ impl Session {
             let item = serde_json::to_value(&opening).unwrap_or_default();
             writeln!(self.out, "{item}")?;
         }
-        let text = words::opened(&opening);
+        let text = words::desk::opened(&opening);
         match (opening.succeeded(), self.global.json) {
             (true, false) => writeln!(self.out, "{}", look::safe(&text))?,
             (true, true) => {}

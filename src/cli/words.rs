@@ -1,6 +1,7 @@
 //! What linli says to people, in English. All of it stands here and in the help texts of
 //! [`super::args`], so that another language needs only another such file.
 
+pub mod audit;
 pub mod desk;
 pub mod events;
 
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::control::health::{Health, Trouble};
-use crate::control::views::{CompartmentState, DeviceCounts, Opening, StateCounts};
+use crate::control::views::{CompartmentState, DeviceCounts, StateCounts};
 
 use super::look::Look;
 
@@ -265,6 +266,7 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::ParcelsGoBack(_)
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
+        Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
             "Events are kept in order, and no code expires by it. Connect it to the network, or set the clock: timedatectl".to_string(),
@@ -482,45 +484,6 @@ pub fn command(slot: &str, purpose: &str, state: &str, answer: Option<&str>) -> 
 
 /// Beside times that can't be trusted wholly.
 pub const TIME_MARKS: &str = "~ the clock was estimated then; ? it wasn't known";
-
-// Opening by hand.
-
-/// While it is under way.
-pub fn opening(opening: &Opening) -> String {
-    format!(
-        "Asked for {} as {} (command {})",
-        opening.slot, opening.operator, opening.command
-    )
-}
-
-/// What became of it.
-pub fn opened(opening: &Opening) -> String {
-    let slot = &opening.slot;
-    let after = length(opening.waited_ms);
-    let answer = opening
-        .answer
-        .as_deref()
-        .map_or_else(String::new, |said| format!(" It says: {said}."));
-    match opening.state.as_str() {
-        "opened" => format!("{slot} is open, after {after}."),
-        "closed" => format!("{slot} was opened and is closed again, after {after}."),
-        "done" => format!(
-            "{slot} was unlocked, after {after}; its door wasn't seen open yet. Pull it, or look whether it jams."
-        ),
-        "refused" => format!(
-            "{slot} stays shut: its controller refused.{answer} Is its clock right? Try again, then look at the controller."
-        ),
-        "failed" => format!(
-            "{slot} stays shut: its controller tried in vain.{answer} Does the door jam, is the lock's cable in?"
-        ),
-        "expired" => format!(
-            "{slot} stays shut: its time ended before the command left this box. Is the bank connected? See linli devices, then try again"
-        ),
-        _ => format!(
-            "No answer from {slot} within {after}, so whether it opened isn't known. Look at the door, and at the bank's connection: linli devices"
-        ),
-    }
-}
 
 // The way to the cloud.
 

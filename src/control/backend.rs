@@ -10,6 +10,7 @@ use firmware_protocols::{Ident, Slot};
 use tokio::sync::watch;
 
 use super::views::StatusReport;
+use crate::audit::Auditing;
 
 /// The running daemon, as far as a technician may look into it.
 #[async_trait]
@@ -48,6 +49,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Digits that somebody said at a point, as all that may be known of them.
     fn typed(&self, point: &Ident, digits: &Secret) -> Typed;
+
+    /// What verifies and signs the parcels' history.
+    fn auditing(&self) -> &Auditing;
 
     /// The id of the newest event on disk.
     fn events_watch(&self) -> watch::Receiver<i64>;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::act;
 use super::answer::{self, Answer};
+use super::audit;
 use super::backend::Backend;
 use super::open;
 use super::server::Shared;
@@ -258,6 +259,10 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::Sync => answer::sync(backend),
         Request::AtDesks { desk, limit } => answer::at_desks(backend, desk.as_deref(), limit),
         Request::Commands { slot, limit } => answer::commands(backend, slot.as_deref(), limit),
+        Request::ParcelVerify { parcel } => audit::verify_one(backend, &parcel),
+        Request::ParcelExport { parcel } => audit::export(backend, &parcel),
+        Request::AuditVerify { against } => audit::verify(backend, against),
+        Request::AuditKey => audit::key(backend),
         Request::Events { .. } | Request::Open { .. } | Request::Act { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::views::{BankView, CompartmentState, DeviceView, PartReport, StatusReport};
+use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
 /// How long after the start a device may stay unheard of before it counts as gone, ms.
@@ -114,6 +115,11 @@ pub enum Trouble {
         /// What to do about it, in words.
         remedy: String,
     },
+    /// The parcels' history isn't what was written.
+    HistoryBroken {
+        /// The first entry that doesn't hold.
+        broken: Break,
+    },
     /// Nobody has told the box the time.
     ClockUnknown,
 }
@@ -136,6 +142,7 @@ impl Trouble {
             | Self::BootsReused { .. }
             | Self::Backlog { .. }
             | Self::Cloud { .. }
+            | Self::HistoryBroken { .. }
             | Self::ClockUnknown => Health::Attention,
         }
     }
@@ -164,6 +171,8 @@ pub fn judge(
     if !report.cloud.is_null() {
         troubles.extend(backlog(report.clock.wall_ms, lanes));
     }
+    let broken = report.audit.broken.clone();
+    troubles.extend(broken.map(|broken| Trouble::HistoryBroken { broken }));
     if report.clock.quality == "unknown" {
         troubles.push(Trouble::ClockUnknown);
     }

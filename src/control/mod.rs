@@ -3,6 +3,7 @@
 //! * [`wire`] — requests and replies, one JSON object a line.
 //! * [`views`] — the shapes of the answers; they are also the CLI's `--json`.
 //! * [`secret`] — a pickup code on its way.
+//! * [`audit`] — the parcels' history, verified and exported.
 //! * [`health`] — what is wrong, if anything.
 //! * [`server`] — the socket, its bounds.
 //! * [`client`] — the other end, for the CLI.
@@ -15,6 +16,7 @@
 
 mod act;
 mod answer;
+pub mod audit;
 mod backend;
 pub mod client;
 mod conversation;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
 use super::secret::PickupCode;
+use crate::audit::AuditReport;
 use crate::store::read::{BootRow, LanesRow, StoreCounts};
 
 /// How the daemon is, by its own word, from memory.
@@ -31,6 +32,9 @@ pub struct StatusReport {
     pub clock: ClockReport,
     /// Resident memory.
     pub memory_rss_bytes: Option<u64>,
+    /// What the last verification of the parcels' history found.
+    #[serde(default)]
+    pub audit: AuditReport,
 }
 
 /// How the journal is.

@@ -107,6 +107,24 @@ pub enum Request {
         #[serde(default)]
         claims: Option<String>,
     },
+    /// One [`super::audit::ParcelAuditView`].
+    ParcelVerify {
+        /// Its id.
+        parcel: String,
+    },
+    /// One [`super::audit::ExportView`].
+    ParcelExport {
+        /// Its id.
+        parcel: String,
+    },
+    /// One [`super::audit::AuditView`]. It may take minutes.
+    AuditVerify {
+        /// A head that somebody else has.
+        #[serde(default)]
+        against: Option<super::audit::Against>,
+    },
+    /// One [`super::audit::KeyView`].
+    AuditKey,
 }
 
 /// What the staff does. A desk may be left out where there is only one.

@@ -13,6 +13,7 @@ use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
 use super::parts::{Link, PartsStatus};
+use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
 use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
@@ -44,6 +45,8 @@ pub struct DaemonBackend {
     pub presence: Presence,
     /// How the cloud is, if one is configured.
     pub cloud: Option<Arc<CloudStatus>>,
+    /// What verifies and signs the parcels' history.
+    pub auditing: Arc<Auditing>,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -137,6 +140,7 @@ impl Backend for DaemonBackend {
                 tick_ms: now.tick_ms,
             },
             memory_rss_bytes: memory_rss_bytes(),
+            audit: self.auditing.report(),
         }
     }
 
@@ -192,6 +196,10 @@ impl Backend for DaemonBackend {
 
     fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
         self.intake.typed(point, digits)
+    }
+
+    fn auditing(&self) -> &Auditing {
+        &self.auditing
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use estate::{Layout, TimeQuality, Told, Typed};
 use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
+use linli::audit::Auditing;
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
 use linli::store::schema::{self, WriterConnection};
@@ -44,6 +45,7 @@ pub struct Daemon {
     /// Devices that are known not to be there.
     pub away: Mutex<Vec<String>>,
     newest: watch::Sender<i64>,
+    auditing: Auditing,
 }
 
 /// What the staff asked the journal for.
@@ -62,7 +64,10 @@ impl Backend for Daemon {
         &self.layout
     }
     fn status(&self) -> StatusReport {
-        self.report.lock().unwrap().clone()
+        StatusReport {
+            audit: self.auditing.report(),
+            ..self.report.lock().unwrap().clone()
+        }
     }
     fn online(&self, device: &Ident) -> Option<bool> {
         match device.as_str() {
@@ -95,6 +100,9 @@ impl Backend for Daemon {
     }
     fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
         typed(point.as_str(), digits.reveal())
+    }
+    fn auditing(&self) -> &Auditing {
+        &self.auditing
     }
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
@@ -132,6 +140,7 @@ impl Bed {
             acts: Mutex::new(Vec::new()),
             away: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
+            auditing: Auditing::new(&dir.path().join("keys")),
         });
         let socket = dir.path().join("control.sock");
         let (shutdown, stopped) = watch::channel(false);
@@ -211,25 +220,37 @@ pub fn typed(point: &str, digits: &str) -> Typed {
     }
 }
 
-/// All that the server, and whatever else runs in this process, has logged at any level.
+/// What is logged in this process, at any level.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// All that the servers have logged.
 pub fn logged() -> String {
-    let log = log().lock().unwrap();
-    String::from_utf8_lossy(&log).into_owned()
+    String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
 }
 
-/// From the first bed on, everything is logged here.
-fn log() -> &'static Mutex<Vec<u8>> {
-    static LOG: OnceLock<&'static Mutex<Vec<u8>>> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let log: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
+/// From the first bed on, everything is logged.
+fn log() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
         let everything = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
-            .with_writer(log)
+            .with_writer(|| Log)
             .finish();
         tracing::subscriber::set_global_default(everything).unwrap();
-        log
-    })
+    });
+}
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Sets what became of the command `o-9`.
@@ -361,7 +382,11 @@ fn ident(text: &str) -> Ident {
 }
 
 fn layout() -> Layout {
-    let spec = |size, zone| CompartmentSpec { size, zone };
+    let spec = |size, zone| CompartmentSpec {
+        size,
+        zone,
+        low: false,
+    };
     Layout {
         site: ident("willow-court"),
         buildings: vec![ident("b1")],
@@ -417,6 +442,7 @@ fn report() -> StatusReport {
             tick_ms: 1_000_000,
         },
         memory_rss_bytes: linli::control::memory_rss_bytes(),
+        audit: linli::audit::AuditReport::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! * `desk` — what the staff does, and that no pickup code is seen on its way.
 //! * `ledgers` — what is at the desks, which commands were made, what in them needs a look.
 //! * `errors` — every exit code, each with its remedy.
+//! * `evidence` — the parcels' history verified, exported and checked.
 //! * `bounds` — what a client can't do to the others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -14,5 +15,6 @@ mod bed;
 mod bounds;
 mod desk;
 mod errors;
+mod evidence;
 mod ledgers;
 mod opening;

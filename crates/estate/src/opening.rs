@@ -73,26 +73,9 @@ impl Estate {
         operator: String,
         reason: String,
     ) -> Verdict {
-        let Some(bank) = self.places.bank(&self.layout, &slot.bank) else {
-            let banks: Vec<_> = self
-                .layout
-                .banks
-                .iter()
-                .map(|bank| bank.id.as_str())
-                .collect();
-            let banks = if banks.is_empty() {
-                "none".to_string()
-            } else {
-                banks.join(", ")
-            };
-            return Verdict::Refused(format!(
-                "'{}' isn't a bank of this estate; banks: {banks}",
-                slot.bank
-            ));
-        };
-        let Some(row) = self.compartments.get(&slot) else {
-            let (bank, count) = (&bank.id, bank.compartments.len());
-            return Verdict::Refused(format!("{bank} has the compartments 1 to {count}"));
+        let row = match self.compartment_of_layout(&slot) {
+            Ok(row) => row,
+            Err(why) => return Verdict::Refused(why),
         };
         if operator.trim().is_empty() || reason.trim().is_empty() {
             return Verdict::Refused("say who opens it and why: both are recorded".to_string());
@@ -176,20 +159,18 @@ impl Estate {
 
     /// The parcel whose hand-over waits for this command's door to open.
     pub(crate) fn parcel_waiting_for(&self, command: &str) -> Option<String> {
-        let parcel = self.commands.get(command)?.purpose.parcel()?;
-        match &self.parcels.get(parcel)?.stage {
-            Stage::Depositing {
-                command: c,
-                opened: false,
-                ..
-            }
-            | Stage::Collecting {
-                command: c,
-                opened: false,
-                ..
-            } if c == command => Some(parcel.clone()),
-            _ => None,
-        }
+        let slot = &self.commands.get(command)?.slot;
+        let waits = |parcel: &String| {
+            let stage = self.parcels.get(parcel).map(|row| &row.stage);
+            matches!(
+                stage,
+                Some(
+                    Stage::Depositing { command: c, opened: false, .. }
+                    | Stage::Collecting { command: c, opened: false, .. }
+                ) if c == command
+            )
+        };
+        self.parcels_in(slot).into_iter().find(waits)
     }
 
     /// Whether a command is to open again what was collected.
@@ -271,6 +252,7 @@ impl Estate {
 
     fn show(&self, turn: &mut Turn<'_, '_>, device: &Ident, text: String, tone: Tone) {
         let id = turn.id("s-");
+        let text = text::clipped(text);
         self.command(turn, device, id, Order::Show { text, tone });
     }
 

@@ -51,6 +51,7 @@ fn sample() -> Status {
                 tick_ms: 0,
             },
             memory_rss_bytes: Some(14_680_064),
+            audit: crate::audit::AuditReport::default(),
         },
         devices: DeviceCounts {
             configured: 44,

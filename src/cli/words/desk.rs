@@ -3,9 +3,9 @@
 
 use std::fmt::Display;
 
-use super::{Trouble, count, opened, some};
+use super::{Trouble, count, length, some};
 use crate::cli::look::{Look, Paint, safe};
-use crate::control::views::{Acted, PointView};
+use crate::control::views::{Acted, Opening, PointView};
 use crate::store::read::{CommandRow, GoingBack, LeftOpenRow, LockedRow, ParcelRow};
 
 /// Before a code is typed on a terminal.
@@ -100,6 +100,45 @@ fn sentence(text: &str) -> String {
     match chars.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
         None => String::new(),
+    }
+}
+
+// A compartment that opens.
+
+/// While it is under way.
+pub fn opening(opening: &Opening) -> String {
+    format!(
+        "Asked for {} as {} (command {})",
+        opening.slot, opening.operator, opening.command
+    )
+}
+
+/// What became of it.
+pub fn opened(opening: &Opening) -> String {
+    let slot = &opening.slot;
+    let after = length(opening.waited_ms);
+    let answer = opening
+        .answer
+        .as_deref()
+        .map_or_else(String::new, |said| format!(" It says: {said}."));
+    match opening.state.as_str() {
+        "opened" => format!("{slot} is open, after {after}."),
+        "closed" => format!("{slot} was opened and is closed again, after {after}."),
+        "done" => format!(
+            "{slot} was unlocked, after {after}; its door wasn't seen open yet. Pull it, or look whether it jams."
+        ),
+        "refused" => format!(
+            "{slot} stays shut: its controller refused.{answer} Is its clock right? Try again, then look at the controller."
+        ),
+        "failed" => format!(
+            "{slot} stays shut: its controller tried in vain.{answer} Does the door jam, is the lock's cable in?"
+        ),
+        "expired" => format!(
+            "{slot} stays shut: its time ended before the command left this box. Is the bank connected? See linli devices, then try again"
+        ),
+        _ => format!(
+            "No answer from {slot} within {after}, so whether it opened isn't known. Look at the door, and at the bank's connection: linli devices"
+        ),
     }
 }
 

@@ -24,6 +24,7 @@ fn report() -> StatusReport {
             tick_ms: 0,
         },
         memory_rss_bytes: None,
+        audit: crate::audit::AuditReport::default(),
     }
 }
 
