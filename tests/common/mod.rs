@@ -122,7 +122,7 @@ impl Setup {
         text.push_str(
             "[[bank]]\nid = \"bank-a\"\nbuilding = \"b1\"\naddress = \"Gate 1\"\n\
              compartments = [{ count = 8, size = \"S\" }, { count = 4, size = \"L\" }]\n\
-             [[desk]]\nid = \"desk-1\"\nbuilding = \"b1\"\n",
+             [[desk]]\nid = \"desk-1\"\nbuilding = \"b1\"\naddress = \"Office\"\n",
         );
         for device in &self.devices {
             writeln!(text, "[[device]]\nid = {device:?}\nbuilding = \"b1\"").unwrap();
