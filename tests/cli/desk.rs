@@ -268,7 +268,7 @@ fn each_act_reaches_the_journal_as_it_was_meant() {
                 courier: None,
             },
         ),
-        (&["reissue", "P-1"], DeskAct::Reissue { parcel: parcel() }),
+        (&["reissue", " P-1 "], DeskAct::Reissue { parcel: parcel() }),
         (
             &["extend", "P-1", "--hours", "24"],
             DeskAct::Extend {
