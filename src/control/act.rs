@@ -220,12 +220,11 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
     let layout = backend.layout();
     let desk = |named: &Option<String>| known::desk(layout, named.as_deref()).cloned();
     let row = named.and_then(|named| named.row.as_ref());
+    let parcel = named.map_or_else(String::new, |named| named.id.clone());
     Ok(match act {
         Act::HandOver { code, desk: at } => hand_over(backend, desk(&at)?, &code)?,
         Act::Receive {
-            parcel,
-            courier,
-            desk: at,
+            courier, desk: at, ..
         } => {
             let (desk, courier) = (desk(&at)?, courier_name(courier)?);
             let act = DeskAct::Receive {
@@ -235,8 +234,8 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
             };
             Checked::at(desk, act)
         }
-        act @ Act::Claim { .. } => claim(backend, act)?,
-        Act::Transfer { parcel, desk: at } => {
+        act @ Act::Claim { .. } => claim(backend, parcel, act)?,
+        Act::Transfer { desk: at, .. } => {
             let desk = desk(&at)?;
             bank_reachable(backend, row)?;
             let act = DeskAct::Transfer {
@@ -245,19 +244,17 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
             };
             Checked::at(desk, act)
         }
-        Act::Retrieve { parcel, courier } => {
+        Act::Retrieve { courier, .. } => {
             let courier = courier_name(courier)?;
             bank_reachable(backend, row)?;
             Checked::new(Order::Desk(DeskAct::Retrieve { parcel, courier }))
         }
-        Act::Reissue { parcel } => Checked {
+        Act::Reissue { .. } => Checked {
             good_at: row.and_then(|row| known::point(layout, waits_at(row))),
             ..Checked::new(Order::Desk(DeskAct::Reissue { parcel }))
         },
         Act::Extend {
-            parcel,
-            until_ms,
-            hours,
+            until_ms, hours, ..
         } => {
             let deadline = deadline(backend, until_ms, hours)?;
             let act = DeskAct::Extend { parcel, deadline };
@@ -287,15 +284,15 @@ fn hand_over(backend: &dyn Backend, desk: Ident, code: &PickupCode) -> Result<Ch
     Ok(Checked::at(desk, act))
 }
 
-fn claim(backend: &dyn Backend, act: Act) -> Result<Checked, Failure> {
+fn claim(backend: &dyn Backend, parcel: String, act: Act) -> Result<Checked, Failure> {
     let Act::Claim {
-        parcel,
         kind,
         note,
         paid_fen,
         keeps,
         return_to,
         desk,
+        ..
     } = act
     else {
         return Err(bad("not a claim"));

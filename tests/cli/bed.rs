@@ -256,7 +256,8 @@ impl std::io::Write for Log {
 /// Sets what became of the command `o-9`.
 pub fn set_command(conn: &rusqlite::Connection, state: &str, answer: Option<&str>) {
     conn.execute(
-        "INSERT OR REPLACE INTO commands VALUES
+        "INSERT OR REPLACE INTO commands (id, bank, compartment, purpose, parcel, operator, reason,
+             at_ms, quality, expires_tick_ms, state, answer, archived) VALUES
          ('o-9', 'bank-a', 2, 'by-hand', NULL, 'x', 'y', ?1, 2, 0, ?2, ?3, 0)",
         params![NOW_MS, state, answer],
     )
@@ -453,13 +454,21 @@ fn fill(conn: &rusqlite::Connection) {
         "INSERT INTO devices VALUES (2, 'door-1', 'json', 1, 2, 2, 0, 0, 1795338100000, NULL, NULL, '[]')",
         "INSERT INTO devices VALUES (3, 'old-1', 'json', 1, 0, 0, 0, 0, 0, NULL, NULL, '[]')",
         "INSERT INTO boots VALUES ('bank-a', 3, 4, '[[7,7]]', '[]', NULL, 0, 9)",
-        "INSERT INTO compartments VALUES ('bank-a', 2, 'parcel', 'P-1', 'closed', 1, NULL, 3)",
-        "INSERT INTO compartments VALUES ('bank-a', 3, 'nothing', NULL, 'closed', 0, 'jammed', 1)",
-        "INSERT INTO parcels VALUES ('P-1', 'token-of-li', 'M', 'ambient', 'bank-a', 1795400000000, 1, 2,
-             'deposited', 'bank-a', 2, NULL, 'sf-22', NULL, 0, 0, NULL, 1795338000000, 5, 0)",
-        "INSERT INTO parcels VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0, NULL,
-             'expected', NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 1795337000000, 4, 0)",
-        "INSERT INTO commands VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', NULL, NULL, 1795337900000, 2, 0, 'opened', NULL, 1)",
+        "INSERT INTO compartments (bank, compartment, contents, door, occupied, openings)
+             VALUES ('bank-a', 2, '[\"P-1\"]', 'closed', 1, 3)",
+        "INSERT INTO compartments (bank, compartment, door, occupied, fault, openings)
+             VALUES ('bank-a', 3, 'closed', 0, 'jammed', 1)",
+        "INSERT INTO parcels (parcel, recipient, size, zone, point, deadline_ms, consent, items,
+             stage, bank, compartment, courier, opened, alarmed, since_ms, since_tick_ms)
+             VALUES ('P-1', 'token-of-li', 'M', 'ambient', 'bank-a', 1795400000000, 1, 2,
+             'deposited', 'bank-a', 2, 'sf-22', 0, 0, 1795338000000, 5)",
+        "INSERT INTO parcels (parcel, recipient, size, zone, point, deadline_ms, consent,
+             stage, opened, alarmed, since_ms, since_tick_ms)
+             VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0,
+             'expected', 0, 0, 1795337000000, 4)",
+        "INSERT INTO commands (id, bank, compartment, purpose, parcel, at_ms, quality,
+             expires_tick_ms, state, archived)
+             VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', 1795337900000, 2, 0, 'opened', 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
         "UPDATE parcels SET due_ms = deadline_ms",
         "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",

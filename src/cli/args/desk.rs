@@ -165,7 +165,18 @@ impl FromStr for Until {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::super::Args;
     use super::*;
+
+    #[test]
+    fn the_definition_holds_and_a_code_in_it_is_masked() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["linli", "desk", "hand-over", "48-2915"]).unwrap();
+        let shown = format!("{args:?}");
+        assert!(shown.contains("***") && !shown.contains("48"), "{shown}");
+    }
 
     #[test]
     fn money_is_exact() {

@@ -275,7 +275,7 @@ fn locked(look: &Look, keypads: &[LockedRow]) -> (String, String) {
             count(each.len() as u64, "keypad is", "keypads are"),
             some(&each)
         ),
-        "It unlocks by itself. Is somebody guessing? See linli events --kind keypad. For a resident who stands there: linli reissue PARCEL, or linli open BANK/N --reason TEXT".to_string(),
+        "It unlocks by itself. Is somebody guessing? See linli events --kind keypad. Meanwhile, for a resident who stands at a locker: linli open BANK/N --reason TEXT".to_string(),
     )
 }
 
@@ -320,8 +320,26 @@ fn go_back(look: &Look, back: &GoingBack) -> (String, String) {
             parts.join(", "),
             look.age(back.oldest_ms)
         ),
-        "See linli parcels --state overdue (or cancelled, refused, claimed, return). A courier types 0 after his badge; the staff: linli desk retrieve PARCEL; or let it wait: linli extend PARCEL --hours 24".to_string(),
+        back_remedy(back.overdue > 0, others > 0),
     )
+}
+
+fn back_remedy(overdue: bool, others: bool) -> String {
+    let mut text = match (overdue, others) {
+        (true, false) => "See linli parcels --state overdue.",
+        (false, _) => "See linli parcels --state refused (or cancelled, claimed, return).",
+        (true, true) => {
+            "See linli parcels --state overdue (or refused, cancelled, claimed, return)."
+        }
+    }
+    .to_string();
+    text.push_str(
+        " A courier types 0 after his badge or code; the staff: linli desk retrieve PARCEL.",
+    );
+    if overdue {
+        text.push_str(" To let one wait longer: linli extend PARCEL --hours 24");
+    }
+    text
 }
 
 #[cfg(test)]
