@@ -5,7 +5,7 @@ use cloud_protocol::uplink::ParcelState;
 use serde_json::json;
 use simulator::front::Answer;
 
-use crate::evening::{BADGE, COURIERS_CODE, Evening, parcel, says, steps};
+use crate::evening::{BADGE, COURIERS_CODE, Evening, parcel, steps};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_courier_without_a_badge_brings_three_parcels_of_one_household() {
@@ -123,7 +123,6 @@ async fn nothing_fits_so_the_desk_takes_the_parcel_and_its_code_works_there() {
         .await;
     let answer = evening.desk.turn().await.type_code(&code).await;
     assert!(matches!(answer, Answer::No(_)), "a second time: {answer:?}");
-    says(evening.desk.display(), "not good any more").await;
     let view = evening.technician_sees("one-too-many", "collected").await;
     let told = steps(&view);
     assert!(

@@ -360,7 +360,7 @@ impl Evening {
 }
 
 /// Waits until a display says this.
-pub async fn says(display: &Display, words: &str) {
+async fn says(display: &Display, words: &str) {
     until(&format!("the display to say {words:?}"), async || {
         let shown = display.shown().map(|(text, _)| text).unwrap_or_default();
         if shown.contains(words) {

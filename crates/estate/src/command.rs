@@ -7,7 +7,8 @@
 //!     │          └─▶ Unknown                  no answer within its time: it may have opened
 //!     └─▶ Expired                             its time ended before it left the box
 //! ```
-//! A row is on disk as `Requested` before anything is sent. A door that is seen open later than the
+//! A row is on disk as `Requested` before anything is sent. One that a restart finds like that may
+//! have left the box all the same, so it ends as `Unknown`. A door that is seen open later than the
 //! end settles it all the same: the compartment knows better than we do what happened. An opening
 //! that a bank decided by itself has a row too, which begins as `Opened` (`bank_codes.rs`).
 

@@ -66,6 +66,9 @@ pub struct Estate {
     pub(crate) clocks: Clocks,
     /// The commands that are sent again, in memory only.
     pub(crate) retries: Retries,
+    /// The commands that were found as requested when the estate was loaded: they may have left
+    /// the box just before it stopped. In memory only, no more than there are commands.
+    pub(crate) perhaps_sent: BTreeSet<String>,
     /// What banks that check codes by themselves were told, in memory only.
     pub(crate) bank_lists: BankLists,
     pub(crate) receipts: BTreeSet<(Ident, u32)>,

@@ -9,6 +9,7 @@ use firmware_protocols::Slot;
 
 use crate::bank_codes::BankLists;
 use crate::change::Snapshot;
+use crate::command::CommandState;
 use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
 use crate::freshness::Clocks;
@@ -44,6 +45,9 @@ impl Estate {
                 compartments.insert_unmarked_if_absent(slot.clone(), CompartmentRow::new(slot));
             }
         }
+        let perhaps_sent = snapshot.commands.values();
+        let perhaps_sent = perhaps_sent.filter(|row| row.state == CommandState::Requested);
+        let perhaps_sent = perhaps_sent.map(|row| row.id.clone()).collect();
         Ok(Self {
             rules: settings::effective(&layout.rules, &snapshot.settings),
             layout,
@@ -63,6 +67,7 @@ impl Estate {
             mislaid: BTreeMap::new(),
             clocks: Clocks::default(),
             retries: Retries::default(),
+            perhaps_sent,
             bank_lists: BankLists::default(),
             receipts: BTreeSet::new(),
             traces: Vec::new(),

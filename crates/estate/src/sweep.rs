@@ -46,9 +46,11 @@ impl Estate {
         for id in ids {
             let waiting = self.parcel_waiting_for(&id);
             if let Some(row) = self.commands.get_mut(&id) {
-                row.state = match row.state {
-                    CommandState::Requested => CommandState::Expired,
-                    _ => CommandState::Unknown,
+                let left_the_box =
+                    self.perhaps_sent.remove(&id) || row.state != CommandState::Requested;
+                row.state = match left_the_box {
+                    false => CommandState::Expired,
+                    true => CommandState::Unknown,
                 };
             }
             if let Some(parcel) = waiting {
