@@ -125,19 +125,19 @@ fn parcels_in_cloud(facts: &Facts) -> Item {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (id, parcel) in &facts.gateway {
-        let state = state(&parcel.stage);
+        let (state, waits) = (state(parcel), waits(parcel));
         *states.entry(state).or_default() += 1;
         let here = CloudParcel {
             state,
-            bank: parcel.bank.clone().filter(|_| located(state)),
-            compartment: parcel.compartment.filter(|_| located(state)),
-            desk: parcel.desk.clone().filter(|_| located(state)),
+            bank: parcel.bank.clone().filter(|_| waits),
+            compartment: parcel.compartment.filter(|_| waits),
+            desk: parcel.desk.clone().filter(|_| waits),
         };
         let there = facts.cloud.get(id).map(|p| CloudParcel {
             state: p.state,
-            bank: p.bank.clone().filter(|_| located(p.state)),
-            compartment: p.compartment.filter(|_| located(p.state)),
-            desk: p.desk.clone().filter(|_| located(p.state)),
+            bank: p.bank.clone().filter(|_| waits),
+            compartment: p.compartment.filter(|_| waits),
+            desk: p.desk.clone().filter(|_| waits),
         });
         if there.as_ref() != Some(&here) {
             let there = there.map_or("unknown".to_string(), |p| describe(&p));
@@ -175,18 +175,16 @@ fn parcels_in_world(facts: &Facts) -> Item {
             wrong.push(format!("{id} isn't known to the gateway"));
             continue;
         };
-        let state = state(&parcel.stage);
+        let (state, waits) = (state(parcel), waits(parcel));
         let fits = match really {
-            Whereabouts::Van => matches!(state, "expected" | "cancelled"),
+            Whereabouts::Van => !waits && matches!(state, "expected" | "cancelled" | "retrieved"),
             Whereabouts::Home => state == "collected",
             Whereabouts::Compartment(bank, number) => {
-                state == "deposited"
+                waits
                     && parcel.bank.as_deref() == Some(bank.as_str())
                     && parcel.compartment == Some(*number)
             }
-            Whereabouts::Shelf(desk) => {
-                state == "deposited" && parcel.desk.as_deref() == Some(desk.as_str())
-            }
+            Whereabouts::Shelf(desk) => waits && parcel.desk.as_deref() == Some(desk.as_str()),
         };
         if !fits {
             wrong.push(format!("{id} is {}, really {really:?}", parcel.stage));
@@ -275,19 +273,23 @@ pub(super) fn latency(latency: &Latency) -> String {
     )
 }
 
-/// The state that the cloud hears of, for a stage in the gateway.
-fn state(stage: &str) -> &'static str {
-    match stage {
-        "deposited" | "collecting" => "deposited",
-        "collected" => "collected",
-        "cancelled" => "cancelled",
+/// The state that the cloud hears of, for a parcel in the gateway.
+fn state(parcel: &Parcel) -> &'static str {
+    match (parcel.stage.as_str(), parcel.back.as_deref()) {
+        ("deposited" | "collecting", None | Some("return")) => "deposited",
+        ("deposited" | "collecting", Some("overdue")) => "overdue",
+        ("deposited" | "collecting", Some("refused")) => "refused",
+        ("deposited" | "collecting", Some("claimed")) => "claimed",
+        ("deposited" | "collecting", Some(_)) | ("cancelled", _) => "cancelled",
+        ("collected", _) => "collected",
+        ("retrieved", _) => "retrieved",
         _ => "expected",
     }
 }
 
-/// Whether a parcel in this state is at a place.
-fn located(state: &str) -> bool {
-    state == "deposited"
+/// Whether a parcel is in a compartment or at a desk, whoever will get it.
+fn waits(parcel: &Parcel) -> bool {
+    matches!(parcel.stage.as_str(), "deposited" | "collecting")
 }
 
 fn describe(parcel: &CloudParcel) -> String {

@@ -62,6 +62,8 @@ pub(super) struct Parcel {
     pub(super) bank: Option<String>,
     pub(super) compartment: Option<u16>,
     pub(super) desk: Option<String>,
+    /// Why it goes back, if it does.
+    pub(super) back: Option<String>,
 }
 
 /// A lane to the cloud: its last item, the last that the cloud has, how many wait.
@@ -145,13 +147,14 @@ impl Books {
 
     /// Every parcel, archived ones too.
     pub(super) fn parcels(&self) -> anyhow::Result<BTreeMap<String, Parcel>> {
-        let sql = "SELECT parcel, stage, bank, compartment, desk FROM parcels";
+        let sql = "SELECT parcel, stage, bank, compartment, desk, back FROM parcels";
         self.rows(sql, |row| {
             let parcel = Parcel {
                 stage: row.get(1)?,
                 bank: row.get(2)?,
                 compartment: row.get(3)?,
                 desk: row.get(4)?,
+                back: row.get(5)?,
             };
             Ok((row.get(0)?, parcel))
         })

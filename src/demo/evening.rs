@@ -7,7 +7,7 @@ use std::time::Duration;
 use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use reference_cloud::Refusal;
-use simulator::people::{collect, come_and_go, deliver, read_climate, try_codes, wish};
+use simulator::people::{collect, come_and_go, deliver, read_climate, take_back, try_codes, wish};
 use simulator::{Random, Sight, Witness as _};
 use tokio::task::JoinSet;
 
@@ -102,6 +102,10 @@ fn people_come(
             random.clone(),
         ));
     }
+    let taking_back = take_back(world(), script.pickup.clone(), random.clone());
+    people.spawn(async move {
+        let _taken = taking_back.await;
+    });
     let (bank, from_ms) = script.stranger.clone();
     let trying = try_codes(
         world(),
@@ -139,15 +143,11 @@ async fn announce_early(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Late news, then the cloud is away twice. The last parcel is announced at the very moment at
+/// Late news, then the cloud is away twice, and a cancellation that comes after the deposit. The last parcel is announced at the very moment at
 /// which it goes: the gateway hears of it, but the code that it makes stays in the box.
 async fn cloud_comes_and_goes(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     stage.tempo.until(at(17, 6)).await;
-    let parcel = script.cancelled.clone();
-    let text = format!("☁ the cloud cancels {parcel}");
-    let cancelled = Downlink::ParcelCancelled { parcel };
-    stage.cloud.push(&stage.site, &cancelled).await?;
-    stage.story.tell("cancelled", Mood::Cloud, text);
+    cancel(stage, &script.cancelled).await?;
     stage.tempo.until(at(17, 9)).await;
     for parcel in &script.late {
         stage.cloud.announce(&stage.site, parcel).await?;
@@ -168,6 +168,17 @@ async fn cloud_comes_and_goes(stage: &Stage, script: &Script) -> anyhow::Result<
             .story
             .tell("cloud-back", Mood::Cloud, "☁ the cloud is back");
     }
+    stage.tempo.until(at(19, 15)).await;
+    cancel(stage, &script.cancelled_late).await
+}
+
+async fn cancel(stage: &Stage, parcel: &str) -> anyhow::Result<()> {
+    let cancelled = Downlink::ParcelCancelled {
+        parcel: parcel.to_string(),
+    };
+    stage.cloud.push(&stage.site, &cancelled).await?;
+    let text = format!("☁ the cloud cancels {parcel}");
+    stage.story.tell("cancelled", Mood::Cloud, text);
     Ok(())
 }
 

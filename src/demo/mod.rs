@@ -103,14 +103,15 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<Ending> {
     };
     tokio::pin!(interrupted);
 
+    let script = Script::write(options.households, options.seed)?;
     let speed = (END_MS - BEGIN_MS) as f64 / 1_000.0 / options.seconds as f64;
     let stage = tokio::select! {
-        stage = Stage::set(folder.path(), speed) => Arc::new(stage?),
+        stage = Stage::set(folder.path(), speed, script.recipients()) => Arc::new(stage?),
         () = &mut interrupted => return Ok(Ending::Interrupted),
     };
     let show = start_show(&options, &stage)?;
     let played = tokio::select! {
-        played = play(&stage, &options) => Some(played),
+        played = play(&stage, script, options.seed) => Some(played),
         () = &mut interrupted => None,
     };
     let stage = own(stage).await?;
@@ -128,9 +129,8 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<Ending> {
     }
 }
 
-async fn play(stage: &Arc<Stage>, options: &DemoOptions) -> anyhow::Result<()> {
-    let script = Script::write(options.households, options.seed)?;
-    evening::play(Arc::clone(stage), script, options.seed).await?;
+async fn play(stage: &Arc<Stage>, script: Script, seed: u64) -> anyhow::Result<()> {
+    evening::play(Arc::clone(stage), script, seed).await?;
     if !stage.settle(SETTLE).await? {
         tracing::warn!("not everything arrived in time; the balance will show it");
     }

@@ -1,11 +1,13 @@
 //! Who does what, and when: a farm day's evening, decided by its seed before it begins.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
 use firmware_protocols::Ident;
 use firmware_protocols::event::Direction;
 use simulator::Random;
-use simulator::people::{Errand, Round};
+use simulator::people::{Errand, Pickup, Proof, Round};
 
 use super::plan::{BANKS, COMPARTMENTS, DESK, DOORS, Run, compartments, id};
 
@@ -34,6 +36,10 @@ pub(super) struct Script {
     pub(super) stuck: ExpectedParcel,
     /// Announced early, then cancelled before its deposit.
     pub(super) cancelled: String,
+    /// Cancelled when it lies in its compartment: a courier takes it back.
+    pub(super) cancelled_late: String,
+    /// Who fetches that.
+    pub(super) pickup: Pickup,
     pub(super) rounds: Vec<Round>,
     pub(super) errands: Vec<Errand>,
     pub(super) comings: Vec<Coming>,
@@ -73,19 +79,36 @@ impl Script {
             own.map(|(_, parcel)| parcel.clone())
         };
         let only = |part| of(part).next().context("a script has at least ten parcels");
+        let rounds = rounds(&parcels)?;
+        let early = [
+            Part::Early,
+            Part::Cancelled,
+            Part::CancelledLate,
+            Part::NoRoom,
+        ];
         let script = Self {
-            rounds: rounds(&parcels)?,
             errands: errands(&parcels, &random),
             comings: comings(households, &random)?,
             wishes: wishes(households, &random),
             stranger: (id("bank-b")?, at(18, 22)),
             unreachable: [(at(17, 14), at(17, 46)), (at(18, 36), at(19, 7))],
-            early: of(Part::Early).chain(of(Part::Cancelled)).collect(),
+            early: early.into_iter().flat_map(of).collect(),
             late: of(Part::Late).collect(),
             stuck: only(Part::Stuck)?,
             cancelled: only(Part::Cancelled)?.parcel,
+            pickup: pickup(&only(Part::CancelledLate)?, &rounds),
+            cancelled_late: only(Part::CancelledLate)?.parcel,
+            rounds,
         };
         Ok(script)
+    }
+
+    /// Whose parcels they are, by parcel.
+    pub(super) fn recipients(&self) -> BTreeMap<String, String> {
+        let parcels = self.early.iter().chain(&self.late).chain([&self.stuck]);
+        parcels
+            .map(|parcel| (parcel.parcel.clone(), parcel.recipient.clone()))
+            .collect()
     }
 }
 
@@ -94,6 +117,8 @@ impl Script {
 enum Part {
     Early,
     Stuck,
+    CancelledLate,
+    NoRoom,
     Late,
     Cancelled,
 }
@@ -103,6 +128,8 @@ fn part_of(n: usize) -> Part {
     match n {
         3 => Part::Cancelled,
         4 => Part::Stuck,
+        5 => Part::CancelledLate,
+        6 => Part::NoRoom,
         n if n % 9 == 8 => Part::Late,
         _ => Part::Early,
     }
@@ -119,9 +146,20 @@ fn parcels(households: u32, random: &Random) -> anyhow::Result<Vec<ExpectedParce
             0..=2 => (DESK, Size::M, Zone::Ambient),
             _ => locker(&mut random),
         };
+        let (point, size, zone) = match part_of(out.len()) {
+            Part::CancelledLate => ("bank-a", Size::S, Zone::Ambient),
+            // Frozen goods of that size have no compartment anywhere.
+            Part::NoRoom => ("bank-b", Size::L, Zone::Frozen),
+            _ => (point, size, zone),
+        };
+        let recipient = match part_of(out.len()) {
+            // Nobody else's parcel may lie with it.
+            Part::CancelledLate => "r-moved-away".to_string(),
+            _ => format!("r-{household:04}"),
+        };
         out.push(ExpectedParcel {
             parcel: format!("{WAYBILL}{n:03}"),
-            recipient: format!("r-{household:04}"),
+            recipient,
             size,
             zone,
             point: id(point)?,
@@ -186,6 +224,17 @@ fn rounds(parcels: &[ExpectedParcel]) -> anyhow::Result<Vec<Round>> {
     Ok(rounds.collect())
 }
 
+/// At a quarter to eight a courier fetches what goes back.
+fn pickup(parcel: &ExpectedParcel, rounds: &[Round]) -> Pickup {
+    let badge = rounds.first().map(|round| round.badge.clone());
+    Pickup {
+        proof: Proof::Badge(badge.unwrap_or_default()),
+        point: parcel.point.clone(),
+        from_ms: at(19, 45),
+        parcels: [parcel.parcel.clone()].into(),
+    }
+}
+
 /// Residents have time from 17:30 on, the last of them at 19:40; some not at all today. Whoever gets
 /// the parcel whose code is stuck is there at once.
 fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
@@ -203,7 +252,8 @@ fn errands(parcels: &[ExpectedParcel], random: &Random) -> Vec<Errand> {
             mistypes: random.chance(12),
             forgets: random.chance(5),
         };
-        if stuck || !random.chance(8) {
+        let comes = stuck || !random.chance(8);
+        if comes && part_of(n) != Part::CancelledLate {
             out.push(errand);
         }
     }
@@ -294,6 +344,8 @@ mod tests {
                 .chain([&script.stuck]);
             let mut announced: Vec<&String> = early.map(|p| &p.parcel).collect();
             assert!(announced.contains(&&script.cancelled));
+            assert!(announced.contains(&&script.cancelled_late));
+            assert_eq!(script.recipients().len(), announced.len());
             announced.sort();
             assert_eq!(carried, announced);
         }

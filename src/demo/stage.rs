@@ -42,13 +42,21 @@ pub(super) struct Stage {
 }
 
 /// The messages on the residents' phones: what the operator's cloud told them.
-#[derive(Default)]
-struct Phones(Mutex<BTreeMap<String, Secret>>);
+struct Phones {
+    codes: Mutex<BTreeMap<String, Secret>>,
+    /// Whose parcels they are, as the labels say.
+    recipients: BTreeMap<String, String>,
+}
 
 impl Notices for Phones {
     fn code(&self, parcel: &str) -> Option<String> {
-        let codes = lock(&self.0);
+        let codes = lock(&self.codes);
         codes.get(parcel).map(|code| code.reveal().to_string())
+    }
+
+    fn same_recipient(&self, one: &str, other: &str) -> bool {
+        let of = |parcel| self.recipients.get(parcel);
+        of(one).is_some() && of(one) == of(other)
     }
 }
 
@@ -57,8 +65,12 @@ const POST: Duration = Duration::from_millis(100);
 
 impl Stage {
     /// Starts cloud, gateway and devices, with the store in `state_dir`. The clock of the play runs
-    /// `speed` times as fast as the real one from 16:50 on.
-    pub(super) async fn set(state_dir: &Path, speed: f64) -> anyhow::Result<Self> {
+    /// `speed` times as fast as the real one from 16:50 on. `recipients`: by parcel.
+    pub(super) async fn set(
+        state_dir: &Path,
+        speed: f64,
+        recipients: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let site = plan::id(plan::SITE)?;
         let in_file = reference_cloud::Config::in_file(state_dir.join("cloud.db"));
         let cloud = reference_cloud::serve(in_file).await?;
@@ -73,7 +85,10 @@ impl Stage {
         let broker = gateway.mqtt.first().copied();
         let broker = broker.context("the gateway's broker doesn't listen")?;
         let story = Arc::new(Story::new(tempo));
-        let phones = Arc::new(Phones::default());
+        let phones = Arc::new(Phones {
+            codes: Mutex::default(),
+            recipients,
+        });
         let (points, devices) = plan::start_devices(broker, tempo, &passwords)?;
         let world = Arc::new(World::new(
             tempo,
@@ -221,7 +236,7 @@ async fn make_passwords(file: PathBuf) -> anyhow::Result<BTreeMap<Ident, String>
 async fn carry_post(cloud: Arc<Cloud>, site: Ident, phones: Arc<Phones>) {
     loop {
         match cloud.codes(&site).await {
-            Ok(codes) => *lock(&phones.0) = codes,
+            Ok(codes) => *lock(&phones.codes) = codes,
             Err(error) => tracing::warn!(%error, "the notices can't be read"),
         }
         tokio::time::sleep(POST).await;

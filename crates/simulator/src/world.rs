@@ -121,6 +121,15 @@ impl World {
         self.notices.same_recipient(one, other)
     }
 
+    /// The desk to which the words of a display send somebody, if they name one.
+    pub(crate) fn sent_to(&self, said: &str) -> Option<&Ident> {
+        let mut desks = self.points.values().filter_map(|point| match point {
+            Point::Desk(desk) => Some(desk.id()),
+            Point::Bank(_) => None,
+        });
+        desks.find(|desk| names(said, desk.as_str()))
+    }
+
     /// Whether a parcel is with its recipient.
     pub(crate) fn is_home(&self, parcel: &str) -> bool {
         lock(&self.parcels).get(parcel) == Some(&Whereabouts::Home)
@@ -180,5 +189,24 @@ impl Point {
             Self::Bank(bank) => bank.turn().await,
             Self::Desk(desk) => desk.turn().await,
         }
+    }
+}
+
+/// Whether words name an id, and not only a longer one.
+fn names(said: &str, id: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    said.split(|c| !part(c)).any(|word| word == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_names_a_desk_by_its_whole_id() {
+        let said = "没有合适的空柜，请送至desk-1（Office） take the parcel to desk-1, Office";
+        assert!(names(said, "desk-1"));
+        assert!(!names(said, "desk"));
+        assert!(!names("take it to desk-12", "desk-1"));
     }
 }

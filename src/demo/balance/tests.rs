@@ -13,6 +13,7 @@ fn good() -> Facts {
         bank: compartment.map(|_| "bank-a".to_string()),
         compartment,
         desk: None,
+        back: None,
     };
     let cloud = |state, compartment: Option<u16>| CloudParcel {
         state,
@@ -41,18 +42,30 @@ fn good() -> Facts {
             (named("P1"), at("collected", Some(1))),
             (named("P2"), at("deposited", Some(2))),
             (named("P3"), at("depositing", Some(3))),
+            (named("P4"), at("retrieved", Some(4))),
+            (
+                named("P5"),
+                Parcel {
+                    back: Some(named("cancelled")),
+                    ..at("deposited", Some(5))
+                },
+            ),
         ]
         .into(),
         cloud: [
             (named("P1"), cloud("collected", None)),
             (named("P2"), cloud("deposited", Some(2))),
             (named("P3"), cloud("expected", None)),
+            (named("P4"), cloud("retrieved", Some(4))),
+            (named("P5"), cloud("cancelled", Some(5))),
         ]
         .into(),
         world: [
             (named("P1"), Whereabouts::Home),
-            (named("P2"), Whereabouts::Compartment(bank, 2)),
+            (named("P2"), Whereabouts::Compartment(bank.clone(), 2)),
             (named("P3"), Whereabouts::Van),
+            (named("P4"), Whereabouts::Van),
+            (named("P5"), Whereabouts::Compartment(bank, 5)),
         ]
         .into(),
         lanes: [(
@@ -91,7 +104,7 @@ fn a_true_evening_balances() {
     );
     assert_eq!(
         text[2],
-        "parcels end in the gateway 3 = in the cloud 3 (1 collected, 1 deposited, 1 expected)"
+        "parcels end in the gateway 5 = in the cloud 5 (1 cancelled, 1 collected, 1 deposited, 1 expected, 1 retrieved)"
     );
 }
 

@@ -69,12 +69,14 @@ pub async fn deliver(world: Arc<World>, round: Round, random: Random) -> Vec<Str
 }
 
 /// What came of bringing a parcel to its point.
-enum Brought {
+enum Brought<'a> {
     There,
     /// The compartment was closed empty; the courier notices at once.
     Forgotten,
     /// The point doesn't take it now.
     NotTaken,
+    /// The point doesn't take it, and names this desk.
+    SentTo(&'a Ident),
 }
 
 struct Courier<'a> {
@@ -84,7 +86,7 @@ struct Courier<'a> {
     badge_shown: BTreeMap<Ident, i64>,
 }
 
-impl Courier<'_> {
+impl<'a> Courier<'a> {
     /// From parcel to parcel, and back to those that weren't taken, until all is delivered or it is
     /// late. Returns what stays in the van.
     async fn go_round(&mut self) -> Vec<String> {
@@ -103,7 +105,11 @@ impl Courier<'_> {
                     left.push_front((parcel, point, tries));
                     continue;
                 }
-                Brought::NotTaken => {}
+                Brought::SentTo(desk) if desk != point => {
+                    left.push_front((parcel, desk, tries));
+                    continue;
+                }
+                Brought::SentTo(_) | Brought::NotTaken => {}
             }
             if tries >= TRIES_MAX || world.tempo.now_ms() >= self.round.until_ms {
                 in_van.push(parcel.clone());
@@ -124,7 +130,7 @@ impl Courier<'_> {
     }
 
     /// Brings one parcel to its point.
-    async fn bring(&mut self, parcel: &str, point: &Ident) -> Brought {
+    async fn bring(&mut self, parcel: &str, point: &Ident) -> Brought<'a> {
         let world = self.world;
         let Some(at) = world.points.get(point) else {
             return Brought::NotTaken;
@@ -154,7 +160,8 @@ impl Courier<'_> {
                     point: point.clone(),
                     said: answer.words().to_string(),
                 });
-                Brought::NotTaken
+                let desk = world.sent_to(answer.words());
+                desk.map_or(Brought::NotTaken, Brought::SentTo)
             }
         }
     }
@@ -194,7 +201,7 @@ impl Courier<'_> {
     }
 
     /// In front of the open compartment.
-    async fn put_in(&mut self, bank: &Bank, compartment: u16, parcel: &str) -> Brought {
+    async fn put_in(&mut self, bank: &Bank, compartment: u16, parcel: &str) -> Brought<'a> {
         let world = self.world;
         let point = bank.id().clone();
         match self.random.chance(self.round.slow_percent) {

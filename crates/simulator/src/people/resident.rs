@@ -25,6 +25,14 @@ pub struct Errand {
     pub forgets: bool,
 }
 
+/// What a try came to.
+enum Had {
+    It,
+    Nothing,
+    /// The display named a desk.
+    TheWayTo(Ident),
+}
+
 /// How long somebody waits before they look for the notice again.
 const LOOK_AGAIN_MS: u64 = 20_000;
 /// How long somebody who was refused goes away.
@@ -46,20 +54,26 @@ pub async fn collect(world: Arc<World>, errand: Errand, random: Random) {
         take_time(&world, &mut random, 5, 15).await;
     }
     let mut forgets = errand.forgets;
+    let mut errand = errand;
     loop {
         // Taken out together with another of the household's.
         if world.is_home(&errand.parcel) {
             return;
         }
-        let brought = match world.points.get(&errand.point) {
+        let had = match world.points.get(&errand.point) {
             None => return,
             Some(Point::Bank(bank)) => {
                 at_bank(&world, bank, &errand, &code, &mut forgets, &mut random).await
             }
             Some(Point::Desk(desk)) => at_desk(&world, desk, &errand, &code).await,
         };
+        match had {
+            Had::It => return,
+            Had::Nothing => {}
+            Had::TheWayTo(desk) => errand.point = desk,
+        }
         let pause = world.tempo.pass(TRY_AGAIN_MS);
-        if brought || world.before_the_end(pause).await.is_none() {
+        if world.before_the_end(pause).await.is_none() {
             return;
         }
     }
@@ -101,11 +115,12 @@ async fn at_bank(
     code: &str,
     forgets: &mut bool,
     random: &mut Random,
-) -> bool {
+) -> Had {
     let answer = bank.turn().await.type_code(code).await;
     let Answer::Opened(compartment) = answer else {
         refused(world, &errand.point, &answer);
-        return false;
+        let desk = world.sent_to(answer.words());
+        return desk.cloned().map_or(Had::Nothing, Had::TheWayTo);
     };
     take_time(world, random, 4, 15).await;
     let point = errand.point.clone();
@@ -113,14 +128,14 @@ async fn at_bank(
     let mine =
         |inside: &str| inside == errand.parcel || world.same_recipient(inside, &errand.parcel);
     let all_mine = || std::iter::from_fn(|| bank.take(compartment, mine)).collect::<Vec<_>>();
-    let taken = if *forgets {
+    let had = if *forgets {
         *forgets = false;
         world.saw(Sight::LeftInside {
             parcel,
             point,
             compartment,
         });
-        false
+        Had::Nothing
     } else if let parcels = all_mine()
         && !parcels.is_empty()
     {
@@ -132,28 +147,39 @@ async fn at_bank(
                 compartment: Some(compartment),
             });
         }
-        true
+        Had::It
+    } else if world.is_home(&errand.parcel) {
+        // Somebody of the household was quicker by a moment.
+        Had::It
     } else {
         world.saw(Sight::WrongDoor { point, compartment });
-        false
+        Had::Nothing
     };
     bank.turn().await.close(|| bank.close(compartment)).await;
-    taken
+    had
 }
 
-async fn at_desk(world: &World, desk: &Desk, errand: &Errand, code: &str) -> bool {
+/// A desk gives out everything that waits there for the recipient.
+async fn at_desk(world: &World, desk: &Desk, errand: &Errand, code: &str) -> Had {
     let answer = desk.turn().await.type_code(code).await;
-    if !matches!(answer, Answer::Yes(_)) || !desk.take(&errand.parcel) {
+    if !matches!(answer, Answer::Yes(_)) {
         refused(world, &errand.point, &answer);
-        return false;
+        return Had::Nothing;
     }
-    world.moved(&errand.parcel, Whereabouts::Home);
-    world.saw(Sight::Collected {
-        parcel: errand.parcel.clone(),
-        point: errand.point.clone(),
-        compartment: None,
-    });
-    true
+    let shelf = desk.shelf().into_iter();
+    let mine = shelf.filter(|p| *p == errand.parcel || world.same_recipient(p, &errand.parcel));
+    for parcel in mine.filter(|parcel| desk.take(parcel)) {
+        world.moved(&parcel, Whereabouts::Home);
+        world.saw(Sight::Collected {
+            parcel,
+            point: errand.point.clone(),
+            compartment: None,
+        });
+    }
+    match world.is_home(&errand.parcel) {
+        true => Had::It,
+        false => Had::Nothing,
+    }
 }
 
 pub(super) fn refused(world: &World, point: &Ident, answer: &Answer) {
