@@ -76,6 +76,8 @@ fn the_evening_balances_tells_its_story_in_json_and_keeps_what_it_is_told_to() {
         "brought",
         "collected",
         "refused",
+        "not-taken",
+        "taken-back",
         "cloud-away",
         "fault",
     ] {

@@ -87,7 +87,7 @@ pub(super) fn config_text(state_dir: &Path, cloud_url: &str) -> String {
     let mut text = format!(
         "site = \"{SITE}\"\nstate_dir = {state_dir:?}\n\n\
          [broker]\nlisten = \"127.0.0.1:0\"\n\n[cloud]\nurl = \"{cloud_url}\"\n\n\
-         [rules]\ncommand_ttl_s = 300\ncourier_session_s = 300\n\n\
+         [rules]\ncommand_ttl_s = 300\ncourier_session_s = 1200\n\n\
          [[building]]\nid = \"b1\"\n[[building]]\nid = \"b2\"\n[[building]]\nid = \"b3\"\n\n"
     );
     for (bank, building, address) in [
