@@ -81,7 +81,7 @@ async fn a_stranger_locks_the_keypad_and_a_kill_doesnt_unlock_it() {
     let guess = mistyped(&code);
     for left in (1..=4).rev() {
         evening
-            .digits_open_nothing(&guess, &format!("Wrong code, {left} more tries"))
+            .digits_open_nothing(&guess, &format!("Wrong code, {left} more tr"))
             .await;
     }
     evening
