@@ -194,8 +194,9 @@ impl Estate {
             let detail = "the recipient didn't agree to a locker".to_string();
             self.send_away(turn, announced, "deposit-refused", &courier, detail);
             self.send_to_desk(parcel);
-            let desk = self.desk_near(point).map(text::no_consent);
-            let words = desk.unwrap_or_else(|| text::NO_CONSENT.to_string());
+            let desk = self.desk_near(point).map(|desk| self.named(&desk.id));
+            let words = desk.as_deref().map(text::no_consent);
+            let words = words.unwrap_or_else(|| text::NO_CONSENT.to_string());
             self.show_error(turn, from, words);
             return;
         }
@@ -204,8 +205,9 @@ impl Estate {
             let detail = format!("none free for size {size}, {zone}, at {point}");
             self.send_away(turn, announced, "no-compartment", &courier, detail);
             self.unplaceable(turn, announced);
-            let desk = self.desk_near(point).map(text::full);
-            let words = desk.unwrap_or_else(|| text::FULL.to_string());
+            let desk = self.desk_near(point).map(|desk| self.named(&desk.id));
+            let words = desk.as_deref().map(text::full);
+            let words = words.unwrap_or_else(|| text::FULL.to_string());
             self.show_error(turn, from, words);
             return;
         };

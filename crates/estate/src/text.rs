@@ -5,7 +5,6 @@ use alloc::string::{String, ToString};
 
 use firmware_protocols::Ident;
 
-use crate::layout::Desk;
 use crate::parcel::Taker;
 
 pub(crate) const SCAN_WAYBILL: &str = "请扫描运单 Badge accepted: scan a waybill";
@@ -105,18 +104,14 @@ pub(crate) fn welcome(badge: bool, going_back: usize) -> String {
     }
 }
 
-pub(crate) fn no_consent(desk: &Desk) -> String {
-    let (id, address) = (&desk.id, &desk.address);
-    format!(
-        "收件人未同意入柜，请送至{id}（{address}） No consent to a locker: take the parcel to {id}, {address}"
-    )
+/// `desk` with its address.
+pub(crate) fn no_consent(desk: &str) -> String {
+    format!("收件人未同意入柜，请送至自提点 No consent to a locker: take the parcel to {desk}")
 }
 
-pub(crate) fn full(desk: &Desk) -> String {
-    let (id, address) = (&desk.id, &desk.address);
-    format!(
-        "没有合适的空柜，请送至{id}（{address}） No free compartment fits: take the parcel to {id}, {address}"
-    )
+/// `desk` with its address.
+pub(crate) fn full(desk: &str) -> String {
+    format!("没有合适的空柜，请送至自提点 No free compartment fits: take the parcel to {desk}")
 }
 
 pub(crate) fn close_first(compartment: u16) -> String {
