@@ -1,0 +1,341 @@
+//! The reference model: what may become of a parcel and of a code, and by what. It knows digits and
+//! names in the clear, and no journal, digests or bounded lists. Where the estate has a choice (which
+//! compartment, which code), the model takes the choice over once it has seen that it was allowed.
+
+use std::collections::BTreeMap;
+
+use estate::Digest;
+use estate::context::CodeDigest as _;
+use estate::parcel::{Back, ParcelRow, Place, Stage, Taker};
+use firmware_protocols::event::Door;
+use firmware_protocols::{Ident, Slot};
+
+use crate::common::QuickDigest;
+
+/// Where a parcel is in its life. The flags say that the door was seen open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    Expected,
+    Coming(Slot, bool),
+    Here(Place),
+    Leaving(Slot, Taker, bool),
+    Gone,
+    Retrieved,
+    Cancelled,
+}
+
+/// What happened, as far as it can concern a parcel.
+#[derive(Clone, Debug)]
+pub enum Cause {
+    Cancel(String),
+    Extend(String),
+    /// Taken to the letter: the cloud announces this parcel.
+    Announce(String),
+    Scan {
+        point: Ident,
+        symbol: String,
+    },
+    Key {
+        point: Ident,
+        digits: String,
+    },
+    BankOpened {
+        slot: Slot,
+        digits: String,
+    },
+    Door {
+        slot: Slot,
+        door: Door,
+        occupied: Option<bool>,
+    },
+    Result,
+    HandOver {
+        desk: Ident,
+        digits: String,
+    },
+    Receive(String),
+    Claim(String),
+    Transfer(String),
+    Retrieve(String),
+    ByHand(Slot),
+    Tick,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub recipient: String,
+    pub point: Ident,
+    pub returned: bool,
+    pub at: At,
+    pub back: Option<Back>,
+    /// The tick of the last change.
+    pub since: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub point: Ident,
+    pub digits: String,
+    pub parcel: String,
+    pub dead_since: Option<u64>,
+    /// Until when it may be alive although its parcel is handed over.
+    pub grace_until: u64,
+    /// The compartment that it opened last.
+    pub opened: Option<Slot>,
+    /// Whether all that it did happened before our eyes: not if a bank opened by itself.
+    pub sure: bool,
+}
+
+#[derive(Clone, Default)]
+pub struct Model {
+    pub parcels: BTreeMap<String, Parcel>,
+    pub codes: Vec<Code>,
+    /// The code by which a compartment was opened last.
+    pub opener: BTreeMap<Slot, usize>,
+    by_digest: BTreeMap<(Ident, Digest), usize>,
+}
+
+/// A row in the model's words.
+pub fn seen(row: &ParcelRow) -> At {
+    match &row.stage {
+        Stage::Expected => At::Expected,
+        Stage::Depositing { slot, opened, .. } => At::Coming(slot.clone(), *opened),
+        Stage::Deposited { place } => At::Here(place.clone()),
+        Stage::Collecting {
+            slot,
+            taker,
+            opened,
+            ..
+        } => At::Leaving(slot.clone(), taker.clone(), *opened),
+        Stage::Collected { .. } => At::Gone,
+        Stage::Retrieved { .. } => At::Retrieved,
+        Stage::Cancelled => At::Cancelled,
+    }
+}
+
+impl Parcel {
+    pub fn slot(&self) -> Option<&Slot> {
+        match &self.at {
+            At::Coming(slot, _) | At::Leaving(slot, ..) | At::Here(Place::Slot(slot)) => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// Whether its recipient may have it now.
+    pub fn waits(&self) -> bool {
+        let his = self.back.is_none_or(Back::still_for_recipient);
+        let here = matches!(self.at, At::Here(_) | At::Leaving(_, Taker::Recipient, _));
+        his && here
+    }
+
+    pub const fn finished(&self) -> bool {
+        matches!(self.at, At::Gone | At::Retrieved | At::Cancelled)
+    }
+}
+
+impl Model {
+    /// Whether `cause` may bring parcel `name` from where it is to `to`.
+    pub fn may_move(&self, cause: &Cause, name: &str, to: &At, now: u64) -> bool {
+        let p = &self.parcels[name];
+        let his = |point: &Ident, digits: &str| {
+            let code = self.live(point, digits, now);
+            code.is_some_and(|code| self.parcels[&code.parcel].recipient == p.recipient)
+        };
+        let going_back = p.back.is_some();
+        match (cause, &p.at, to) {
+            // Brought by a courier, or by its recipient if it is a return.
+            (Cause::Scan { symbol, point }, At::Expected | At::Coming(..), to) if symbol == name => {
+                match to {
+                    At::Coming(slot, _) => slot.bank == *point,
+                    At::Here(Place::Desk(desk)) => desk == point,
+                    At::Expected => true,
+                    _ => false,
+                }
+            }
+            (Cause::Key { point, digits }, At::Expected | At::Coming(..), At::Coming(slot, _)) => {
+                p.returned && his(point, digits) && slot.bank == *point
+            }
+            (Cause::Receive(parcel), At::Expected, At::Here(Place::Desk(_))) => parcel == name,
+            (Cause::HandOver { desk, digits }, At::Expected, At::Here(Place::Desk(at))) => {
+                p.returned && desk == at && his(desk, digits)
+            }
+            (Cause::Key { point, digits }, At::Expected, At::Here(Place::Desk(at))) => {
+                p.returned && point == at && his(point, digits)
+            }
+            // Taken out.
+            (Cause::Key { point, digits }, At::Here(Place::Slot(s)), At::Leaving(t, taker, _))
+            | (Cause::Key { point, digits }, At::Leaving(s, ..), At::Leaving(t, taker, _)) => {
+                let by_code = *taker == Taker::Recipient && his(point, digits) && p.waits();
+                let back = matches!(taker, Taker::Courier(_)) && digits == "0" && going_back;
+                s == t && t.bank == *point && (by_code || back)
+            }
+            (Cause::Key { point, digits }, At::Here(Place::Desk(at)), to)
+            | (Cause::HandOver { desk: point, digits }, At::Here(Place::Desk(at)), to) => {
+                let by_code = *to == At::Gone && his(point, digits) && p.waits();
+                let back = *to == At::Retrieved && digits == "0" && going_back;
+                at == point && (by_code || back)
+            }
+            (Cause::BankOpened { slot, digits }, _, At::Leaving(t, Taker::Recipient, true)) => {
+                p.slot() == Some(slot) && t == slot && his(&slot.bank, digits) && p.waits()
+            }
+            (Cause::Transfer(parcel), At::Here(Place::Slot(s)), At::Leaving(t, Taker::Desk { .. }, _)) => {
+                parcel == name && s == t
+            }
+            (Cause::Transfer(parcel), At::Leaving(s, Taker::Desk { .. }, _), At::Leaving(t, Taker::Desk { .. }, _)) => {
+                parcel == name && s == t
+            }
+            (Cause::Retrieve(_), At::Here(Place::Slot(s)) | At::Leaving(s, ..), At::Leaving(t, taker, _)) => {
+                let other = matches!(taker, Taker::Courier(_) | Taker::Operator(_));
+                s == t && other && going_back
+            }
+            (Cause::Retrieve(parcel), At::Here(Place::Desk(_)), At::Retrieved) => {
+                parcel == name && going_back
+            }
+            // What doors say.
+            (Cause::Door { slot, door: Door::Open, .. }, from, to) => match (from, to) {
+                (At::Coming(s, _), At::Coming(t, true)) => s == slot && t == slot,
+                (At::Leaving(s, x, _), At::Leaving(t, y, true)) => s == slot && t == slot && x == y,
+                (At::Expected, At::Coming(t, true)) => t == slot,
+                (At::Here(Place::Slot(s)), At::Leaving(t, _, true)) => s == slot && t == slot,
+                _ => false,
+            },
+            (Cause::Door { slot, door: Door::Closed, occupied }, At::Coming(s, _), to) if s == slot => {
+                match to {
+                    At::Here(Place::Slot(t)) => t == slot && *occupied != Some(false),
+                    At::Expected | At::Cancelled => *occupied == Some(false),
+                    _ => false,
+                }
+            }
+            (Cause::Door { slot, door: Door::Closed, occupied }, At::Leaving(s, taker, _), to) if s == slot => {
+                let said_full = *occupied == Some(true) && !self.others_stay(slot);
+                match (to, taker) {
+                    (At::Here(Place::Slot(t)), _) => t == slot && said_full,
+                    (At::Gone, Taker::Recipient) => !said_full,
+                    (At::Retrieved, Taker::Courier(_) | Taker::Operator(_)) => !said_full,
+                    (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => at == desk && !said_full,
+                    _ => false,
+                }
+            }
+            // The door didn't open, or not in time; a bank's word stands after a while.
+            (Cause::Result | Cause::Tick, At::Coming(_, false), At::Expected | At::Cancelled) => true,
+            (Cause::Result | Cause::Tick, At::Leaving(s, _, false), At::Here(Place::Slot(t))) => s == t,
+            (Cause::Tick, At::Leaving(_, Taker::Recipient, true), At::Gone) => true,
+            (Cause::Cancel(parcel), At::Expected | At::Coming(_, false), At::Cancelled) => parcel == name,
+            _ => false,
+        }
+    }
+
+    /// Whether `cause` leaves the parcel no choice but to move.
+    pub fn must_move(cause: &Cause, p: &Parcel, name: &str) -> bool {
+        match (cause, &p.at) {
+            (Cause::Door { slot, door: Door::Open, .. }, At::Coming(s, false) | At::Leaving(s, _, false))
+            | (Cause::Door { slot, door: Door::Closed, .. }, At::Coming(s, true) | At::Leaving(s, _, true)) => {
+                s == slot
+            }
+            (Cause::Cancel(parcel), At::Expected) => parcel == name,
+            _ => false,
+        }
+    }
+
+    /// Whether `cause` may change why the parcel goes back.
+    pub fn may_turn(cause: &Cause, p: &Parcel, name: &str, to: Option<Back>) -> bool {
+        match (cause, p.back, to) {
+            (Cause::Tick, None, Some(Back::Overdue)) => matches!(p.at, At::Here(_)),
+            (Cause::Extend(parcel), Some(Back::Overdue), None) => parcel == name,
+            (Cause::Cancel(parcel), _, Some(Back::Cancelled)) => parcel == name,
+            (Cause::Claim(parcel), _, Some(Back::Refused | Back::Claimed)) => parcel == name,
+            (
+                Cause::Door { .. } | Cause::HandOver { .. } | Cause::Receive(_) | Cause::Key { .. },
+                None,
+                Some(Back::Return),
+            ) => p.returned,
+            (Cause::Scan { .. }, None, Some(Back::Return)) => p.returned,
+            _ => false,
+        }
+    }
+
+    /// Whether something in the compartment isn't being taken out.
+    pub fn others_stay(&self, slot: &Slot) -> bool {
+        let inside = |p: &&Parcel| p.at == At::Here(Place::Slot(slot.clone()));
+        self.parcels.values().any(|p| inside(&p))
+    }
+
+    pub fn in_slot<'m>(&'m self, slot: &'m Slot) -> impl Iterator<Item = (&'m String, &'m Parcel)> {
+        self.parcels.iter().filter(move |(_, p)| p.slot() == Some(slot))
+    }
+
+    /// The live code that `digits` are at `point`: the point's own, or that of a parcel that waits there.
+    pub fn live(&self, point: &Ident, digits: &str, now: u64) -> Option<&Code> {
+        self.live_index(point, digits, now).map(|index| &self.codes[index])
+    }
+
+    pub fn live_index(&self, point: &Ident, digits: &str, now: u64) -> Option<usize> {
+        let here = |code: &&Code| {
+            code.point == *point
+                || matches!(&self.parcels[&code.parcel].at, At::Here(Place::Desk(desk)) if desk == point)
+        };
+        let alive = |code: &&Code| code.dead_since.is_none() && self.may_live(code, now);
+        self.codes.iter().position(|code| code.digits == digits && alive(&code) && here(&code))
+    }
+
+    /// Whether a code may be good for anything.
+    pub fn may_live(&self, code: &Code, now: u64) -> bool {
+        let p = &self.parcels[&code.parcel];
+        match (&p.at, p.back) {
+            (At::Retrieved | At::Cancelled, _) => false,
+            (At::Gone, _) | (At::Here(_) | At::Leaving(..), Some(Back::Return)) => {
+                now < code.grace_until || self.in_use(code)
+            }
+            (At::Here(_) | At::Leaving(..), back) => back.is_none_or(Back::still_for_recipient),
+            (At::Expected | At::Coming(..), _) => true,
+        }
+    }
+
+    /// Whether a code must be good, if it is its parcel's newest.
+    pub fn must_live(&self, code: &Code, now: u64) -> bool {
+        let p = &self.parcels[&code.parcel];
+        let handed_in = p.returned && !matches!(p.at, At::Expected | At::Coming(..));
+        let cancelled = p.back == Some(Back::Cancelled);
+        let over = p.at == At::Gone && now >= code.grace_until;
+        self.may_live(code, now) && code.sure && !handed_in && !cancelled && !over
+    }
+
+    /// Whether a compartment is open just now that the code has opened.
+    fn in_use(&self, code: &Code) -> bool {
+        let his = |p: &Parcel| p.recipient == self.parcels[&code.parcel].recipient;
+        let opened = code.opened.as_ref();
+        opened.is_some_and(|slot| {
+            self.in_slot(slot).any(|(_, p)| his(p) && matches!(p.at, At::Leaving(..)))
+        })
+    }
+
+    /// A code is given out: whether it was free. The parcel's former one, if any, is dead by now.
+    pub fn learn(&mut self, now: u64, rest_ms: u64, point: &Ident, digits: &str, parcel: &str) -> bool {
+        let taken = |code: &Code| match code.dead_since {
+            None => code.parcel != parcel || code.point == *point && code.digits == digits,
+            Some(since) => code.point == *point && now < since.saturating_add(rest_ms),
+        };
+        let free = !self.codes.iter().any(|code| code.digits == digits && taken(code));
+        for code in self.codes.iter_mut().filter(|code| code.parcel == parcel) {
+            code.dead_since.get_or_insert(now);
+        }
+        let key = (point.clone(), QuickDigest.digest(point, digits));
+        self.by_digest.insert(key, self.codes.len());
+        self.codes.push(Code {
+            point: point.clone(),
+            digits: digits.into(),
+            parcel: parcel.into(),
+            dead_since: None,
+            grace_until: 0,
+            opened: None,
+            sure: true,
+        });
+        free
+    }
+
+    /// The code of a row.
+    pub fn index(&self, point: &Ident, digest: &Digest) -> Option<usize> {
+        self.by_digest.get(&(point.clone(), *digest)).copied()
+    }
+}

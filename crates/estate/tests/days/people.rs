@@ -1,0 +1,587 @@
+//! What couriers, residents and guessers do, and what happens at locks and doors.
+
+use cloud_protocol::downlink::Proof;
+use cloud_protocol::{Downlink, badge_digest};
+use estate::Outcome;
+use estate::context::CodeDigest as _;
+use estate::input::DeskAct;
+use estate::parcel::{Place, Taker};
+use firmware_protocols::event::{Direction, Done, Door, Secret};
+use firmware_protocols::{Ident, Slot};
+
+use crate::action::Deed;
+use crate::common::{QuickDigest, id, typed};
+use crate::field::{CLOCKLESS, Said, Sent, Told, Whereabouts};
+use crate::model::{At, Parcel};
+use crate::play::{Act, Day};
+use crate::record::{Broken, HOUR_MS, Kept, MINUTE_MS};
+
+pub const POINTS: [&str; 3] = ["bank-a", "bank-b", "desk-c"];
+
+/// Messages held up at once.
+const HELD_MAX: usize = 12;
+
+impl Day {
+    /// The day begins: couriers are known, banks say what they are.
+    pub fn open_the_gates(&mut self) -> Kept {
+        for courier in 0..3 {
+            self.courier(courier)?;
+        }
+        self.report(&id("bank-a"), Said::Hello(true))?;
+        Ok(())
+    }
+
+    pub fn act(&mut self, deed: Deed) -> Kept {
+        match deed {
+            Deed::Announce(who) => self.announce(who, false),
+            Deed::AnnounceReturn(who) => self.announce(who, true),
+            Deed::CloudAgain => self.cloud_again(),
+            Deed::Cancel => self.cancel(),
+            Deed::Extend => self.extend(),
+            Deed::Reissue => self.reissue(),
+            Deed::Courier(who) => self.courier(who),
+            Deed::Settings => self.settings(),
+            Deed::Brings(who) => self.brings(who),
+            Deed::ScansAnything(who) => self.scans_anything(who),
+            Deed::TakesBack(who) => self.takes_back(who),
+            Deed::Collects(who) => self.collects(who),
+            Deed::Returns(who) => self.returns(who),
+            Deed::Astray(who) => self.astray(who),
+            Deed::Guesses => self.guesses(),
+            Deed::Lock => self.next_lock(),
+            Deed::AtDoor => self.next_door(),
+            Deed::State => self.state(),
+            Deed::BankHello => self.bank_hello(),
+            Deed::BankOpens(who) => self.bank_opens(who),
+            Deed::Again => self.again(),
+            Deed::Arrives => self.arrives(),
+            Deed::Unreadable => self.unreadable(),
+            Deed::DeviceStarts => self.device_starts(),
+            Deed::Neighbours => self.neighbours(),
+            Deed::HandsOver(who) => self.hands_over(who),
+            Deed::Receives => self.receives(),
+            Deed::Claims => self.claims(),
+            Deed::Transfers => self.transfers(),
+            Deed::Retrieves => self.retrieves(),
+            Deed::DeskReissues => self.desk_reissues(),
+            Deed::DeskExtends => self.desk_extends(),
+            Deed::OpensByHand => self.opens_by_hand(),
+            Deed::Disables => self.disables(),
+            Deed::Seconds => self.time(9_000),
+            Deed::Minutes => self.time(5 * MINUTE_MS),
+            Deed::Hours => self.time(9 * HOUR_MS),
+            Deed::Clock => self.clock(),
+            Deed::ClockKnown => self.clock_known(),
+            Deed::Restart => self.restart(),
+            Deed::PowerCut => {
+                let ms = self.dice.below(4 * HOUR_MS);
+                let known = self.dice.below(ms + 1);
+                self.power_cut(ms, known)
+            }
+            Deed::DiskFull | Deed::Gather => {
+                let inputs = 1 + self.dice.below(4);
+                self.begin_batch(inputs, deed == Deed::DiskFull);
+                Ok(())
+            }
+        }?;
+        self.count_down()
+    }
+
+    fn time(&mut self, most_ms: u64) -> Kept {
+        let ms = 1 + self.dice.below(most_ms);
+        self.pass(ms);
+        if !self.dice.one_in(8) {
+            self.apply(Act::Tick)?;
+        }
+        Ok(())
+    }
+
+    /// A device reports: mostly at once; sometimes late, twice or never.
+    pub fn report(&mut self, device: &Ident, said: Said) -> Result<Option<Outcome>, Broken> {
+        let (true_ms, jumps) = (self.true_ms(), self.clock_jumps);
+        let sent = self.field.enter(&self.now, true_ms, jumps, device, said);
+        if !self.calm && self.dice.one_in(14) && self.field.held.len() < HELD_MAX {
+            self.lose(&sent);
+            if self.dice.below(3) > 0 {
+                self.field.held.push(sent);
+            }
+            return Ok(None);
+        }
+        let outcome = self.apply(Act::Event(sent.clone()))?;
+        if self.dice.one_in(14) {
+            self.apply(Act::Event(sent))?;
+        }
+        Ok(Some(outcome))
+    }
+
+    /// Something doesn't come, or not in time: what it would have told isn't known.
+    pub fn lose(&mut self, sent: &Sent) {
+        if let Some(slot) = sent.slot() {
+            self.field.doubt(&slot);
+        }
+    }
+
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.dice.index(from.len())].clone())
+    }
+
+    /// The parcels of which something holds.
+    pub fn which(&self, holds: impl Fn(&Parcel) -> bool) -> Vec<String> {
+        let parcels = self.model.parcels.iter().filter(|(_, p)| holds(p));
+        parcels.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn reader(&mut self, point: &Ident) -> Ident {
+        if point.as_str() == "bank-b" && self.dice.one_in(2) {
+            id(CLOCKLESS)
+        } else {
+            point.clone()
+        }
+    }
+
+    fn identify(&mut self, reader: &Ident, who: u8) -> Kept {
+        let code = format!("90000{who}");
+        if self.record.couriers.contains_key(&format!("code:{code}")) && self.dice.one_in(3) {
+            self.report(reader, Said::Key(code))?;
+        } else {
+            self.report(reader, Said::Scan(format!("badge-{who}")))?;
+        }
+        Ok(())
+    }
+
+    fn brings(&mut self, who: u8) -> Kept {
+        let expected = self.which(|p| matches!(p.at, At::Expected | At::Coming(..)));
+        let Some(parcel) = self.pick(&expected) else {
+            return Ok(());
+        };
+        let mut point = self.model.parcels[&parcel].point.clone();
+        if self.estate.parcel(&parcel).is_some_and(|row| row.to_desk) && self.dice.one_in(2) {
+            point = id("desk-c");
+        }
+        let reader = self.reader(&point);
+        if !self.dice.one_in(8) {
+            self.identify(&reader, who)?;
+        }
+        self.report(&reader, Said::Scan(parcel))?;
+        self.carry_on()
+    }
+
+    fn scans_anything(&mut self, who: u8) -> Kept {
+        let point = id(POINTS[self.dice.index(3)]);
+        let reader = self.reader(&point);
+        self.identify(&reader, who)?;
+        let all: Vec<_> = self.model.parcels.keys().cloned().collect();
+        let unlisted = format!("u{}", self.dice.below(40));
+        let symbol = match self.dice.below(3) {
+            0 => self.pick(&all).unwrap_or(unlisted),
+            _ => unlisted,
+        };
+        self.report(&reader, Said::Scan(symbol))?;
+        self.carry_on()
+    }
+
+    fn takes_back(&mut self, who: u8) -> Kept {
+        let back = self.which(|p| matches!(p.at, At::Here(_)) && p.back.is_some());
+        let Some(parcel) = self.pick(&back) else {
+            return Ok(());
+        };
+        let At::Here(place) = self.model.parcels[&parcel].at.clone() else {
+            return Ok(());
+        };
+        let reader = self.reader(&point_of(&place));
+        self.identify(&reader, who)?;
+        self.report(&reader, Said::Key("0".into()))?;
+        self.carry_on()
+    }
+
+    /// The parcel of a resident, one that waits if there is one, and its digits.
+    pub fn own(&mut self, who: u8) -> Option<(String, String)> {
+        let recipient = format!("r{who}");
+        let mut own = self.which(|p| p.recipient == recipient && p.waits());
+        if own.is_empty() || self.dice.one_in(4) {
+            own = self.which(|p| p.recipient == recipient);
+        }
+        let parcel = self.pick(&own)?;
+        let digits = self.digits.get(&parcel)?.clone();
+        Some((parcel, digits))
+    }
+
+    fn collects(&mut self, who: u8) -> Kept {
+        let Some((parcel, digits)) = self.own(who) else {
+            return Ok(());
+        };
+        let p = &self.model.parcels[&parcel];
+        let point = match &p.at {
+            At::Here(place) => point_of(place),
+            At::Leaving(slot, ..) => slot.bank.clone(),
+            _ => p.point.clone(),
+        };
+        let reader = self.reader(&point);
+        self.report(&reader, Said::Key(digits.clone()))?;
+        self.carry_on()?;
+        // One code, several parcels, and something forgotten.
+        if self.dice.one_in(3) {
+            self.report(&reader, Said::Key(digits))?;
+            self.carry_on()?;
+        }
+        Ok(())
+    }
+
+    fn returns(&mut self, who: u8) -> Kept {
+        let recipient = format!("r{who}");
+        let own = self.which(|p| p.returned && p.recipient == recipient && !p.finished());
+        let Some(parcel) = self.pick(&own) else {
+            return Ok(());
+        };
+        let Some(digits) = self.digits.get(&parcel).cloned() else {
+            return Ok(());
+        };
+        let point = self.model.parcels[&parcel].point.clone();
+        let reader = self.reader(&point);
+        self.report(&reader, Said::Key(digits))?;
+        self.carry_on()
+    }
+
+    fn astray(&mut self, who: u8) -> Kept {
+        let Some((_, digits)) = self.own(who) else {
+            return Ok(());
+        };
+        for _ in 0..=self.dice.below(4) {
+            let point = id(POINTS[self.dice.index(3)]);
+            let reader = self.reader(&point);
+            self.report(&reader, Said::Key(digits.clone()))?;
+        }
+        self.carry_on()
+    }
+
+    fn guesses(&mut self) -> Kept {
+        let point = id(POINTS[self.dice.index(3)]);
+        let reader = self.reader(&point);
+        let dead: Vec<_> = self.model.codes.iter().filter(|c| c.dead_since.is_some()).collect();
+        let dead: Vec<_> = dead.iter().map(|code| code.digits.clone()).collect();
+        for _ in 0..=self.dice.below(7) {
+            let digits = match self.dice.below(3) {
+                0 => self.pick(&dead).unwrap_or_else(|| "00".into()),
+                1 => format!("{:02}", self.dice.below(100)),
+                _ => "0000000000".into(),
+            };
+            self.report(&reader, Said::Key(digits))?;
+        }
+        self.carry_on()
+    }
+
+    /// Mostly people go on at once: locks open, they do what they came for, and close the door.
+    pub fn carry_on(&mut self) -> Kept {
+        if self.dice.one_in(4) {
+            return Ok(());
+        }
+        while let Some(told) = self.field.told.pop() {
+            self.lock(told)?;
+        }
+        for _ in 0..3 {
+            if self.dice.one_in(6) {
+                return Ok(());
+            }
+            self.next_door()?;
+        }
+        Ok(())
+    }
+
+    fn next_lock(&mut self) -> Kept {
+        if self.field.told.is_empty() {
+            return Ok(());
+        }
+        let told = self.field.told.remove(self.dice.index(self.field.told.len()));
+        self.lock(told)
+    }
+
+    /// A lock that was told to open does so, fails, refuses as it is too late, or says nothing.
+    fn lock(&mut self, told: Told) -> Kept {
+        let (bank, slot) = (told.slot.bank.clone(), told.slot.clone());
+        if self.now.tick_ms >= told.until_tick_ms || self.field.done.contains(&told.command) {
+            self.report(&bank, Said::Result(told.command, Done::Refused))?;
+            return Ok(());
+        }
+        self.field.done.insert(told.command.clone());
+        let jammed = self.field.compartment(&slot).jammed;
+        match self.dice.below(14) {
+            _ if jammed => {
+                self.field.compartment(&slot).jammed = !self.dice.one_in(3);
+                self.report(&bank, Said::Result(told.command, Done::Failed))?;
+            }
+            0 => {
+                self.field.compartment(&slot).jammed = true;
+                self.report(&bank, Said::Result(told.command, Done::Failed))?;
+            }
+            1 => {}
+            2 => {
+                self.report(&bank, Said::Result(told.command, Done::Done))?;
+            }
+            n => {
+                if n > 8 {
+                    self.report(&bank, Said::Result(told.command, Done::Done))?;
+                }
+                self.field.compartment(&slot).open = true;
+                self.say(&slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_door(&mut self) -> Kept {
+        let open = self.field.compartments.iter().filter(|(_, c)| c.open);
+        let open: Vec<_> = open.map(|(slot, _)| slot.clone()).collect();
+        match self.pick(&open) {
+            Some(slot) => self.at_door(&slot),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody at an open door puts in or takes out what he came for, or doesn't, and closes.
+    fn at_door(&mut self, slot: &Slot) -> Kept {
+        let careless = self.dice.one_in(9);
+        let coming: Vec<_> = self.names_in(slot, |p| matches!(p.at, At::Coming(..)));
+        let leaving: Vec<_> = self.names_in(slot, |p| matches!(p.at, At::Leaving(..)));
+        let here = Whereabouts::In(slot.clone());
+        let mut told = true;
+        for name in &coming {
+            if careless && self.wrong_compartment(name, slot)? {
+                self.saw("put into a wrong compartment");
+            } else if !careless && self.field.is_outside(name) {
+                self.field.put(name, here.clone());
+            } else if self.field.parcels.get(name) != Some(&here) {
+                // Nothing was put in: only a sensor in an otherwise empty compartment can tell.
+                told = self.field.inside(slot).is_empty() && self.sensor(slot);
+                self.saw("nothing put in");
+            }
+        }
+        for name in &leaving {
+            if self.field.parcels.get(name) != Some(&here) {
+                continue;
+            }
+            if careless {
+                told = leaving.len() == 1 && self.field.inside(slot).len() == 1 && self.sensor(slot);
+                self.saw("left inside");
+                break;
+            }
+            let to = match &self.model.parcels[name].at {
+                At::Leaving(_, Taker::Recipient, _) => Whereabouts::Recipient,
+                At::Leaving(_, Taker::Desk { .. }, _) => Whereabouts::Desk,
+                _ => Whereabouts::Outside,
+            };
+            self.field.put(name, to);
+        }
+        if coming.is_empty() && leaving.is_empty() && careless {
+            for name in self.field.inside(slot) {
+                self.field.put(&name, Whereabouts::Recipient);
+                told = false;
+            }
+        }
+        if !told {
+            self.field.doubt(slot);
+        }
+        self.field.compartment(slot).open = false;
+        self.say(slot)
+    }
+
+    fn sensor(&self, slot: &Slot) -> bool {
+        self.layout.banks.iter().any(|bank| bank.id == slot.bank && bank.occupancy_sensor)
+    }
+
+    fn names_in(&self, slot: &Slot, holds: impl Fn(&Parcel) -> bool) -> Vec<String> {
+        let names = self.model.in_slot(slot).filter(|(_, p)| holds(p));
+        names.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The parcel goes into a free compartment whose door stood ajar.
+    fn wrong_compartment(&mut self, name: &str, meant: &Slot) -> Result<bool, Broken> {
+        let other = self.estate.compartments().find(|row| {
+            let slot = &row.slot;
+            slot.bank == meant.bank && slot != meant && row.is_free()
+        });
+        let Some(slot) = other.map(|row| row.slot.clone()) else {
+            return Ok(false);
+        };
+        if !self.field.inside(&slot).is_empty() || !self.field.is_outside(name) || !self.sensor(meant) {
+            return Ok(false);
+        }
+        self.field.put(name, Whereabouts::In(slot.clone()));
+        self.field.doubt(&slot);
+        self.field.compartment(&slot).open = false;
+        self.say(&slot)?;
+        Ok(true)
+    }
+
+    fn state(&mut self) -> Kept {
+        let slots: Vec<_> = self.estate.compartments().map(|row| row.slot.clone()).collect();
+        let slot = self.pick(&slots).unwrap();
+        self.say(&slot)
+    }
+
+    /// A compartment reports how it stands: on a calm day the truth.
+    fn say(&mut self, slot: &Slot) -> Kept {
+        let open = self.field.compartment(slot).open;
+        let mut door = if open { Door::Open } else { Door::Closed };
+        let inside = !self.field.inside(slot).is_empty();
+        let mut occupied = self.sensor(slot).then_some(inside);
+        if !self.calm {
+            match self.dice.below(30) {
+                0 => door = Door::Unknown,
+                1 => occupied = Some(!inside),
+                2 | 3 => occupied = None,
+                _ => {}
+            }
+            if self.sensor(slot) && occupied != Some(inside) || door == Door::Unknown {
+                self.saw("sensor untrue");
+                self.field.doubt(slot);
+            }
+        }
+        self.report(&slot.bank.clone(), Said::Door(slot.compartment, door, occupied))?;
+        Ok(())
+    }
+
+    fn bank_hello(&mut self) -> Kept {
+        let bank = id(POINTS[self.dice.index(2)]);
+        let codes = bank.as_str() == "bank-a" || self.dice.one_in(2);
+        self.report(&bank, Said::Hello(codes))?;
+        Ok(())
+    }
+
+    /// While nobody answers it, a bank that knows a code's digest opens by itself. What it has to
+    /// tell comes later, in order.
+    fn bank_opens(&mut self, who: u8) -> Kept {
+        let Some((_, digits)) = self.own(who) else {
+            return Ok(());
+        };
+        let found = self.field.lists.iter().find_map(|(bank, list)| {
+            let digest = QuickDigest.bank_digest(bank, &digits);
+            let entry = list.iter().find(|entry| entry.digest == digest)?;
+            Some(Slot {
+                bank: bank.clone(),
+                compartment: entry.compartment,
+            })
+        });
+        let Some(slot) = found else {
+            return Ok(());
+        };
+        self.saw("opened by a bank");
+        let was_open = std::mem::replace(&mut self.field.compartment(&slot).open, false);
+        let own: Vec<_> = self.field.inside(&slot);
+        let recipient = format!("r{who}");
+        let mut taken = Vec::new();
+        for name in own.into_iter().filter(|name| self.model.parcels[name].recipient == recipient) {
+            self.field.put(&name, Whereabouts::Recipient);
+            taken.push(name);
+        }
+        // He takes all that is his; what goes back isn't, and nothing tells the box of that.
+        let rest = taken.iter().any(|name| !self.model.parcels[name].waits());
+        if rest || was_open || self.dice.one_in(3) && !self.calm {
+            self.field.doubt(&slot);
+        }
+        let inside = self.sensor(&slot).then(|| !self.field.inside(&slot).is_empty());
+        let c = slot.compartment;
+        let said = [
+            Said::Opened(digits, c),
+            Said::Door(c, Door::Open, None),
+            Said::Door(c, Door::Closed, inside),
+        ];
+        let late = self.dice.one_in(3) && !self.calm;
+        for said in said {
+            if late {
+                let (true_ms, jumps) = (self.true_ms(), self.clock_jumps);
+                let sent = self.field.enter(&self.now, true_ms, jumps, &slot.bank, said);
+                self.lose(&sent);
+                self.field.held.push(sent);
+            } else {
+                self.report(&slot.bank, said)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn again(&mut self) -> Kept {
+        if let Some(sent) = self.pick(&self.field.sent.clone()) {
+            self.apply(Act::Event(sent))?;
+        }
+        Ok(())
+    }
+
+    fn arrives(&mut self) -> Kept {
+        while !self.field.held.is_empty() && !self.dice.one_in(4) {
+            let at = if self.dice.one_in(3) { self.dice.index(self.field.held.len()) } else { 0 };
+            let sent = self.field.held.remove(at);
+            self.saw("arrived late");
+            self.apply(Act::Event(sent))?;
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self) -> Kept {
+        let device = id(POINTS[self.dice.index(3)]);
+        let number = self.field.garbage(&device);
+        self.apply(Act::Unreadable(device, number))?;
+        Ok(())
+    }
+
+    fn device_starts(&mut self) -> Kept {
+        let device = id(["bank-a", "bank-b", "desk-c", CLOCKLESS][self.dice.index(4)]);
+        self.field.restart(&device);
+        Ok(())
+    }
+
+    fn neighbours(&mut self) -> Kept {
+        for _ in 0..=self.dice.below(8) {
+            let door = id(["door-1", "door-2"][self.dice.index(2)]);
+            let who = format!("h{}", self.dice.below(9));
+            let said = match self.dice.below(5) {
+                0 => Said::Reading,
+                1 => Said::Intent(["eggs", "milk"][self.dice.index(2)].into(), 2, who),
+                2 => Said::Access(Direction::Out, who),
+                _ => Said::Access(Direction::In, who),
+            };
+            self.report(&door, said)?;
+        }
+        Ok(())
+    }
+
+    fn hands_over(&mut self, who: u8) -> Kept {
+        let desk = id("desk-c");
+        let own = self.which(|p| p.waits() && p.at == At::Here(Place::Desk(id("desk-c"))));
+        let digits = match self.dice.below(4) {
+            0 => format!("{:02}", self.dice.below(100)),
+            1 => match self.own(who) {
+                Some((_, digits)) => digits,
+                None => return Ok(()),
+            },
+            _ => match self.pick(&own).and_then(|parcel| self.digits.get(&parcel).cloned()) {
+                Some(digits) => digits,
+                None => return Ok(()),
+            },
+        };
+        let typed = typed(&self.layout, &desk, &digits);
+        self.apply(Act::Desk(DeskAct::HandOver { desk, typed }, digits))?;
+        Ok(())
+    }
+
+    pub fn courier(&mut self, who: u8) -> Kept {
+        let hours = self.dice.below(2_000) as i64;
+        let proof = match self.dice.below(3) {
+            0 => Proof::Code(Secret::new(format!("90000{who}"))),
+            _ => Proof::Badge(badge_digest(&format!("badge-{who}"))),
+        };
+        let item = Downlink::Courier {
+            courier: format!("badge-{who}"),
+            proof,
+            valid_until: self.true_ms() + hours * HOUR_MS as i64,
+        };
+        self.apply(Act::Cloud(item))?;
+        Ok(())
+    }
+}
+
+fn point_of(place: &Place) -> Ident {
+    match place {
+        Place::Slot(slot) => slot.bank.clone(),
+        Place::Desk(desk) => desk.clone(),
+    }
+}
