@@ -36,6 +36,7 @@ use crate::{Context, DeviceEvent, Digest, Now};
 /// changes were written. Three things live in memory only, and a restart costs no more than
 /// repeating a gesture: the courier who has just shown a badge (shows it again), the reader last
 /// used at a point (the next message is shown at the point itself), the count of late demand.
+#[derive(Clone)]
 pub struct Estate {
     pub(crate) layout: Layout,
     pub(crate) places: Places,

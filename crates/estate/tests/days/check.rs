@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use cloud_protocol::Downlink;
 use cloud_protocol::downlink::{ExpectedParcel, Proof};
 use estate::code::CodeState;
-use estate::parcel::{Back, Place, Taker};
 use estate::input::DeskAct;
+use estate::parcel::{Back, Place, Taker};
 use estate::{Effect, Outcome, TimeQuality, Verdict};
 use firmware_protocols::command::Order;
 use firmware_protocols::{Ident, Slot};
 
+use crate::field::Sent;
 use crate::keep;
 use crate::model::{At, Cause, Code, Model, Parcel, seen};
-use crate::field::Sent;
 use crate::play::{Act, Day};
 use crate::record::{Kept, Made, Moment};
 
@@ -47,7 +47,10 @@ pub fn answer(outcome: &Outcome) -> Answer {
         Answer::TooLate
     } else if words.contains("ocked: ") {
         Answer::Locked
-    } else if ["Wrong code", "xpired", "not good"].iter().any(|w| words.contains(w)) {
+    } else if ["Wrong code", "xpired", "not good"]
+        .iter()
+        .any(|w| words.contains(w))
+    {
         Answer::Wrong
     } else {
         Answer::Other
@@ -106,7 +109,11 @@ impl Day {
             self.check_due()?;
         }
         let collected = self.seen.get("collected").copied().unwrap_or(0);
-        keep!("planted", self.planted.is_none_or(|most| collected < most), "{collected} collections");
+        keep!(
+            "planted",
+            self.planted.is_none_or(|most| collected < most),
+            "{collected} collections"
+        );
         Ok(())
     }
 
@@ -119,7 +126,10 @@ impl Day {
         };
         let ledger = self.record.ledgers.entry(device.clone()).or_default();
         ledger.received += 1;
-        let new = self.record.taken.insert((device.clone(), number.0, number.1));
+        let new = self
+            .record
+            .taken
+            .insert((device.clone(), number.0, number.1));
         let verdict = match (new, readable) {
             (true, true) => {
                 ledger.stored += 1;
@@ -134,12 +144,35 @@ impl Day {
                 Verdict::Duplicate
             }
         };
-        let got = (ledger.received, ledger.stored, ledger.duplicate, ledger.quarantined);
-        let row = self.estate.devices().find(|row| row.device == *device).unwrap();
+        let got = (
+            ledger.received,
+            ledger.stored,
+            ledger.duplicate,
+            ledger.quarantined,
+        );
+        let row = self
+            .estate
+            .devices()
+            .find(|row| row.device == *device)
+            .unwrap();
         let said = (row.received, row.stored, row.duplicate, row.quarantined);
-        keep!("the ledger balances", got == said, "{device}: {got:?} happened, {said:?} is said");
-        keep!("once means once", outcome.verdict == verdict, "{act:?}: {:?}", outcome.verdict);
-        keep!("once means once", new || outcome.effects.is_empty(), "{act:?} does {:?} again", outcome.effects);
+        keep!(
+            "the ledger balances",
+            got == said,
+            "{device}: {got:?} happened, {said:?} is said"
+        );
+        keep!(
+            "once means once",
+            outcome.verdict == verdict,
+            "{act:?}: {:?}",
+            outcome.verdict
+        );
+        keep!(
+            "once means once",
+            new || outcome.effects.is_empty(),
+            "{act:?} does {:?} again",
+            outcome.effects
+        );
         if !new {
             self.saw("duplicate");
         }
@@ -161,10 +194,16 @@ impl Day {
             excused: self.now.quality > TimeQuality::Unknown && self.ahead_ms > 0,
         };
         let (name, moment) = match act {
-            Act::Cloud(Downlink::ParcelExpected(parcel)) => (&parcel.parcel, moment(parcel.deadline)),
+            Act::Cloud(Downlink::ParcelExpected(parcel)) => {
+                (&parcel.parcel, moment(parcel.deadline))
+            }
             Act::Cloud(Downlink::ParcelExtended { parcel, deadline })
             | Act::Desk(DeskAct::Extend { parcel, deadline }, _) => (parcel, moment(*deadline)),
-            Act::Cloud(Downlink::Courier { courier, proof, valid_until }) => {
+            Act::Cloud(Downlink::Courier {
+                courier,
+                proof,
+                valid_until,
+            }) => {
                 let proof = match proof {
                     Proof::Badge(_) => courier.clone(),
                     Proof::Code(code) => format!("code:{}", code.reveal()),
@@ -189,9 +228,17 @@ impl Day {
         let age_ms = self.now.tick_ms - sent.tick_ms;
         let late = answer(outcome) == Answer::TooLate;
         let opens = !commands(outcome).is_empty();
-        keep!("what comes too late opens nothing", age_ms <= 125_000 || !opens, "{sent:?} is {age_ms} ms old");
+        keep!(
+            "what comes too late opens nothing",
+            age_ms <= 125_000 || !opens,
+            "{sent:?} is {age_ms} ms old"
+        );
         let same_clock = sent.clock_jumps == self.clock_jumps;
-        keep!("what is fresh isn't called late", !same_clock || age_ms > 110_000 || !late, "{sent:?} is {age_ms} ms old");
+        keep!(
+            "what is fresh isn't called late",
+            !same_clock || age_ms > 110_000 || !late,
+            "{sent:?} is {age_ms} ms old"
+        );
         Ok(())
     }
 
@@ -202,7 +249,9 @@ impl Day {
         }
         let until = self.now.tick_ms + self.estate.rules().courier_session_ms;
         if self.record.couriers.contains_key(proof) {
-            self.record.sessions.insert(point.clone(), (proof.into(), until));
+            self.record
+                .sessions
+                .insert(point.clone(), (proof.into(), until));
         } else if let Some(session) = self.record.sessions.get_mut(point)
             && self.now.tick_ms < session.1
         {
@@ -220,13 +269,25 @@ impl Day {
         let At::Here(Place::Slot(slot)) = &p.at else {
             return Ok(());
         };
-        let filling = self.model.in_slot(slot).any(|(_, p)| matches!(p.at, At::Coming(..)));
+        let filling = self
+            .model
+            .in_slot(slot)
+            .any(|(_, p)| matches!(p.at, At::Coming(..)));
         let got = answer(outcome);
-        if slot.bank != *point || !p.waits() || filling || got == Answer::TooLate || got == Answer::Locked {
+        if slot.bank != *point
+            || !p.waits()
+            || filling
+            || got == Answer::TooLate
+            || got == Answer::Locked
+        {
             return Ok(());
         }
         let opened = commands(outcome).pop().map(|(slot, ..)| slot);
-        keep!("the right code opens", opened.as_ref() == Some(slot), "{digits} for {p:?} opens {opened:?}");
+        keep!(
+            "the right code opens",
+            opened.as_ref() == Some(slot),
+            "{digits} for {p:?} opens {opened:?}"
+        );
         Ok(())
     }
 
@@ -239,7 +300,12 @@ impl Day {
             let moment = self.record.deadlines[name];
             let due = moment.sure && self.true_ms() >= moment.at_ms;
             let waits = matches!(p.at, At::Here(_)) && p.back.is_none();
-            keep!("overdue when its time has come", !(due && waits), "{name} is late: {moment:?}, now {}", self.true_ms());
+            keep!(
+                "overdue when its time has come",
+                !(due && waits),
+                "{name} is late: {moment:?}, now {}",
+                self.true_ms()
+            );
         }
         Ok(())
     }
@@ -251,15 +317,37 @@ impl Day {
         for (slot, id, ttl_ms) in commands(outcome) {
             let tick = self.now.tick_ms;
             if let Some(made) = self.record.commands.get(&id) {
-                keep!("a retry is the same command", made.slot == slot, "{id} opened {}, now {slot}", made.slot);
-                keep!("a retry lies within its time", tick + ttl_ms <= made.until, "{id} ends at {}, at {tick} it is given {ttl_ms} ms", made.until);
-                keep!("a restart fires nothing", made.start == self.record.starts, "{id} is sent again after a restart");
-                keep!("a retry comes with time", matches!(cause, Cause::Tick), "{id} again by {cause:?}");
+                keep!(
+                    "a retry is the same command",
+                    made.slot == slot,
+                    "{id} opened {}, now {slot}",
+                    made.slot
+                );
+                keep!(
+                    "a retry lies within its time",
+                    tick + ttl_ms <= made.until,
+                    "{id} ends at {}, at {tick} it is given {ttl_ms} ms",
+                    made.until
+                );
+                keep!(
+                    "a restart fires nothing",
+                    made.start == self.record.starts,
+                    "{id} is sent again after a restart"
+                );
+                keep!(
+                    "a retry comes with time",
+                    matches!(cause, Cause::Tick),
+                    "{id} again by {cause:?}"
+                );
                 self.saw("retry");
                 continue;
             }
             new += 1;
-            keep!("only who is entitled opens", new == 1 && self.entitled(cause, &slot), "{slot} opens by {cause:?}");
+            keep!(
+                "only who is entitled opens",
+                new == 1 && self.entitled(cause, &slot),
+                "{slot} opens by {cause:?}"
+            );
             let until = tick + ttl_ms;
             let start = self.record.starts;
             self.record.commands.insert(id, Made { slot, until, start });
@@ -271,9 +359,7 @@ impl Day {
         let now = self.now.tick_ms;
         match cause {
             Cause::ByHand(by_hand) => by_hand == slot,
-            Cause::Transfer(parcel) => {
-                self.model.parcels[parcel].slot() == Some(slot)
-            }
+            Cause::Transfer(parcel) => self.model.parcels[parcel].slot() == Some(slot),
             Cause::Retrieve(parcel) => {
                 let p = &self.model.parcels[parcel];
                 p.slot() == Some(slot) && p.back.is_some()
@@ -284,7 +370,9 @@ impl Day {
                     && self.courier_valid(point)
                     && self.model.in_slot(slot).any(|(_, p)| back(p))
             }
-            Cause::Key { point, digits } => slot.bank == *point && self.code_opens(point, digits, slot, now),
+            Cause::Key { point, digits } => {
+                slot.bank == *point && self.code_opens(point, digits, slot, now)
+            }
             Cause::Scan { point, symbol } => {
                 slot.bank == *point && self.courier_valid(point) && self.takes(symbol, slot)
             }
@@ -314,14 +402,27 @@ impl Day {
             Some(row) => (row.parcel.recipient.clone(), row.parcel.clone()),
             None => return false,
         };
-        let alone = self.model.in_slot(slot).all(|(name, p)| name == symbol || p.recipient == recipient);
-        alone && announced.consent && self.fits(&announced, slot) && self.model.parcels.get(symbol).is_none_or(|p| {
-            matches!(p.at, At::Expected | At::Coming(..))
-        })
+        let alone = self
+            .model
+            .in_slot(slot)
+            .all(|(name, p)| name == symbol || p.recipient == recipient);
+        alone
+            && announced.consent
+            && self.fits(&announced, slot)
+            && self
+                .model
+                .parcels
+                .get(symbol)
+                .is_none_or(|p| matches!(p.at, At::Expected | At::Coming(..)))
     }
 
     fn fits(&self, announced: &ExpectedParcel, slot: &Slot) -> bool {
-        let bank = self.layout.banks.iter().find(|bank| bank.id == slot.bank).unwrap();
+        let bank = self
+            .layout
+            .banks
+            .iter()
+            .find(|bank| bank.id == slot.bank)
+            .unwrap();
         let spec = bank.compartments[usize::from(slot.compartment) - 1];
         let has_low = bank.compartments.iter().any(|spec| spec.low);
         spec.zone == announced.zone
@@ -346,16 +447,36 @@ impl Day {
         for row in self.estate.compartments() {
             let mut recipient: Option<&str> = None;
             for name in row.contents.iter().chain(&row.reserved) {
-                keep!("a parcel is in one place", seen_in.insert(name), "{name} is in {} and elsewhere", row.slot);
+                keep!(
+                    "a parcel is in one place",
+                    seen_in.insert(name),
+                    "{name} is in {} and elsewhere",
+                    row.slot
+                );
                 let p = self.model.parcels.get(name);
-                keep!("a parcel is in one place", p.and_then(Parcel::slot) == Some(&row.slot), "{} holds {name}, which is {p:?}", row.slot);
+                keep!(
+                    "a parcel is in one place",
+                    p.and_then(Parcel::slot) == Some(&row.slot),
+                    "{} holds {name}, which is {p:?}",
+                    row.slot
+                );
                 let of = p.map(|p| p.recipient.as_str());
-                keep!("a compartment is one recipient's", recipient.is_none() || recipient == of, "{} holds {:?}", row.slot, row.contents);
+                keep!(
+                    "a compartment is one recipient's",
+                    recipient.is_none() || recipient == of,
+                    "{} holds {:?}",
+                    row.slot,
+                    row.contents
+                );
                 recipient = of;
             }
         }
         let placed = self.model.parcels.values().filter(|p| p.slot().is_some());
-        keep!("a parcel is in one place", placed.count() == seen_in.len(), "a parcel's compartment doesn't know of it");
+        keep!(
+            "a parcel is in one place",
+            placed.count() == seen_in.len(),
+            "a parcel's compartment doesn't know of it"
+        );
         Ok(())
     }
 
@@ -364,7 +485,10 @@ impl Day {
     pub fn check_physical(&mut self) -> Kept {
         let slots: Vec<_> = self.field.compartments.keys().cloned().collect();
         for slot in slots {
-            let under_way = self.model.in_slot(&slot).any(|(_, p)| !matches!(p.at, At::Here(_)));
+            let under_way = self
+                .model
+                .in_slot(&slot)
+                .any(|(_, p)| !matches!(p.at, At::Here(_)));
             if self.field.compartments[&slot].open || under_way || self.field.is_held(&slot) {
                 continue;
             }
@@ -374,7 +498,11 @@ impl Day {
                 self.field.compartment(&slot).doubt = false;
             }
             let said: Vec<_> = self.model.in_slot(&slot).collect();
-            keep!("what is said to be inside is inside", agree || self.field.compartments[&slot].doubt, "{slot} really holds {inside:?}, but is said to hold {said:?}");
+            keep!(
+                "what is said to be inside is inside",
+                agree || self.field.compartments[&slot].doubt,
+                "{slot} really holds {inside:?}, but is said to hold {said:?}"
+            );
         }
         Ok(())
     }
@@ -393,15 +521,34 @@ impl Day {
             known += 1;
             let to = seen(row);
             if to == p.at && row.back == p.back {
-                keep!("a parcel doesn't stand still", !Model::must_move(cause, p, name), "{name} stays {to:?} after {cause:?}");
+                keep!(
+                    "a parcel doesn't stand still",
+                    !Model::must_move(cause, p, name),
+                    "{name} stays {to:?} after {cause:?}"
+                );
                 continue;
             }
-            keep!("a parcel goes only legal ways", to == p.at || self.model.may_move(cause, name, &to, now), "{name} ({p:?}) becomes {to:?} by {cause:?}");
+            keep!(
+                "a parcel goes only legal ways",
+                to == p.at || self.model.may_move(cause, name, &to, now),
+                "{name} ({p:?}) becomes {to:?} by {cause:?}"
+            );
             let back = to == p.at || !p.finished();
-            keep!("a parcel goes back only for a reason", row.back == p.back || back && Model::may_turn(cause, p, name, row.back), "{name} ({p:?}) turns to {:?} by {cause:?}", row.back);
+            keep!(
+                "a parcel goes back only for a reason",
+                row.back == p.back || back && Model::may_turn(cause, p, name, row.back),
+                "{name} ({p:?}) turns to {:?} by {cause:?}",
+                row.back
+            );
             moved.push((name.clone(), to, row.back));
         }
-        keep!("no parcel is lost", known == self.model.parcels.len(), "{} parcels of {} are left", known, self.model.parcels.len());
+        keep!(
+            "no parcel is lost",
+            known == self.model.parcels.len(),
+            "{} parcels of {} are left",
+            known,
+            self.model.parcels.len()
+        );
         for (name, at, back) in moved {
             self.parcel_moves(cause, name, at, back)?;
         }
@@ -415,14 +562,16 @@ impl Day {
             self.check_overdue(&name)?;
         }
         let grace = self.grace_ms(&at, &name);
-        let was = self.model.parcels.insert(name.clone(), Parcel {
-            recipient: row.parcel.recipient.clone(),
-            point: row.parcel.point.clone(),
-            returned: row.is_return(),
-            at: at.clone(),
-            back,
-            since: now,
-        });
+        let was = self.model.parcels.insert(
+            name.clone(),
+            Parcel {
+                recipient: row.parcel.recipient.clone(),
+                point: row.parcel.point.clone(),
+                returned: row.is_return(),
+                at: at.clone(),
+                back,
+            },
+        );
         let Some(was) = was else {
             let legal = match cause {
                 Cause::Announce(parcel) | Cause::Receive(parcel) => *parcel == name,
@@ -431,9 +580,17 @@ impl Day {
                 _ => false,
             };
             keep!("no parcel comes from nowhere", legal, "{name} by {cause:?}");
-            self.saw(if matches!(cause, Cause::Announce(_)) { "announced" } else { "unannounced" });
+            self.saw(if matches!(cause, Cause::Announce(_)) {
+                "announced"
+            } else {
+                "unannounced"
+            });
             // Its end is the estate's own reckoning.
-            self.record.deadlines.entry(name).or_insert(Moment { at_ms: 0, sure: false, excused: true });
+            self.record.deadlines.entry(name).or_insert(Moment {
+                at_ms: 0,
+                sure: false,
+                excused: true,
+            });
             return Ok(());
         };
         self.saw(event_word(&was, &at, back));
@@ -441,7 +598,12 @@ impl Day {
             self.grace_begins(&name, &was, &at, grace);
         }
         if matches!(cause, Cause::BankOpened { .. }) {
-            for code in self.model.codes.iter_mut().filter(|code| code.parcel == name) {
+            for code in self
+                .model
+                .codes
+                .iter_mut()
+                .filter(|code| code.parcel == name)
+            {
                 code.sure = false;
             }
         }
@@ -459,9 +621,15 @@ impl Day {
     fn grace_begins(&mut self, name: &str, was: &Parcel, at: &At, grace: u64) {
         let now = self.now.tick_ms;
         let put_in = was.returned && matches!(was.at, At::Coming(..));
-        let opener = was.slot().and_then(|slot| self.model.opener.get(slot).copied());
+        let opener = was
+            .slot()
+            .and_then(|slot| self.model.opener.get(slot).copied());
         let Model { codes, parcels, .. } = &mut self.model;
-        for (index, code) in codes.iter_mut().enumerate().filter(|(_, code)| code.dead_since.is_none()) {
+        for (index, code) in codes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, code)| code.dead_since.is_none())
+        {
             let own = code.parcel == name && (*at == At::Gone || put_in);
             let by_it = opener == Some(index) && parcels[&code.parcel].at == At::Gone;
             if own || by_it {
@@ -474,8 +642,15 @@ impl Day {
     }
 
     fn keypads_of(&self, point: &Ident) -> Vec<Ident> {
-        let parts = self.layout.devices.iter().filter(|device| device.point.as_ref() == Some(point));
-        parts.map(|device| device.id.clone()).chain([point.clone()]).collect()
+        let parts = self
+            .layout
+            .devices
+            .iter()
+            .filter(|device| device.point.as_ref() == Some(point));
+        parts
+            .map(|device| device.id.clone())
+            .chain([point.clone()])
+            .collect()
     }
 
     /// A code has opened a compartment.
@@ -487,7 +662,9 @@ impl Day {
             _ => return,
         };
         let Some(slot) = slot else { return };
-        let Some(index) = self.model.live_index(&slot.bank, digits, now) else { return };
+        let Some(index) = self.model.live_index(&slot.bank, digits, now) else {
+            return;
+        };
         let more = self.model.in_slot(&slot).any(|(_, p)| p.waits());
         let grace = self.grace_ms(&At::Here(Place::Slot(slot.clone())), "");
         let gone = self.model.parcels[&self.model.codes[index].parcel].at == At::Gone;
@@ -497,7 +674,10 @@ impl Day {
         if more && gone {
             code.grace_until = code.grace_until.max(now + grace);
         } else if !more {
-            self.seen.entry("reopened").and_modify(|n| *n += 1).or_insert(1);
+            self.seen
+                .entry("reopened")
+                .and_modify(|n| *n += 1)
+                .or_insert(1);
         }
         self.model.opener.insert(slot, index);
     }
@@ -510,7 +690,12 @@ impl Day {
             _ => None,
         };
         let Some(slot) = slot else { return 0 };
-        let bank = self.layout.banks.iter().find(|bank| bank.id == slot.bank).unwrap();
+        let bank = self
+            .layout
+            .banks
+            .iter()
+            .find(|bank| bank.id == slot.bank)
+            .unwrap();
         let rules = self.estate.rules();
         if bank.occupancy_sensor {
             rules.reopen_grace_ms
@@ -526,40 +711,79 @@ impl Day {
         for row in self.estate.codes() {
             let live = matches!(row.state, CodeState::Live { .. });
             let index = self.model.index(&row.point, &row.digest);
-            keep!("every code goes out to the cloud", index.is_some(), "a code at {} was never told", row.point);
+            keep!(
+                "every code goes out to the cloud",
+                index.is_some(),
+                "a code at {} was never told",
+                row.point
+            );
             alive.insert(index.unwrap(), live);
         }
         for (index, live) in &alive {
             let code = &self.model.codes[*index];
-            keep!("a dead code stays dead", !live || code.dead_since.is_none(), "{code:?} lives again");
-            let late = self.model.parcels[&code.parcel].returned || matches!(self.model.parcels[&code.parcel].at, At::Gone);
+            keep!(
+                "a dead code stays dead",
+                !live || code.dead_since.is_none(),
+                "{code:?} lives again"
+            );
+            let late = self.model.parcels[&code.parcel].returned
+                || matches!(self.model.parcels[&code.parcel].at, At::Gone);
             let may = self.model.may_live(code, now) || late && !matches!(cause, Cause::Tick);
-            keep!("a code dies in time", !live || may, "{code:?} of {:?} is still live at {now}", self.model.parcels[&code.parcel]);
+            keep!(
+                "a code dies in time",
+                !live || may,
+                "{code:?} of {:?} is still live at {now}",
+                self.model.parcels[&code.parcel]
+            );
         }
         for index in 0..self.model.codes.len() {
             let code = &self.model.codes[index];
             if code.dead_since.is_some() || alive.get(&index) == Some(&true) {
                 continue;
             }
-            keep!("a code doesn't die early", !self.model.must_live(code, now), "{code:?} of {:?} is dead at {now}", self.model.parcels[&code.parcel]);
-            let since = if code.grace_until > 0 { code.grace_until.min(now) } else { now };
+            keep!(
+                "a code doesn't die early",
+                !self.model.must_live(code, now),
+                "{code:?} of {:?} is dead at {now}",
+                self.model.parcels[&code.parcel]
+            );
+            let since = if code.grace_until > 0 {
+                code.grace_until.min(now)
+            } else {
+                now
+            };
             self.model.codes[index].dead_since = Some(since);
         }
         Ok(())
     }
 
     /// 4. The ladder: while it is locked a keypad answers nothing else, and it locks when it must.
-    pub fn check_tries(&mut self, keypad: &Ident, point: &Ident, digits: &str, outcome: &Outcome) -> Kept {
+    pub fn check_tries(
+        &mut self,
+        keypad: &Ident,
+        point: &Ident,
+        digits: &str,
+        outcome: &Outcome,
+    ) -> Kept {
         let now = self.now.tick_ms;
         let ladder = self.record.ladders.entry(keypad.clone()).or_default();
         let got = answer(outcome);
         if got == Answer::TooLate {
-            keep!("what comes too late opens nothing", commands(outcome).is_empty(), "{digits} at {keypad}");
+            keep!(
+                "what comes too late opens nothing",
+                commands(outcome).is_empty(),
+                "{digits} at {keypad}"
+            );
             self.saw("too late");
             return Ok(());
         }
         if ladder.locked(now) {
-            keep!("locked is locked", got == Answer::Locked && commands(outcome).is_empty(), "{digits} at {keypad} at {now}, locked until {:?}", ladder.until);
+            keep!(
+                "locked is locked",
+                got == Answer::Locked && commands(outcome).is_empty(),
+                "{digits} at {keypad} at {now}, locked until {:?}",
+                ladder.until
+            );
             self.saw("locked out");
             return Ok(());
         }
@@ -575,7 +799,11 @@ impl Day {
             Meaning::Astray => ladder.astray(now),
             Meaning::Wrong => ladder.wrong(now),
         };
-        keep!("the ladder locks in time", locks == (got == Answer::Locked), "{digits} at {keypad}: {meaning:?}, {got:?}, {ladder:?}");
+        keep!(
+            "the ladder locks in time",
+            locks == (got == Answer::Locked),
+            "{digits} at {keypad}: {meaning:?}, {got:?}, {ladder:?}"
+        );
         if locks {
             self.saw("lockout");
         }
@@ -598,7 +826,12 @@ impl Day {
     fn check_overdue(&self, name: &str) -> Kept {
         let moment = self.record.deadlines[name];
         let late = self.true_ms() >= moment.at_ms || moment.excused;
-        keep!("never overdue before its time", late, "{name} is overdue {} ms before its time", moment.at_ms - self.true_ms());
+        keep!(
+            "never overdue before its time",
+            late,
+            "{name} is overdue {} ms before its time",
+            moment.at_ms - self.true_ms()
+        );
         Ok(())
     }
 }
@@ -625,7 +858,9 @@ fn event_word(was: &Parcel, at: &At, back: Option<Back>) -> &'static str {
         (_, At::Coming(_, false)) if was.returned => "return begun",
         (At::Coming(..), At::Here(_)) => "deposited",
         (At::Expected, At::Here(_)) => "taken in at a desk",
-        (At::Expected, At::Coming(_, true)) | (At::Here(_), At::Leaving(_, _, true)) => "taken up late",
+        (At::Expected, At::Coming(_, true)) | (At::Here(_), At::Leaving(_, _, true)) => {
+            "taken up late"
+        }
         (At::Coming(..), At::Expected) => "deposit undone",
         (At::Leaving(_, Taker::Desk { .. }, _), At::Here(Place::Desk(_))) => "transferred",
         (At::Leaving(..), At::Here(_)) => "collection undone",

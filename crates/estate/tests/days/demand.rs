@@ -50,7 +50,11 @@ impl DemandModel {
         if now.quality == TimeQuality::Unknown || over(now, hour) || self.closed.contains(&hour) {
             return;
         }
-        let building = if device.as_str() == "door-1" { "b1" } else { "b2" };
+        let building = if device.as_str() == "door-1" {
+            "b1"
+        } else {
+            "b2"
+        };
         let count = self.open.entry((hour, building, series)).or_default();
         count.number += number;
         count.who.insert(who.clone());
@@ -80,7 +84,10 @@ impl DemandModel {
             if h != hour {
                 self.open.insert((h, building, series), count);
             } else if count.who.len() >= K {
-                buildings.entry(building).or_default().insert(series, count.number);
+                buildings
+                    .entry(building)
+                    .or_default()
+                    .insert(series, count.number);
             } else {
                 let all = rest.entry(series).or_default();
                 all.number += count.number;
@@ -88,10 +95,13 @@ impl DemandModel {
             }
         }
         let own = buildings.into_iter();
-        self.due.extend(own.map(|(building, series)| (Some(building.into()), hour, series)));
+        self.due
+            .extend(own.map(|(building, series)| (Some(building.into()), hour, series)));
         rest.retain(|_, count| count.who.len() >= K);
         if !rest.is_empty() {
-            let series = rest.into_iter().map(|(series, count)| (series, count.number));
+            let series = rest
+                .into_iter()
+                .map(|(series, count)| (series, count.number));
             self.due.push((None, hour, series.collect()));
         }
     }
@@ -107,7 +117,11 @@ impl DemandModel {
         }
         said.retain(|(_, _, series)| !series.is_empty());
         let due = std::mem::take(&mut self.due);
-        keep!("demand is released once", said == due, "{due:?} is due, {said:?} is said");
+        keep!(
+            "demand is released once",
+            said == due,
+            "{due:?} is due, {said:?} is said"
+        );
         self.released += due.len() as u64;
         Ok(())
     }

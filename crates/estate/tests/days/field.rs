@@ -93,7 +93,14 @@ pub const CLOCKLESS: &str = "keypad-b";
 
 impl Field {
     /// Enters something said into its device's log.
-    pub fn enter(&mut self, now: &Now, true_ms: i64, jumps: u32, device: &Ident, said: Said) -> Sent {
+    pub fn enter(
+        &mut self,
+        now: &Now,
+        true_ms: i64,
+        jumps: u32,
+        device: &Ident,
+        said: Said,
+    ) -> Sent {
         let log = self.logs.entry(device.clone()).or_default();
         log.seq += 1;
         let sent = Sent {
@@ -155,7 +162,9 @@ impl Field {
 
     /// Whether something of this compartment is still under way.
     pub fn is_held(&self, slot: &Slot) -> bool {
-        self.held.iter().any(|sent| sent.slot().as_ref() == Some(slot))
+        self.held
+            .iter()
+            .any(|sent| sent.slot().as_ref() == Some(slot))
     }
 }
 
@@ -231,4 +240,3 @@ impl Sent {
         }
     }
 }
-

@@ -77,14 +77,14 @@ fn report(seed: u64, broken: &Broken) -> ! {
 
 /// A day in which nothing happens shows nothing.
 fn check_that_enough_happened(seen: &BTreeMap<&str, u64>, days: u64) {
-    let per_thousand_days = [
-        ("deposited", 2_000),
-        ("collected", 1_000),
-    ];
+    let per_thousand_days = [("deposited", 2_000), ("collected", 1_000)];
     for (what, least) in per_thousand_days {
         let count = seen.get(what).copied().unwrap_or(0);
         let least = least * days / 2_000;
-        assert!(count >= least, "'{what}' happened {count} times only, expected {least}");
+        assert!(
+            count >= least,
+            "'{what}' happened {count} times only, expected {least}"
+        );
     }
 }
 
@@ -127,9 +127,15 @@ fn a_planted_fault_is_shrunk_to_what_it_takes() {
     assert_eq!(broken.rule, "planted");
     let (chosen, found) = shrink::shrink_day(seed, planted, &broken);
     assert_eq!(found.rule, "planted");
-    assert!(chosen.len() <= 12, "three parcels announced, brought and collected: {chosen:?}");
+    assert!(
+        chosen.len() <= 12,
+        "three parcels announced, brought and collected: {chosen:?}"
+    );
     // Nothing more can be left out, and the line says exactly this history.
-    assert_eq!(shrink::read(&shrink::told(seed, &chosen)), (seed, chosen.clone()));
+    assert_eq!(
+        shrink::read(&shrink::told(seed, &chosen)),
+        (seed, chosen.clone())
+    );
     for index in 0..chosen.len() {
         let mut fewer = chosen.clone();
         fewer.remove(index);

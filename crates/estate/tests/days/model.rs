@@ -69,8 +69,6 @@ pub struct Parcel {
     pub returned: bool,
     pub at: At,
     pub back: Option<Back>,
-    /// The tick of the last change.
-    pub since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +143,9 @@ impl Model {
         let going_back = p.back.is_some();
         match (cause, &p.at, to) {
             // Brought by a courier, or by its recipient if it is a return.
-            (Cause::Scan { symbol, point }, At::Expected | At::Coming(..), to) if symbol == name => {
+            (Cause::Scan { symbol, point }, At::Expected | At::Coming(..), to)
+                if symbol == name =>
+            {
                 match to {
                     At::Coming(slot, _) => slot.bank == *point,
                     At::Here(Place::Desk(desk)) => desk == point,
@@ -171,7 +171,14 @@ impl Model {
                 s == t && t.bank == *point && (by_code || back)
             }
             (Cause::Key { point, digits }, At::Here(Place::Desk(at)), to)
-            | (Cause::HandOver { desk: point, digits }, At::Here(Place::Desk(at)), to) => {
+            | (
+                Cause::HandOver {
+                    desk: point,
+                    digits,
+                },
+                At::Here(Place::Desk(at)),
+                to,
+            ) => {
                 let by_code = *to == At::Gone && his(point, digits) && p.waits();
                 let back = *to == At::Retrieved && digits == "0" && going_back;
                 at == point && (by_code || back)
@@ -179,13 +186,21 @@ impl Model {
             (Cause::BankOpened { slot, digits }, _, At::Leaving(t, Taker::Recipient, true)) => {
                 p.slot() == Some(slot) && t == slot && his(&slot.bank, digits) && p.waits()
             }
-            (Cause::Transfer(parcel), At::Here(Place::Slot(s)), At::Leaving(t, Taker::Desk { .. }, _)) => {
-                parcel == name && s == t
-            }
-            (Cause::Transfer(parcel), At::Leaving(s, Taker::Desk { .. }, _), At::Leaving(t, Taker::Desk { .. }, _)) => {
-                parcel == name && s == t
-            }
-            (Cause::Retrieve(_), At::Here(Place::Slot(s)) | At::Leaving(s, ..), At::Leaving(t, taker, _)) => {
+            (
+                Cause::Transfer(parcel),
+                At::Here(Place::Slot(s)),
+                At::Leaving(t, Taker::Desk { .. }, _),
+            ) => parcel == name && s == t,
+            (
+                Cause::Transfer(parcel),
+                At::Leaving(s, Taker::Desk { .. }, _),
+                At::Leaving(t, Taker::Desk { .. }, _),
+            ) => parcel == name && s == t,
+            (
+                Cause::Retrieve(_),
+                At::Here(Place::Slot(s)) | At::Leaving(s, ..),
+                At::Leaving(t, taker, _),
+            ) => {
                 let other = matches!(taker, Taker::Courier(_) | Taker::Operator(_));
                 s == t && other && going_back
             }
@@ -193,35 +208,65 @@ impl Model {
                 parcel == name && going_back
             }
             // What doors say.
-            (Cause::Door { slot, door: Door::Open, .. }, from, to) => match (from, to) {
+            (
+                Cause::Door {
+                    slot,
+                    door: Door::Open,
+                    ..
+                },
+                from,
+                to,
+            ) => match (from, to) {
                 (At::Coming(s, _), At::Coming(t, true)) => s == slot && t == slot,
                 (At::Leaving(s, x, _), At::Leaving(t, y, true)) => s == slot && t == slot && x == y,
                 (At::Expected, At::Coming(t, true)) => t == slot,
                 (At::Here(Place::Slot(s)), At::Leaving(t, _, true)) => s == slot && t == slot,
                 _ => false,
             },
-            (Cause::Door { slot, door: Door::Closed, occupied }, At::Coming(s, _), to) if s == slot => {
-                match to {
-                    At::Here(Place::Slot(t)) => t == slot && *occupied != Some(false),
-                    At::Expected | At::Cancelled => *occupied == Some(false),
-                    _ => false,
-                }
-            }
-            (Cause::Door { slot, door: Door::Closed, occupied }, At::Leaving(s, taker, _), to) if s == slot => {
+            (
+                Cause::Door {
+                    slot,
+                    door: Door::Closed,
+                    occupied,
+                },
+                At::Coming(s, _),
+                to,
+            ) if s == slot => match to {
+                At::Here(Place::Slot(t)) => t == slot && *occupied != Some(false),
+                At::Expected | At::Cancelled => *occupied == Some(false),
+                _ => false,
+            },
+            (
+                Cause::Door {
+                    slot,
+                    door: Door::Closed,
+                    occupied,
+                },
+                At::Leaving(s, taker, _),
+                to,
+            ) if s == slot => {
                 let said_full = *occupied == Some(true) && !self.others_stay(slot);
                 match (to, taker) {
                     (At::Here(Place::Slot(t)), _) => t == slot && said_full,
                     (At::Gone, Taker::Recipient) => !said_full,
                     (At::Retrieved, Taker::Courier(_) | Taker::Operator(_)) => !said_full,
-                    (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => at == desk && !said_full,
+                    (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => {
+                        at == desk && !said_full
+                    }
                     _ => false,
                 }
             }
             // The door didn't open, or not in time; a bank's word stands after a while.
-            (Cause::Result | Cause::Tick, At::Coming(_, false), At::Expected | At::Cancelled) => true,
-            (Cause::Result | Cause::Tick, At::Leaving(s, _, false), At::Here(Place::Slot(t))) => s == t,
+            (Cause::Result | Cause::Tick, At::Coming(_, false), At::Expected | At::Cancelled) => {
+                true
+            }
+            (Cause::Result | Cause::Tick, At::Leaving(s, _, false), At::Here(Place::Slot(t))) => {
+                s == t
+            }
             (Cause::Tick, At::Leaving(_, Taker::Recipient, true), At::Gone) => true,
-            (Cause::Cancel(parcel), At::Expected | At::Coming(_, false), At::Cancelled) => parcel == name,
+            (Cause::Cancel(parcel), At::Expected | At::Coming(_, false), At::Cancelled) => {
+                parcel == name
+            }
             _ => false,
         }
     }
@@ -229,10 +274,22 @@ impl Model {
     /// Whether `cause` leaves the parcel no choice but to move.
     pub fn must_move(cause: &Cause, p: &Parcel, name: &str) -> bool {
         match (cause, &p.at) {
-            (Cause::Door { slot, door: Door::Open, .. }, At::Coming(s, false) | At::Leaving(s, _, false))
-            | (Cause::Door { slot, door: Door::Closed, .. }, At::Coming(s, true) | At::Leaving(s, _, true)) => {
-                s == slot
-            }
+            (
+                Cause::Door {
+                    slot,
+                    door: Door::Open,
+                    ..
+                },
+                At::Coming(s, false) | At::Leaving(s, _, false),
+            )
+            | (
+                Cause::Door {
+                    slot,
+                    door: Door::Closed,
+                    ..
+                },
+                At::Coming(s, true) | At::Leaving(s, _, true),
+            ) => s == slot,
             (Cause::Cancel(parcel), At::Expected) => parcel == name,
             _ => false,
         }
@@ -262,12 +319,15 @@ impl Model {
     }
 
     pub fn in_slot<'m>(&'m self, slot: &'m Slot) -> impl Iterator<Item = (&'m String, &'m Parcel)> {
-        self.parcels.iter().filter(move |(_, p)| p.slot() == Some(slot))
+        self.parcels
+            .iter()
+            .filter(move |(_, p)| p.slot() == Some(slot))
     }
 
     /// The live code that `digits` are at `point`: the point's own, or that of a parcel that waits there.
     pub fn live(&self, point: &Ident, digits: &str, now: u64) -> Option<&Code> {
-        self.live_index(point, digits, now).map(|index| &self.codes[index])
+        self.live_index(point, digits, now)
+            .map(|index| &self.codes[index])
     }
 
     pub fn live_index(&self, point: &Ident, digits: &str, now: u64) -> Option<usize> {
@@ -276,7 +336,9 @@ impl Model {
                 || matches!(&self.parcels[&code.parcel].at, At::Here(Place::Desk(desk)) if desk == point)
         };
         let alive = |code: &&Code| code.dead_since.is_none() && self.may_live(code, now);
-        self.codes.iter().position(|code| code.digits == digits && alive(&code) && here(&code))
+        self.codes
+            .iter()
+            .position(|code| code.digits == digits && alive(&code) && here(&code))
     }
 
     /// Whether a code may be good for anything.
@@ -306,17 +368,28 @@ impl Model {
         let his = |p: &Parcel| p.recipient == self.parcels[&code.parcel].recipient;
         let opened = code.opened.as_ref();
         opened.is_some_and(|slot| {
-            self.in_slot(slot).any(|(_, p)| his(p) && matches!(p.at, At::Leaving(..)))
+            self.in_slot(slot)
+                .any(|(_, p)| his(p) && matches!(p.at, At::Leaving(..)))
         })
     }
 
     /// A code is given out: whether it was free. The parcel's former one, if any, is dead by now.
-    pub fn learn(&mut self, now: u64, rest_ms: u64, point: &Ident, digits: &str, parcel: &str) -> bool {
+    pub fn learn(
+        &mut self,
+        now: u64,
+        rest_ms: u64,
+        point: &Ident,
+        digits: &str,
+        parcel: &str,
+    ) -> bool {
         let taken = |code: &Code| match code.dead_since {
             None => code.parcel != parcel || code.point == *point && code.digits == digits,
             Some(since) => code.point == *point && now < since.saturating_add(rest_ms),
         };
-        let free = !self.codes.iter().any(|code| code.digits == digits && taken(code));
+        let free = !self
+            .codes
+            .iter()
+            .any(|code| code.digits == digits && taken(code));
         for code in self.codes.iter_mut().filter(|code| code.parcel == parcel) {
             code.dead_since.get_or_insert(now);
         }

@@ -105,7 +105,10 @@ impl Day {
 
     pub fn settings(&mut self) -> Kept {
         let values = BTreeMap::from([
-            ("courier_session_ms".to_string(), 60_000 + self.dice.below(300_000) as i64),
+            (
+                "courier_session_ms".to_string(),
+                60_000 + self.dice.below(300_000) as i64,
+            ),
             ("colour".to_string(), 7),
         ]);
         self.apply(Act::Cloud(Downlink::Settings(values)))?;
@@ -128,14 +131,22 @@ impl Day {
             },
         };
         let courier = self.dice.one_in(2).then(|| "c9".to_string());
-        self.desk_act(DeskAct::Receive { desk, parcel, courier })
+        self.desk_act(DeskAct::Receive {
+            desk,
+            parcel,
+            courier,
+        })
     }
 
     pub fn claims(&mut self) -> Kept {
         let Some(parcel) = self.any_parcel() else {
             return Ok(());
         };
-        let kind = if self.dice.one_in(3) { ClaimKind::Refused } else { ClaimKind::Damaged };
+        let kind = if self.dice.one_in(3) {
+            ClaimKind::Refused
+        } else {
+            ClaimKind::Damaged
+        };
         let claim = Claim {
             kind,
             note: "broken".into(),
@@ -144,7 +155,11 @@ impl Day {
             return_to: self.dice.one_in(2).then(|| id(POINTS[self.dice.index(3)])),
         };
         let desk = id("desk-c");
-        self.desk_act(DeskAct::Claim { desk, parcel, claim })
+        self.desk_act(DeskAct::Claim {
+            desk,
+            parcel,
+            claim,
+        })
     }
 
     pub fn transfers(&mut self) -> Kept {
@@ -191,7 +206,11 @@ impl Day {
     }
 
     fn any_slot(&mut self) -> Slot {
-        let slots: Vec<_> = self.estate.compartments().map(|row| row.slot.clone()).collect();
+        let slots: Vec<_> = self
+            .estate
+            .compartments()
+            .map(|row| row.slot.clone())
+            .collect();
         self.pick(&slots).unwrap()
     }
 

@@ -257,7 +257,12 @@ impl Day {
     fn guesses(&mut self) -> Kept {
         let point = id(POINTS[self.dice.index(3)]);
         let reader = self.reader(&point);
-        let dead: Vec<_> = self.model.codes.iter().filter(|c| c.dead_since.is_some()).collect();
+        let dead: Vec<_> = self
+            .model
+            .codes
+            .iter()
+            .filter(|c| c.dead_since.is_some())
+            .collect();
         let dead: Vec<_> = dead.iter().map(|code| code.digits.clone()).collect();
         for _ in 0..=self.dice.below(7) {
             let digits = match self.dice.below(3) {
@@ -291,7 +296,10 @@ impl Day {
         if self.field.told.is_empty() {
             return Ok(());
         }
-        let told = self.field.told.remove(self.dice.index(self.field.told.len()));
+        let told = self
+            .field
+            .told
+            .remove(self.dice.index(self.field.told.len()));
         self.lock(told)
     }
 
@@ -360,7 +368,8 @@ impl Day {
                 continue;
             }
             if careless {
-                told = leaving.len() == 1 && self.field.inside(slot).len() == 1 && self.sensor(slot);
+                told =
+                    leaving.len() == 1 && self.field.inside(slot).len() == 1 && self.sensor(slot);
                 self.saw("left inside");
                 break;
             }
@@ -385,7 +394,10 @@ impl Day {
     }
 
     fn sensor(&self, slot: &Slot) -> bool {
-        self.layout.banks.iter().any(|bank| bank.id == slot.bank && bank.occupancy_sensor)
+        self.layout
+            .banks
+            .iter()
+            .any(|bank| bank.id == slot.bank && bank.occupancy_sensor)
     }
 
     fn names_in(&self, slot: &Slot, holds: impl Fn(&Parcel) -> bool) -> Vec<String> {
@@ -402,7 +414,10 @@ impl Day {
         let Some(slot) = other.map(|row| row.slot.clone()) else {
             return Ok(false);
         };
-        if !self.field.inside(&slot).is_empty() || !self.field.is_outside(name) || !self.sensor(meant) {
+        if !self.field.inside(&slot).is_empty()
+            || !self.field.is_outside(name)
+            || !self.sensor(meant)
+        {
             return Ok(false);
         }
         self.field.put(name, Whereabouts::In(slot.clone()));
@@ -413,7 +428,11 @@ impl Day {
     }
 
     fn state(&mut self) -> Kept {
-        let slots: Vec<_> = self.estate.compartments().map(|row| row.slot.clone()).collect();
+        let slots: Vec<_> = self
+            .estate
+            .compartments()
+            .map(|row| row.slot.clone())
+            .collect();
         let slot = self.pick(&slots).unwrap();
         self.say(&slot)
     }
@@ -436,7 +455,10 @@ impl Day {
                 self.field.doubt(slot);
             }
         }
-        self.report(&slot.bank.clone(), Said::Door(slot.compartment, door, occupied))?;
+        self.report(
+            &slot.bank.clone(),
+            Said::Door(slot.compartment, door, occupied),
+        )?;
         Ok(())
     }
 
@@ -469,7 +491,10 @@ impl Day {
         let own: Vec<_> = self.field.inside(&slot);
         let recipient = format!("r{who}");
         let mut taken = Vec::new();
-        for name in own.into_iter().filter(|name| self.model.parcels[name].recipient == recipient) {
+        for name in own
+            .into_iter()
+            .filter(|name| self.model.parcels[name].recipient == recipient)
+        {
             self.field.put(&name, Whereabouts::Recipient);
             taken.push(name);
         }
@@ -478,7 +503,9 @@ impl Day {
         if rest || was_open || self.dice.one_in(3) && !self.calm {
             self.field.doubt(&slot);
         }
-        let inside = self.sensor(&slot).then(|| !self.field.inside(&slot).is_empty());
+        let inside = self
+            .sensor(&slot)
+            .then(|| !self.field.inside(&slot).is_empty());
         let c = slot.compartment;
         let said = [
             Said::Opened(digits, c),
@@ -489,7 +516,9 @@ impl Day {
         for said in said {
             if late {
                 let (true_ms, jumps) = (self.true_ms(), self.clock_jumps);
-                let sent = self.field.enter(&self.now, true_ms, jumps, &slot.bank, said);
+                let sent = self
+                    .field
+                    .enter(&self.now, true_ms, jumps, &slot.bank, said);
                 self.lose(&sent);
                 self.field.held.push(sent);
             } else {
@@ -508,7 +537,11 @@ impl Day {
 
     fn arrives(&mut self) -> Kept {
         while !self.field.held.is_empty() && !self.dice.one_in(4) {
-            let at = if self.dice.one_in(3) { self.dice.index(self.field.held.len()) } else { 0 };
+            let at = if self.dice.one_in(3) {
+                self.dice.index(self.field.held.len())
+            } else {
+                0
+            };
             let sent = self.field.held.remove(at);
             self.saw("arrived late");
             self.apply(Act::Event(sent))?;
@@ -553,7 +586,10 @@ impl Day {
                 Some((_, digits)) => digits,
                 None => return Ok(()),
             },
-            _ => match self.pick(&own).and_then(|parcel| self.digits.get(&parcel).cloned()) {
+            _ => match self
+                .pick(&own)
+                .and_then(|parcel| self.digits.get(&parcel).cloned())
+            {
                 Some(digits) => digits,
                 None => return Ok(()),
             },

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::{Downlink, Report};
 use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
-use estate::layout::{Layout, Unlisted};
-use estate::{Change, Context, Effect, Estate, Input, Now, Outcome, Snapshot, TimeQuality, Verdict};
+use cloud_protocol::{Downlink, Report};
 use estate::input::DeskAct;
+use estate::layout::{Layout, Unlisted};
+use estate::{
+    Change, Context, Effect, Estate, Input, Now, Outcome, Snapshot, TimeQuality, Verdict,
+};
 use firmware_protocols::command::Order;
 use firmware_protocols::event::Done;
 use firmware_protocols::{Ident, Slot};
@@ -36,6 +38,7 @@ pub enum Act {
 }
 
 /// What happens between the start of a batch and its commit or failure.
+#[derive(Clone)]
 struct Batch {
     model: Model,
     record: Record,
@@ -45,10 +48,11 @@ struct Batch {
     fails: bool,
 }
 
+#[derive(Clone)]
 pub struct Day {
     pub estate: Estate,
     pub layout: Layout,
-    snapshot: Snapshot,
+    pub snapshot: Snapshot,
     pub now: Now,
     /// How far the box's wall clock is ahead of the truth, ms.
     pub ahead_ms: i64,
@@ -64,6 +68,8 @@ pub struct Day {
     pub demand: DemandModel,
     /// A day on which sensors tell the truth, and every message comes, once and in time.
     pub calm: bool,
+    /// Nothing is left to the dice: whoever plays says what becomes of each message.
+    pub exact: bool,
     batch: Option<Batch>,
     /// Drained, but not on disk yet.
     pending: Vec<Change>,
@@ -90,6 +96,11 @@ impl Day {
         rules.unlisted = [Unlisted::Refuse, Unlisted::Desk, Unlisted::Accept][(seed % 3) as usize];
         rules.share_compartments = !seed.is_multiple_of(7);
         layout.banks[0].compartments[1].low = seed.is_multiple_of(2);
+        Self::of(layout, seed)
+    }
+
+    /// The day of an estate.
+    pub fn of(layout: Layout, seed: u64) -> Self {
         Self {
             estate: Estate::load(layout.clone(), Snapshot::default()).unwrap(),
             layout,
@@ -109,6 +120,7 @@ impl Day {
             record: Record::default(),
             demand: DemandModel::default(),
             calm: seed.is_multiple_of(4),
+            exact: false,
             batch: None,
             pending: Vec::new(),
             effects: Vec::new(),
@@ -171,8 +183,10 @@ impl Day {
     /// for happens.
     pub fn apply(&mut self, act: Act) -> Result<Outcome, Broken> {
         let input = self.input(&act);
-        let issues_codes = !matches!(act, Act::Tick | Act::Sent(_) | Act::Unreadable(..) | Act::Hand(_))
-            && !matches!(&act, Act::Event(sent) if !matches!(sent.said, Said::Scan(_)));
+        let issues_codes = !matches!(
+            act,
+            Act::Tick | Act::Sent(_) | Act::Unreadable(..) | Act::Hand(_)
+        ) && !matches!(&act, Act::Event(sent) if !matches!(sent.said, Said::Scan(_)));
         let mut context = Context {
             now: self.now,
             random: &mut self.entropy,
@@ -233,7 +247,9 @@ impl Day {
             self.note(|| format!("             {:?}", outcome.verdict));
         }
         for effect in &outcome.effects {
-            let Effect::Command { device, command, .. } = effect;
+            let Effect::Command {
+                device, command, ..
+            } = effect;
             self.note(|| format!("             {device}: {} {:?}", command.id, command.order));
         }
     }
@@ -242,7 +258,11 @@ impl Day {
     fn drain(&mut self, act: &Act) -> Kept {
         let changes = self.estate.take_changes();
         for change in &changes {
-            let Change::Uplink { report: Report::Parcel(report), .. } = change else {
+            let Change::Uplink {
+                report: Report::Parcel(report),
+                ..
+            } = change
+            else {
                 continue;
             };
             let Some(code) = &report.code else { continue };
@@ -250,10 +270,21 @@ impl Day {
             let row = self.estate.parcel(&report.parcel).unwrap();
             let point = row.parcel.point.clone();
             let rest = self.estate.rules().code_rest_ms;
-            let free = self.model.learn(self.now.tick_ms, rest, &point, &digits, &report.parcel);
-            keep!("a code is unique, and rests", free, "{digits} for {} at {point} by {act:?}", report.parcel);
+            let free = self
+                .model
+                .learn(self.now.tick_ms, rest, &point, &digits, &report.parcel);
+            keep!(
+                "a code is unique, and rests",
+                free,
+                "{digits} for {} at {point} by {act:?}",
+                report.parcel
+            );
             let courier = self.record.couriers.contains_key(&format!("code:{digits}"));
-            keep!("a code is unique, and rests", !courier, "{digits} is a courier's code");
+            keep!(
+                "a code is unique, and rests",
+                !courier,
+                "{digits} is a courier's code"
+            );
             self.digits.insert(report.parcel.clone(), digits);
             self.saw("code issued");
         }
@@ -267,8 +298,14 @@ impl Day {
         let mut released = Vec::new();
         for change in changes {
             match &change {
-                Change::Uplink { report: Report::Parcel(report), .. } => self.hear(report.clone())?,
-                Change::Uplink { report: Report::Demand(report), .. } => released.push(report.clone()),
+                Change::Uplink {
+                    report: Report::Parcel(report),
+                    ..
+                } => self.hear(report.clone())?,
+                Change::Uplink {
+                    report: Report::Demand(report),
+                    ..
+                } => released.push(report.clone()),
                 _ => {}
             }
             self.snapshot.apply(change);
@@ -279,7 +316,7 @@ impl Day {
             self.deliver(effect)?;
         }
         self.check_physical()?;
-        if self.dice.one_in(16) {
+        if !self.exact && self.dice.one_in(16) {
             self.check_reloaded()?;
         }
         Ok(())
@@ -299,7 +336,12 @@ impl Day {
             let (boot, upto) = (due.receipt.boot, due.receipt.seq);
             let range = (due.device.clone(), boot, 1)..=(due.device.clone(), boot, upto);
             let stored = self.record.taken.range(range).count() as u64;
-            keep!("received is on disk", stored == upto, "{} was told {upto} of {stored}", due.device);
+            keep!(
+                "received is on disk",
+                stored == upto,
+                "{} was told {upto} of {stored}",
+                due.device
+            );
         }
         Ok(())
     }
@@ -308,26 +350,44 @@ impl Day {
     fn hear(&mut self, report: ParcelReport) -> Kept {
         let before = self.reported.get(&report.parcel).map(|r| r.state);
         let legal = follows(before, report.state)
-            && !(before == Some(ParcelState::Cancelled) && report.state != ParcelState::Cancelled
-                && self.reported[&report.parcel].bank.is_none() && self.reported[&report.parcel].desk.is_none());
-        keep!("the cloud hears a legal sequence", legal, "{} is {:?} after {before:?}", report.parcel, report.state);
+            && !(before == Some(ParcelState::Cancelled)
+                && report.state != ParcelState::Cancelled
+                && self.reported[&report.parcel].bank.is_none()
+                && self.reported[&report.parcel].desk.is_none());
+        keep!(
+            "the cloud hears a legal sequence",
+            legal,
+            "{} is {:?} after {before:?}",
+            report.parcel,
+            report.state
+        );
         self.reported.insert(report.parcel.clone(), report);
         Ok(())
     }
 
     /// A link hands a command to its device.
     fn deliver(&mut self, effect: Effect) -> Kept {
-        let Effect::Command { device, command, .. } = effect;
-        let lost = !self.calm && self.dice.one_in(14);
+        let Effect::Command {
+            device, command, ..
+        } = effect;
+        let lost = !self.calm && !self.exact && self.dice.one_in(14);
         match command.order {
             Order::Open { compartment } => {
-                if self.dice.one_in(20) {
+                if !self.exact && self.dice.one_in(20) {
                     return Ok(()); // The link is down: it never leaves the box.
                 }
                 self.apply(Act::Sent(command.id.clone()))?;
-                if !lost && !self.field.done.contains(&command.id) {
+                let twice = self
+                    .field
+                    .told
+                    .iter()
+                    .any(|told| told.command == command.id);
+                if !lost && !twice && !self.field.done.contains(&command.id) {
                     self.field.told.push(Told {
-                        slot: Slot { bank: device, compartment },
+                        slot: Slot {
+                            bank: device,
+                            compartment,
+                        },
                         command: command.id,
                         until_tick_ms: self.now.tick_ms + command.ttl_ms,
                     });
@@ -417,9 +477,18 @@ impl Day {
     fn load(&mut self) -> Kept {
         self.estate = match Estate::load(self.layout.clone(), self.snapshot.clone()) {
             Ok(estate) => estate,
-            Err(error) => return Err(Broken { rule: "what is on disk can be loaded", what: error.to_string() }),
+            Err(error) => {
+                return Err(Broken {
+                    rule: "what is on disk can be loaded",
+                    what: error.to_string(),
+                });
+            }
         };
-        keep!("loading does nothing", self.estate.take_changes().is_empty(), "changes");
+        keep!(
+            "loading does nothing",
+            self.estate.take_changes().is_empty(),
+            "changes"
+        );
         self.record.starts += 1;
         self.record.sessions.clear();
         Ok(())
@@ -429,12 +498,21 @@ impl Day {
     pub fn check_reloaded(&mut self) -> Kept {
         let loaded = Estate::load(self.layout.clone(), self.snapshot.clone());
         let same = loaded.is_ok_and(|loaded| loaded == self.estate);
-        keep!("what was written is what there is", same, "the loaded estate differs");
+        keep!(
+            "what was written is what there is",
+            same,
+            "the loaded estate differs"
+        );
         for row in self.estate.parcels() {
             let name = &row.parcel.parcel;
             let told = self.reported.get(name);
             let state = told.map(|r| r.state) == Some(row.reported());
-            keep!("the cloud knows where a parcel stands", state, "{name} is {:?}, the cloud heard {told:?}", row.reported());
+            keep!(
+                "the cloud knows where a parcel stands",
+                state,
+                "{name} is {:?}, the cloud heard {told:?}",
+                row.reported()
+            );
         }
         self.saw("compared with a load");
         Ok(())
@@ -472,7 +550,11 @@ impl Day {
     }
 
     fn cause_of_event(&self, sent: &Sent) -> Cause {
-        let point = || self.estate.point_of(&sent.device).unwrap_or_else(|| id("none"));
+        let point = || {
+            self.estate
+                .point_of(&sent.device)
+                .unwrap_or_else(|| id("none"))
+        };
         match &sent.said {
             Said::Key(digits) => Cause::Key {
                 point: point(),

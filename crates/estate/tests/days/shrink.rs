@@ -86,7 +86,10 @@ pub fn told(seed: u64, chosen: &[usize]) -> String {
 /// The history of such a line; without actions, the whole day.
 pub fn read(line: &str) -> (u64, Chosen) {
     let (seed, chosen) = line.split_once(':').unwrap_or((line, ""));
-    let seed: u64 = seed.trim().parse().expect("ESTATE_DAY: a seed, then perhaps ':' and indices");
+    let seed: u64 = seed
+        .trim()
+        .parse()
+        .expect("ESTATE_DAY: a seed, then perhaps ':' and indices");
     if chosen.is_empty() {
         return (seed, (0..day(seed).len()).collect());
     }
