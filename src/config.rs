@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 
 use cloud_protocol::downlink::{Size, Zone};
 use estate::Layout;
-use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
+use estate::layout::{Bank, CompartmentSpec, Desk, Device};
 use firmware_protocols::Ident;
 use serde::Deserialize;
 
 use crate::journal::Retention;
+
+mod rules;
+pub use rules::RulesSection;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -149,27 +152,6 @@ pub struct RetentionSection {
     pub store_max_mib: Option<u32>,
 }
 
-/// What the operator sets about hand-overs; see [`estate::layout::Rules`] for each.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct RulesSection {
-    pub command_ttl_s: Option<u64>,
-    pub courier_session_s: Option<u64>,
-    pub door_open_alarm_s: Option<u64>,
-    pub reopen_grace_s: Option<u64>,
-    pub code_rest_h: Option<u64>,
-    pub code_min_digits: Option<u8>,
-    pub code_max_digits: Option<u8>,
-    pub guess_one_in: Option<u32>,
-    pub lockout_after: Option<u32>,
-    pub lockout_first_s: Option<u64>,
-    pub lockout_longest_s: Option<u64>,
-    pub demand_k: Option<u32>,
-    pub demand_lateness_s: Option<u64>,
-    pub finished_keep_days: Option<u64>,
-}
-
 /// A building.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -207,6 +189,9 @@ pub struct CompartmentRun {
     /// `ambient`, `chilled` or `frozen`. Default `ambient`.
     #[serde(default = "default_zone")]
     pub zone: String,
+    /// Whether they are within reach from a wheelchair. Default no.
+    #[serde(default)]
+    pub low: bool,
 }
 
 /// A desk. Its id is also its terminal's device id.
@@ -465,72 +450,11 @@ impl CompartmentRun {
     fn spec(&self) -> Option<CompartmentSpec> {
         let size = Size::WORDS.iter().find(|(word, _)| *word == self.size)?.1;
         let zone = Zone::WORDS.iter().find(|(word, _)| *word == self.zone)?.1;
-        Some(CompartmentSpec { size, zone })
-    }
-}
-
-impl RulesSection {
-    fn rules(&self) -> Rules {
-        let d = Rules::default();
-        let seconds = |set: Option<u64>, default: u64| set.map_or(default, |s| s * 1_000);
-        Rules {
-            command_ttl_ms: seconds(self.command_ttl_s, d.command_ttl_ms),
-            courier_session_ms: seconds(self.courier_session_s, d.courier_session_ms),
-            door_open_alarm_ms: seconds(self.door_open_alarm_s, d.door_open_alarm_ms),
-            reopen_grace_ms: seconds(self.reopen_grace_s, d.reopen_grace_ms),
-            code_rest_ms: self.code_rest_h.map_or(d.code_rest_ms, |h| h * 3_600_000),
-            code_min_digits: self.code_min_digits.unwrap_or(d.code_min_digits),
-            code_max_digits: self.code_max_digits.unwrap_or(d.code_max_digits),
-            guess_one_in: self.guess_one_in.unwrap_or(d.guess_one_in),
-            lockout_after: self.lockout_after.unwrap_or(d.lockout_after),
-            lockout_first_ms: seconds(self.lockout_first_s, d.lockout_first_ms),
-            lockout_longest_ms: seconds(self.lockout_longest_s, d.lockout_longest_ms),
-            demand_k: self.demand_k.unwrap_or(d.demand_k),
-            demand_lateness_ms: seconds(self.demand_lateness_s, d.demand_lateness_ms),
-            finished_keep_ms: self
-                .finished_keep_days
-                .map_or(d.finished_keep_ms, |days| days * 86_400_000),
-        }
-    }
-
-    fn check(&self, errors: &mut Vec<String>) {
-        let mut within = |name: &str, set: Option<u64>, low: u64, high: u64| {
-            if let Some(n) = set.filter(|n| !(low..=high).contains(n)) {
-                errors.push(format!("rules.{name} is {n}, {low} to {high} is allowed"));
-            }
-        };
-        within("command_ttl_s", self.command_ttl_s, 1, 600);
-        within("courier_session_s", self.courier_session_s, 10, 86_400);
-        within("door_open_alarm_s", self.door_open_alarm_s, 5, 86_400);
-        within("reopen_grace_s", self.reopen_grace_s, 0, 3_600);
-        within("code_rest_h", self.code_rest_h, 1, 8_760);
-        let digits = |n: Option<u8>| n.map(u64::from);
-        within("code_min_digits", digits(self.code_min_digits), 4, 12);
-        within("code_max_digits", digits(self.code_max_digits), 4, 12);
-        within(
-            "guess_one_in",
-            self.guess_one_in.map(u64::from),
-            10,
-            1_000_000_000,
-        );
-        within("lockout_after", self.lockout_after.map(u64::from), 1, 100);
-        within("lockout_first_s", self.lockout_first_s, 1, 86_400);
-        within("lockout_longest_s", self.lockout_longest_s, 1, 86_400);
-        within("demand_k", self.demand_k.map(u64::from), 2, 1_000);
-        within("demand_lateness_s", self.demand_lateness_s, 0, 86_400);
-        within("finished_keep_days", self.finished_keep_days, 1, 3_650);
-        let rules = self.rules();
-        if rules.code_min_digits > rules.code_max_digits {
-            errors.push(format!(
-                "rules.code_min_digits is {}, more than code_max_digits, {}: exchange them",
-                rules.code_min_digits, rules.code_max_digits
-            ));
-        }
-        if rules.lockout_first_ms > rules.lockout_longest_ms {
-            errors.push(
-                "rules.lockout_first_s is longer than lockout_longest_s: exchange them".to_owned(),
-            );
-        }
+        Some(CompartmentSpec {
+            size,
+            zone,
+            low: self.low,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use estate::{Digest, Happening, Layout, Now, TimeQuality};
+use estate::{Digest, Happening, Layout, Now, TimeQuality, Typed};
 use firmware_protocols::event::{Event, Kind, Secret, When};
 use firmware_protocols::value::{Value, map};
 use firmware_protocols::{Form, Ident, event};
@@ -111,7 +111,10 @@ struct Inner {
     codes: CodeKey,
     days: Arc<DayKeys>,
     presence: Presence,
+    /// The point of each device that is one, or is a part of one.
     points: HashMap<Ident, Ident>,
+    all_points: Vec<Ident>,
+    site: Ident,
 }
 
 impl Intake {
@@ -140,6 +143,13 @@ impl Intake {
             codes,
             days,
             presence,
+            all_points: layout
+                .banks
+                .iter()
+                .map(|bank| bank.id.clone())
+                .chain(layout.desks.iter().map(|desk| desk.id.clone()))
+                .collect(),
+            site: layout.site.clone(),
             points,
         }))
     }
@@ -202,6 +212,26 @@ impl Intake {
             reply,
         });
         answered(answer).await
+    }
+
+    /// Digits typed at a point, as all that may be known of them.
+    pub fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
+        use estate::context::CodeDigest as _;
+        let codes = &self.0.codes;
+        let others = self.0.all_points.iter().filter(|other| *other != point);
+        Typed {
+            code: codes.digest(point, digits.reveal()),
+            elsewhere: others
+                .map(|other| (other.clone(), codes.digest(other, digits.reveal())))
+                .collect(),
+            courier: codes.digest(&self.0.site, &format!("courier:{}", digits.reveal())),
+            digits: u8::try_from(digits.reveal().len()).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// A link has handed a command to its device.
+    pub fn command_sent(&self, command: String) {
+        self.0.inbox.submit(Work::CommandSent { command });
     }
 
     /// The device's link went up or down, or it published its status.
@@ -292,19 +322,14 @@ impl Intake {
                 (Said::Happening(what), body, fields(None))
             }
             Kind::Reading { senml } => same(Happening::Reading, map([("senml", Some(senml))])),
-            Kind::Keypad { code } => {
-                use estate::context::CodeDigest as _;
-                let digest = self.0.codes.digest(point, code.reveal());
-                let digits = u8::try_from(code.reveal().len()).unwrap_or(u8::MAX);
-                let what = Happening::Keypad {
-                    code: digest,
-                    digits,
-                };
+            Kind::Keypad { code, opened } => {
+                let typed = self.typed(point, &code);
                 let body = map([
-                    ("code", Some(short(&digest))),
-                    ("digits", Some(digits.into())),
+                    ("code", Some(short(&typed.code))),
+                    ("digits", Some(typed.digits.into())),
+                    ("opened", opened.map(Value::from)),
                 ]);
-                same(what, body)
+                same(Happening::Keypad { typed, opened }, body)
             }
             Kind::Scan { symbol } => {
                 let steady = cloud_protocol::badge_digest(symbol.reveal()).to_vec();

@@ -89,6 +89,18 @@ impl CodeDigest for CodeKey {
             &[point.as_str().as_bytes(), b"\0", digits.as_bytes()],
         )
     }
+
+    fn bank_salt(&self, bank: &Ident) -> Digest {
+        keyed(
+            &self.0,
+            &[b"linli/v1/bank-salt\0", bank.as_str().as_bytes()],
+        )
+    }
+
+    fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest {
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, &self.bank_salt(bank));
+        keyed(&salt, &[digits.as_bytes()])
+    }
 }
 
 impl CodeKey {

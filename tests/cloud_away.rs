@@ -20,6 +20,8 @@ fn parcel(n: u32) -> ExpectedParcel {
         deadline: 4_000_000_000_000,
         consent: true,
         items: None,
+        low: false,
+        return_of: None,
     }
 }
 

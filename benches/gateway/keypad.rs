@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
+use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::{Downlink, badge_digest};
 use firmware_protocols::event::{Done, Door, Event, Secret, When};
 use firmware_protocols::topic::Channel;
@@ -174,7 +174,7 @@ impl Keypad {
         let gateway = ident("test-site");
         let courier = Downlink::Courier {
             courier: "c-1".to_owned(),
-            badge: badge_digest("badge-1"),
+            proof: Proof::Badge(badge_digest("badge-1")),
             valid_until: 4_000_000_000_000,
         };
         cloud.push(&gateway, &courier).await.unwrap();
@@ -187,6 +187,8 @@ impl Keypad {
             deadline: 4_000_000_000_000,
             consent: true,
             items: None,
+            low: false,
+            return_of: None,
         };
         cloud.announce(&gateway, &parcel).await.unwrap();
         let code = wait_until("the code to reach the cloud", async || {
@@ -232,7 +234,7 @@ impl Keypad {
         self.settle().await;
         let from = Instant::now();
         let code = Secret::new(code);
-        self.say(Kind::Keypad { code }).await;
+        self.say(Kind::Keypad { code, opened: None }).await;
         let (command, compartment) = self.opened().await;
         let took = from.elapsed();
         self.hand_over(command, compartment).await;

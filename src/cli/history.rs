@@ -149,6 +149,11 @@ mod tests {
                 alarmed: false,
                 since_ms: NOW_MS,
                 archived: false,
+                back: None,
+                taker: None,
+                unlisted: false,
+                low: false,
+                return_of: None,
             },
             trace: vec![
                 trace(
@@ -188,6 +193,9 @@ mod tests {
                 quality: "synchronised".to_string(),
                 state: "opened".to_string(),
                 answer: None,
+                sent_ms: None,
+                opened_ms: None,
+                closed_ms: None,
             }],
         };
         let wanted = "\

@@ -111,7 +111,7 @@ fn note(look: &Look, compartment: &CompartmentView) -> String {
         let text = format!("  {number}: {}", safe(fault));
         return format!("{}\n", look.paint(Paint::Bad, &text));
     }
-    if compartment.state == CompartmentState::Occupied && compartment.parcel.is_none() {
+    if compartment.state == CompartmentState::Occupied && compartment.parcels.is_empty() {
         return format!("  {number}: {}\n", words::NO_PARCEL);
     }
     String::new()
@@ -150,11 +150,13 @@ mod tests {
             size: "S".to_string(),
             zone: zone.to_string(),
             state,
-            holds: "nothing".to_string(),
-            parcel: None,
+            parcels: Vec::new(),
+            reserved: None,
             door: "closed".to_string(),
             occupied: None,
             fault: None,
+            disabled: None,
+            low: false,
             openings: 0,
         }
     }
@@ -163,7 +165,7 @@ mod tests {
         let mut faulty = compartment(5, "ambient", CompartmentState::Faulty);
         faulty.fault = Some("jammed\u{7}".to_string());
         let mut full = compartment(3, "chilled", CompartmentState::Occupied);
-        full.parcel = Some("P-1".to_string());
+        full.parcels = vec!["P-1".to_string()];
         BankView {
             bank: "bank-a".to_string(),
             building: "b1".to_string(),

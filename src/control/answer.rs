@@ -313,11 +313,12 @@ fn compartment_view(
     let row = row.unwrap_or_else(|| CompartmentRow {
         bank: String::new(),
         compartment: number,
-        holds: "nothing".to_string(),
-        parcel: None,
+        parcels: Vec::new(),
+        reserved: None,
         door: "unknown".to_string(),
         occupied: None,
         fault: None,
+        disabled: None,
         openings: 0,
     });
     CompartmentView {
@@ -325,24 +326,24 @@ fn compartment_view(
         size: spec.size.word().to_string(),
         zone: spec.zone.word().to_string(),
         state: compartment_state(&row),
-        holds: row.holds,
-        parcel: row.parcel,
+        parcels: row.parcels,
+        reserved: row.reserved,
         door: row.door,
         occupied: row.occupied,
         fault: row.fault,
+        disabled: row.disabled,
+        low: spec.low,
         openings: row.openings,
     }
 }
 
 /// What matters most to somebody who stands before it comes first.
 fn compartment_state(row: &CompartmentRow) -> CompartmentState {
-    if row.fault.is_some() {
-        return CompartmentState::Faulty;
-    }
-    match (row.door.as_str(), row.holds.as_str(), row.occupied) {
-        ("open", ..) => CompartmentState::Open,
-        (_, "reserved", _) => CompartmentState::Reserved,
-        (_, "parcel", _) | (.., Some(true)) => CompartmentState::Occupied,
+    match row {
+        _ if row.fault.is_some() || row.disabled.is_some() => CompartmentState::Faulty,
+        _ if row.door == "open" => CompartmentState::Open,
+        _ if row.reserved.is_some() => CompartmentState::Reserved,
+        _ if !row.parcels.is_empty() || row.occupied == Some(true) => CompartmentState::Occupied,
         _ => CompartmentState::Free,
     }
 }

@@ -185,16 +185,20 @@ pub struct CompartmentView {
     pub zone: String,
     /// What it is at a glance.
     pub state: CompartmentState,
-    /// `nothing`, `reserved`, `parcel`.
-    pub holds: String,
-    /// The parcel that it holds or is reserved for.
-    pub parcel: Option<String>,
+    /// The parcels that are in it, all of one recipient.
+    pub parcels: Vec<String>,
+    /// The parcel that is being put in.
+    pub reserved: Option<String>,
     /// What the door's sensor last said: `open`, `closed`, `unknown`.
     pub door: String,
     /// What the occupancy sensor last said, if there is one.
     pub occupied: Option<bool>,
-    /// Why it isn't used.
+    /// Why it isn't used: it failed to open.
     pub fault: Option<String>,
+    /// Why it isn't used: in a technician's words.
+    pub disabled: Option<String>,
+    /// Whether it is within reach from a wheelchair.
+    pub low: bool,
     /// How often it was opened.
     pub openings: u64,
 }
@@ -263,7 +267,7 @@ pub struct Opening {
     pub operator: String,
     /// Why, as it is recorded.
     pub reason: String,
-    /// `sent`, `done`, `opened`, `refused`, `failed`, `expired`.
+    /// `requested`, `sent`, `done`, `opened`, `closed`, `refused`, `failed`, `expired`, `unknown`.
     pub state: String,
     /// What the device said to it.
     pub answer: Option<String>,
@@ -274,7 +278,7 @@ pub struct Opening {
 impl Opening {
     /// Whether the lock was moved, as far as is known.
     pub fn succeeded(&self) -> bool {
-        matches!(self.state.as_str(), "opened" | "done")
+        matches!(self.state.as_str(), "opened" | "closed" | "done")
     }
 }
 

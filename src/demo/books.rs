@@ -100,7 +100,9 @@ impl Books {
         let lanes = self.lanes()?;
         Ok(Glance {
             cells: self.rows(
-                "SELECT bank, compartment, holds, door, fault IS NOT NULL FROM compartments",
+                "SELECT bank, compartment, iif(contents <> '[]', 'parcel', iif(reserved IS NULL, 'nothing', 'reserved')),
+                        door, fault IS NOT NULL
+                 FROM compartments",
                 cell,
             )?,
             backlog: lanes.values().map(|lane| lane.waiting).sum(),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use reference_cloud::Refusal;
 use simulator::people::{collect, come_and_go, deliver, read_climate, try_codes, wish};
@@ -121,7 +122,7 @@ async fn announce_early(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     for round in &script.rounds {
         let courier = Downlink::Courier {
             courier: round.courier.clone(),
-            badge: badge_digest(&round.badge),
+            proof: Proof::Badge(badge_digest(&round.badge)),
             valid_until: at(21, 0),
         };
         stage.cloud.push(&stage.site, &courier).await?;

@@ -128,6 +128,8 @@ fn parcels(households: u32, random: &Random) -> anyhow::Result<Vec<ExpectedParce
             deadline: DEADLINE_MS,
             consent: true,
             items: u32::try_from(random.between(1, 5)).ok(),
+            low: false,
+            return_of: None,
         });
     }
     Ok(out)

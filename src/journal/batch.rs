@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use cloud_protocol::{Acked, Report};
 use estate::change::Change;
 use estate::input::DueReceipt;
-use estate::{Effect, Estate, Input, Now, TimeQuality};
+use estate::{Effect, Estate, Input, Now, TimeQuality, Told};
 use firmware_protocols::Ident;
+use firmware_protocols::command::Order;
 use firmware_protocols::topic::Channel;
 use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
@@ -22,7 +23,8 @@ use crate::clock::Saved;
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
-use crate::store::write::{EventRow, LaneHeads, QuarantineRow, Writer};
+use crate::store::trace::{self, TraceHead};
+use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
 use crate::store::{StoreError, doing, lanes, load};
 
 /// How much running time may go by before it is written down without another reason to write.
@@ -43,11 +45,20 @@ pub struct Batcher {
 /// What is in memory and must never be ahead of the disk.
 pub(super) struct Memory {
     pub estate: Estate,
-    heads: LaneHeads,
+    heads: Heads,
     pub cursor: u64,
     pub epoch: u64,
     named: HashSet<Ident>,
     health_hour: i64,
+    audit: Reported,
+}
+
+/// How far the chain over the parcels' history was told to the cloud.
+struct Reported {
+    entries: u64,
+    /// At the start: what is to be told again, so that a past that was rewritten while the box was
+    /// off shows. `None` once it was.
+    again: Option<TraceHead>,
 }
 
 /// What a batch has come to so far: to be written, and to be sent once it is.
@@ -79,6 +90,7 @@ pub(super) enum Reply {
         oneshot::Sender<Result<String, String>>,
         Result<String, String>,
     ),
+    Told(oneshot::Sender<Result<Told, String>>, Result<Told, String>),
 }
 
 impl Batcher {
@@ -137,6 +149,7 @@ impl Batcher {
             random: &mut self.random,
             parts,
             now,
+            told: None,
         };
         if ticking {
             handler.input(Input::Tick);
@@ -144,7 +157,11 @@ impl Batcher {
         batch.drain(..).for_each(|work| handler.work(work));
         let mut changes = memory.estate.take_changes();
         let receipts = memory.estate.take_receipts();
-        changes.extend(self.health(&mut memory, now, ticking));
+        let health = self.health(&mut memory, now, ticking);
+        if ticking {
+            changes.extend(memory.audit(now, health.is_some()));
+        }
+        changes.extend(health);
         match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
             Ok(written) => {
                 self.memory = Some(memory);
@@ -165,7 +182,7 @@ impl Batcher {
     pub fn save_clock(&mut self, conn: &mut Connection, parts: &Parts) {
         let saved = parts.clock.save();
         let written = conn.transaction().map_err(doing("written")).and_then(|tx| {
-            let mut heads = LaneHeads::new();
+            let mut heads = Heads::default();
             write_clock(
                 &Writer::new(&tx, &parts.keys.store, &mut heads),
                 saved,
@@ -204,7 +221,7 @@ impl Batcher {
         let tx = conn.transaction().map_err(doing("written"))?;
         let mut newest = None;
         for acked in &staged.acked {
-            lanes::acked(&tx, &mut memory.heads, acked)?;
+            lanes::acked(&tx, &mut memory.heads.lanes, acked)?;
         }
         let mut writer = Writer::new(&tx, &parts.keys.store, &mut memory.heads);
         for change in changes {
@@ -256,9 +273,11 @@ impl Batcher {
                 form,
                 command,
             } = effect;
+            let opens = matches!(command.order, Order::Open { .. });
             let message = ToDevice {
                 device,
                 channel: Channel::Command,
+                open: opens.then(|| command.id.clone()),
                 payload: command.encode(form).into(),
                 expiry_ms: Some(command.ttl_ms),
             };
@@ -273,6 +292,7 @@ impl Batcher {
                 channel: Channel::Receipt,
                 payload: due.receipt.encode(due.form).into(),
                 expiry_ms: None,
+                open: None,
             };
             self.outbound(&parts.outbound, message);
         }
@@ -333,11 +353,47 @@ impl Memory {
         let cursor = load::meta(conn, "downlink_cursor")?.unwrap_or(0);
         Ok(Self {
             estate,
-            heads: lanes::heads(conn)?,
+            heads: Heads::load(conn)?,
             cursor: cursor.cast_unsigned(),
             epoch: lanes::epoch(conn)?,
             named: HashSet::new(),
             health_hour: parts.clock.now().wall_ms.div_euclid(HOUR_MS),
+            audit: Reported::load(conn)?,
+        })
+    }
+
+    /// At the start and once an hour, where the chain over the parcels' history stands, if it has
+    /// moved. It is what is on disk: this batch's own steps come with the next.
+    fn audit(&mut self, now: Now, hourly: bool) -> Vec<Change> {
+        let again = self.audit.again.take();
+        let head = self.heads.trace;
+        let moved = head.entries != self.audit.entries;
+        let due = moved && (hourly || again.is_some());
+        if due {
+            self.audit.entries = head.entries;
+        }
+        let known = again.filter(|again| again.entries > 0);
+        let told = known.into_iter().chain(due.then_some(head));
+        told.map(|head| Change::Uplink {
+            at_ms: now.wall_ms,
+            report: Report::Audit {
+                entries: head.entries,
+                head: head.chain.0,
+            },
+        })
+        .collect()
+    }
+}
+
+impl Reported {
+    fn load(conn: &Connection) -> Result<Self, StoreError> {
+        let entries = load::meta(conn, AUDIT_REPORTED)?.unwrap_or(0);
+        let entries = entries.cast_unsigned();
+        // An entry that is gone isn't told again: the head then has fewer, which shows as well.
+        let again = trace::stored_chain(conn, entries)?.map(|chain| TraceHead { entries, chain });
+        Ok(Self {
+            entries,
+            again: Some(again.unwrap_or_default()),
         })
     }
 }
@@ -358,6 +414,7 @@ impl Reply {
             Self::Device(to, answer) => drop(to.send(answer)),
             Self::Cloud(to) => drop(to.send(Ok(()))),
             Self::Open(to, answer) => drop(to.send(answer)),
+            Self::Told(to, answer) => drop(to.send(answer)),
         }
     }
 
@@ -366,6 +423,7 @@ impl Reply {
             Self::Device(to, _) => drop(to.send(Answer::NotTaken(why.to_string()))),
             Self::Cloud(to) => drop(to.send(Err(why.clone()))),
             Self::Open(to, _) => drop(to.send(Err(why.to_string()))),
+            Self::Told(to, _) => drop(to.send(Err(why.to_string()))),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! sent is staged; nothing of it leaves before the commit.
 
 use cloud_protocol::{Downlink, DownlinkItem};
-use estate::{Context, DeviceEvent, Effect, Input, Now, Outcome, Verdict};
+use estate::{Context, DeviceEvent, Effect, Input, Now, Outcome, Told, Verdict};
 use firmware_protocols::{Form, Ident, Slot};
 
 use super::Work;
@@ -19,6 +19,8 @@ pub(super) struct Handler<'a> {
     pub random: &'a mut OsRandom,
     pub parts: &'a Parts,
     pub now: Now,
+    /// What the estate told whoever asked last.
+    pub told: Option<Told>,
 }
 
 impl Handler<'_> {
@@ -60,6 +62,32 @@ impl Handler<'_> {
                 }
                 self.staged.replies.push(Reply::Cloud(reply));
             }
+            Work::CommandSent { command } => {
+                self.input(Input::CommandSent { command });
+            }
+            Work::Disable {
+                slot,
+                operator,
+                reason,
+                reply,
+            } => {
+                let verdict = self.input(Input::Disable {
+                    slot,
+                    operator,
+                    reason,
+                });
+                let answer = self.answer(verdict);
+                self.staged.replies.push(Reply::Told(reply, answer));
+            }
+            Work::Desk {
+                operator,
+                act,
+                reply,
+            } => {
+                let verdict = self.input(Input::Desk { operator, act });
+                let answer = self.answer(verdict);
+                self.staged.replies.push(Reply::Told(reply, answer));
+            }
             Work::Open {
                 slot,
                 operator,
@@ -99,7 +127,8 @@ impl Handler<'_> {
 
     /// Returns the reason if the event went to quarantine.
     fn event(&mut self, device: &Ident, form: Form, mut prepared: Prepared) -> Option<String> {
-        let what = prepared.settle(|symbol| self.memory.estate.knows_parcel(symbol));
+        let now = self.now;
+        let what = prepared.settle(|symbol| self.memory.estate.is_waybill(&now, device, symbol));
         let outcome = self.input(Input::Event(DeviceEvent {
             device: device.clone(),
             form,
@@ -155,6 +184,14 @@ impl Handler<'_> {
         });
     }
 
+    /// What whoever asked gets to hear: what was done, or why not.
+    fn answer(&mut self, verdict: Verdict) -> Result<Told, String> {
+        match verdict {
+            Verdict::Taken | Verdict::Duplicate => Ok(self.told.take().unwrap_or_default()),
+            Verdict::Quarantine(reason) | Verdict::Refused(reason) => Err(reason),
+        }
+    }
+
     fn open(&mut self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
         let effects_before = self.staged.effects.len();
         let verdict = self.input(Input::OpenByHand {
@@ -181,8 +218,13 @@ impl Handler<'_> {
             random: self.random,
             digests: &self.parts.keys.codes,
         };
-        let Outcome { verdict, effects } = self.memory.estate.handle(&mut context, input);
+        let Outcome {
+            verdict,
+            told,
+            effects,
+        } = self.memory.estate.handle(&mut context, input);
         self.staged.effects.extend(effects);
+        self.told = told;
         verdict
     }
 }

@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud_protocol::{Acked, DownlinkItem};
 use crossbeam_channel::{Sender, TrySendError};
+use estate::Told;
+use estate::input::DeskAct;
 use firmware_protocols::{Form, Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
@@ -87,6 +89,31 @@ pub enum Work {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), NotTaken>>,
     },
+    /// A link has handed a command to its device.
+    CommandSent {
+        /// The command's id.
+        command: String,
+    },
+    /// A technician takes a compartment out of use, or back into it.
+    Disable {
+        /// Which one.
+        slot: Slot,
+        /// Who.
+        operator: String,
+        /// Why; `None` puts it back into use.
+        reason: Option<String>,
+        /// What came of it, or why not.
+        reply: oneshot::Sender<Result<Told, String>>,
+    },
+    /// The staff does something at a desk, or to a parcel.
+    Desk {
+        /// Who.
+        operator: String,
+        /// What.
+        act: DeskAct,
+        /// What came of it, or why not.
+        reply: oneshot::Sender<Result<Told, String>>,
+    },
     /// A technician opens a compartment.
     Open {
         /// Which one.
@@ -105,8 +132,12 @@ impl Work {
     fn urgent(&self) -> bool {
         match self {
             Self::Device { urgent, .. } => *urgent,
-            Self::Quarantine { .. } => false,
-            Self::Downlink { .. } | Self::Acked { .. } | Self::Open { .. } => true,
+            Self::Quarantine { .. } | Self::CommandSent { .. } => false,
+            Self::Downlink { .. }
+            | Self::Acked { .. }
+            | Self::Disable { .. }
+            | Self::Desk { .. }
+            | Self::Open { .. } => true,
         }
     }
 
@@ -123,6 +154,10 @@ impl Work {
             Self::Open { reply, .. } => {
                 let _ = reply.send(Err(why.to_string()));
             }
+            Self::Disable { reply, .. } | Self::Desk { reply, .. } => {
+                let _ = reply.send(Err(why.to_string()));
+            }
+            Self::CommandSent { .. } => {}
         }
     }
 }

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{LinkStatus, ToDevice};
+use super::{LinkState, LinkStatus, ToDevice};
 use crate::intake::{Answer, Intake};
 
 /// The largest packet that the broker may send us; larger ones it drops for us (MQTT 5 § 3.1.2.11.4).
@@ -102,7 +102,13 @@ pub async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let tls = transport(&settings)?;
-    let sender = tokio::spawn(send_all(options(&settings, &tls, Role::Sends), outbound));
+    let sending = options(&settings, &tls, Role::Sends);
+    let sender = tokio::spawn(send_all(
+        sending,
+        outbound,
+        intake.clone(),
+        Arc::clone(&status),
+    ));
     let mut wait = RETRY_FIRST;
     while !*shutdown.borrow() {
         let session = Session::open(&settings, &tls, &intake, &status);
@@ -354,7 +360,12 @@ async fn acknowledge(
 
 /// The connection that sends. A message is dropped while the broker is away: a receipt comes again
 /// with the next event, a command runs out.
-async fn send_all(options: MqttOptions, mut messages: mpsc::Receiver<ToDevice>) {
+async fn send_all(
+    options: MqttOptions,
+    mut messages: mpsc::Receiver<ToDevice>,
+    intake: Intake,
+    status: Arc<LinkStatus>,
+) {
     let (client, mut events) = AsyncClient::builder(options).capacity(1_024).build();
     let mut wait = RETRY_FIRST;
     let polling = async {
@@ -380,8 +391,16 @@ async fn send_all(options: MqttOptions, mut messages: mpsc::Receiver<ToDevice>) 
                     ..PublishProperties::default()
                 });
             }
-            if let Err(e) = client.try_publish(topic, message.payload, options) {
-                tracing::warn!(device = %message.device, error = %e, "message dropped");
+            match client.try_publish(topic, message.payload, options) {
+                Ok(_) if status.state() == LinkState::Up => {
+                    if let Some(command) = message.open {
+                        intake.command_sent(command);
+                    }
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    tracing::warn!(device = %message.device, error = %e, "message dropped");
+                }
             }
         }
     };

@@ -24,6 +24,8 @@ pub struct ToDevice {
     pub payload: Bytes,
     /// How long a broker may hold it, ms (message expiry interval, commands only).
     pub expiry_ms: Option<u64>,
+    /// The id, if it is a command to open: the link says when it was handed over.
+    pub open: Option<String>,
 }
 
 /// Whether a link works, for `linli status`.

@@ -171,7 +171,11 @@ pub(super) fn write_head(conn: &Connection, lane: Lane, head: &LaneHead) -> Resu
 pub(super) fn part_from_code(mut item: Item) -> (Item, Option<CodeForResident>) {
     let code = match &mut item.report {
         Report::Parcel(report) => report.code.take(),
-        Report::Demand(_) | Report::Health(_) => None,
+        Report::Unplaceable(_)
+        | Report::Claim(_)
+        | Report::Demand(_)
+        | Report::Health(_)
+        | Report::Audit { .. } => None,
     };
     (item, code)
 }

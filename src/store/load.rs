@@ -1,15 +1,15 @@
 //! What the estate starts from: the live rows, read whole.
 
 use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
-use estate::TimeQuality;
 use estate::change::Snapshot;
 use estate::code::{CodeRow, CodeState};
 use estate::command::{CommandRow, CommandState, Purpose};
-use estate::compartment::{CompartmentRow, Holds};
+use estate::compartment::CompartmentRow;
 use estate::demand::{Cell, CellKey};
 use estate::device::{BootRow, DeviceRow};
 use estate::keypad::KeypadRow;
-use estate::parcel::{CourierRow, ParcelRow, Place, Stage};
+use estate::parcel::{Back, CourierRow, ParcelRow, Place, Stage, Taker};
+use estate::{Deadline, TimeQuality};
 use firmware_protocols::event::Door;
 use firmware_protocols::{Form, Ident, Slot};
 use rusqlite::{Connection, Row};
@@ -53,7 +53,7 @@ pub fn snapshot(conn: &Connection) -> Result<Snapshot, StoreError> {
     })?;
     each(conn, "couriers", "SELECT * FROM couriers", |row| {
         let courier = courier(row)?;
-        out.couriers.insert(courier.badge, courier);
+        out.couriers.insert(courier.proof, courier);
         Ok(())
     })?;
     let live = "SELECT * FROM commands WHERE archived = 0";
@@ -142,11 +142,15 @@ fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T
 }
 
 fn quality(row: &Row<'_>) -> Result<TimeQuality, What> {
-    match get::<u8>(row, "quality")? {
+    quality_in(row, "quality")
+}
+
+fn quality_in(row: &Row<'_>, column: &str) -> Result<TimeQuality, What> {
+    match get::<u8>(row, column)? {
         0 => Ok(TimeQuality::Unknown),
         1 => Ok(TimeQuality::Estimated),
         2 => Ok(TimeQuality::Synchronised),
-        other => Err(format!("quality: {other} is no such quality")),
+        other => Err(format!("{column}: {other} is no such quality")),
     }
 }
 
@@ -187,20 +191,14 @@ fn slot(row: &Row<'_>) -> Result<Slot, What> {
 }
 
 fn compartment(row: &Row<'_>) -> Result<CompartmentRow, What> {
-    let parcel: Option<String> = get(row, "parcel")?;
-    let holds: String = get(row, "holds")?;
-    let holds = match (holds.as_str(), parcel) {
-        ("nothing", None) => Holds::Nothing,
-        ("reserved", Some(parcel)) => Holds::Reserved { parcel },
-        ("parcel", Some(parcel)) => Holds::Parcel { parcel },
-        (other, _) => return Err(format!("holds: '{other}' with or without a parcel")),
-    };
     Ok(CompartmentRow {
         slot: slot(row)?,
-        holds,
+        contents: json(row, "contents")?,
+        reserved: get(row, "reserved")?,
         door: word(row, "door", Door::WORDS)?,
         occupied: get(row, "occupied")?,
         fault: get(row, "fault")?,
+        disabled: get(row, "disabled")?,
         openings: number(row, "openings")?,
     })
 }
@@ -216,8 +214,17 @@ fn parcel(row: &Row<'_>) -> Result<ParcelRow, What> {
             deadline: get(row, "deadline_ms")?,
             consent: get(row, "consent")?,
             items: get(row, "items")?,
+            low: get(row, "low")?,
+            return_of: get(row, "return_of")?,
         },
         stage: stage(row)?,
+        back: match get::<Option<String>>(row, "back")? {
+            Some(_) => Some(word(row, "back", Back::WORDS)?),
+            None => None,
+        },
+        due: deadline(row, "due_ms")?,
+        unlisted: get(row, "unlisted")?,
+        to_desk: get(row, "to_desk")?,
         since_ms: get(row, "since_ms")?,
         since_tick_ms: number(row, "since_tick_ms")?,
     })
@@ -238,15 +245,40 @@ fn stage(row: &Row<'_>) -> Result<Stage, What> {
         "deposited" => Stage::Deposited { place: place(row)? },
         "collecting" => Stage::Collecting {
             slot: slot(row)?,
+            taker: taker(row)?,
             command: get(row, "command")?,
             opened: get(row, "opened")?,
             alarmed: get(row, "alarmed")?,
         },
+        "retrieved" => Stage::Retrieved { place: place(row)? },
         "collected" => Stage::Collected {
             place: place(row)?,
             reopen_until_tick_ms: number(row, "reopen_until_tick_ms")?,
         },
         other => return Err(format!("stage: '{other}' is no such stage")),
+    })
+}
+
+fn taker(row: &Row<'_>) -> Result<Taker, What> {
+    let name: String = get(row, "taker")?;
+    Ok(match name.as_str() {
+        "recipient" => Taker::Recipient,
+        "courier" => Taker::Courier(get(row, "courier")?),
+        "operator" => Taker::Operator(get(row, "courier")?),
+        "desk" => Taker::Desk {
+            desk: ident(row, "desk")?,
+            operator: get(row, "courier")?,
+        },
+        other => return Err(format!("taker: '{other}' is no such word")),
+    })
+}
+
+/// A moment in `wall`, with the tick and the quality that belong to it.
+fn deadline(row: &Row<'_>, wall: &str) -> Result<Deadline, What> {
+    Ok(Deadline {
+        wall_ms: get(row, wall)?,
+        tick_ms: get::<Option<i64>>(row, "due_tick_ms")?.map(i64::cast_unsigned),
+        quality: quality_in(row, "due_quality")?,
     })
 }
 
@@ -271,6 +303,7 @@ fn code(row: &Row<'_>) -> Result<CodeRow, What> {
         point: ident(row, "point")?,
         digest: get(row, "digest")?,
         digits: get(row, "digits")?,
+        bank_digest: get(row, "bank_digest")?,
         state,
     })
 }
@@ -279,6 +312,7 @@ fn keypad(row: &Row<'_>) -> Result<KeypadRow, What> {
     Ok(KeypadRow {
         keypad: ident(row, "keypad")?,
         wrong: get(row, "wrong")?,
+        astray: get(row, "astray")?,
         lockouts: get(row, "lockouts")?,
         locked_until_tick_ms: get::<Option<i64>>(row, "locked_until_tick_ms")?
             .map(i64::cast_unsigned),
@@ -287,9 +321,10 @@ fn keypad(row: &Row<'_>) -> Result<KeypadRow, What> {
 
 fn courier(row: &Row<'_>) -> Result<CourierRow, What> {
     Ok(CourierRow {
-        badge: get(row, "badge")?,
+        proof: get(row, "proof")?,
+        digits: get(row, "digits")?,
         courier: get(row, "courier")?,
-        valid_until_ms: get(row, "valid_until_ms")?,
+        valid_until: deadline(row, "valid_until_ms")?,
     })
 }
 
@@ -302,6 +337,9 @@ fn command(row: &Row<'_>) -> Result<CommandRow, What> {
         "collect" => Purpose::Collect {
             parcel: get(row, "parcel")?,
         },
+        "retrieve" => Purpose::Retrieve {
+            parcel: get(row, "parcel")?,
+        },
         "by-hand" => Purpose::ByHand {
             operator: get(row, "operator")?,
             reason: get(row, "reason")?,
@@ -310,9 +348,12 @@ fn command(row: &Row<'_>) -> Result<CommandRow, What> {
     };
     let state: String = get(row, "state")?;
     let state = match state.as_str() {
+        "requested" => CommandState::Requested,
         "sent" => CommandState::Sent,
         "done" => CommandState::Done,
         "opened" => CommandState::Opened,
+        "closed" => CommandState::Closed,
+        "unknown" => CommandState::Unknown,
         "refused" => CommandState::Refused {
             reason: get(row, "answer")?,
         },
@@ -329,6 +370,9 @@ fn command(row: &Row<'_>) -> Result<CommandRow, What> {
         at_ms: get(row, "at_ms")?,
         quality: quality(row)?,
         expires_tick_ms: number(row, "expires_tick_ms")?,
+        sent_ms: get(row, "sent_ms")?,
+        opened_ms: get(row, "opened_ms")?,
+        closed_ms: get(row, "closed_ms")?,
         state,
     })
 }

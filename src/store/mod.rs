@@ -5,16 +5,19 @@
 //! * [`load`] — what the estate starts from.
 //! * [`lanes`] — what waits for the cloud.
 //! * [`read`] — what people ask for.
+//! * [`trace`] — the parcels' history, as a hash chain; [`audit`] — its verification.
 //!
 //! Invariant: the writing connection runs with `journal_mode=WAL` and `synchronous=FULL`, read back
 //! when it is opened; a commit that returned is on disk.
 //! Invariant: only the journal's thread holds a writing connection; the lock file sees to it that
 //! only one process has a journal.
 
+pub mod audit;
 pub mod lanes;
 pub mod load;
 pub mod read;
 pub mod schema;
+pub mod trace;
 pub mod write;
 
 use std::fs::{self, File, TryLockError};
@@ -165,3 +168,5 @@ pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;

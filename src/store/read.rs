@@ -88,7 +88,7 @@ impl Reader {
     /// Every compartment that has a state, by bank and number.
     pub fn compartments(&self) -> Result<Vec<CompartmentRow>, StoreError> {
         self.all(
-            "SELECT bank, compartment, holds, parcel, door, occupied, fault, openings
+            "SELECT bank, compartment, contents, reserved, door, occupied, fault, disabled, openings
              FROM compartments ORDER BY bank, compartment",
             [],
             compartment,
@@ -369,9 +369,10 @@ pub fn is_too_slow(error: &StoreError) -> bool {
 }
 
 const PARCEL: &str = "parcel, size, zone, point, deadline_ms, consent, items, stage, bank, \
-                      compartment, desk, courier, opened, alarmed, since_ms, archived";
-const COMMAND: &str =
-    "id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality, state, answer";
+                      compartment, desk, courier, opened, alarmed, since_ms, archived, back, taker, \
+                      unlisted, low, return_of";
+const COMMAND: &str = "id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality, state, answer, sent_ms, \
+     opened_ms, closed_ms";
 // The left join keeps the events on the outside, so they are read in the order of their ids.
 const EVENTS: &str = "SELECT e.id, d.device, e.boot, e.seq, e.kind, e.at_ms, e.at_by, \
                       e.received_ms, e.quality, e.body \

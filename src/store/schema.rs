@@ -11,7 +11,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, doing};
 
 /// One script a version, in order. A script that has been released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("0001.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("0001.sql"),
+    include_str!("0002.sql"),
+    include_str!("0003.sql"),
+];
 
 /// Opens the one writing connection and brings the schema up to date.
 ///
@@ -150,6 +154,9 @@ fn migrate(conn: &mut Connection, wall_ms: i64) -> Result<(), StoreError> {
                 [(wall_ms / 1000).max(1)],
             )
             .map_err(doing("migrated"))?;
+        }
+        if index == 1 {
+            super::trace::chain_existing(&tx)?;
         }
         tx.pragma_update(None, "user_version", index as i64 + 1)
             .map_err(doing("migrated"))?;

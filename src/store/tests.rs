@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
+use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
 use cloud_protocol::{Acked, Chain, Downlink, Lane, Report, badge_digest};
 use estate::change::{Change, Snapshot};
 use estate::context::{CodeDigest, Random};
 use estate::layout::{Bank, CompartmentSpec, Rules};
 use estate::{
-    Context, DeviceEvent, Digest, Effect, Estate, Happening, Input, Layout, Now, TimeQuality,
+    Context, DeviceEvent, Digest, Effect, Estate, Happening, Input, Layout, Now, TimeQuality, Typed,
 };
 use firmware_protocols::event::{Direction, Door, Outcome, Secret};
 use firmware_protocols::{Form, Ident, Order};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::write::{LaneHeads, QUARANTINE_MAX_ROWS, QuarantineRow, Writer};
+use super::write::{Heads, QUARANTINE_MAX_ROWS, QuarantineRow, Writer};
 use super::{StateDir, StoreError, lanes, load, schema};
 use crate::keys::Keys;
 
@@ -24,7 +24,7 @@ struct Store {
     dir: TempDir,
     conn: Connection,
     keys: Keys,
-    heads: LaneHeads,
+    heads: Heads,
 }
 
 impl Store {
@@ -34,7 +34,7 @@ impl Store {
         let conn = schema::open_writer(&dir.path().join("linli.db"), 1_780_000_000_000)
             .unwrap()
             .conn;
-        let heads = lanes::heads(&conn).unwrap();
+        let heads = Heads::load(&conn).unwrap();
         Self {
             dir,
             conn,
@@ -54,11 +54,11 @@ impl Store {
 
     fn acked(&mut self, lane: Lane, seq: u64) {
         let acked = Acked([(lane, seq)].into());
-        lanes::acked(&self.conn, &mut self.heads, &acked).unwrap();
+        lanes::acked(&self.conn, &mut self.heads.lanes, &acked).unwrap();
     }
 }
 
-fn ident(text: &str) -> Ident {
+pub(super) fn ident(text: &str) -> Ident {
     Ident::new(text).unwrap()
 }
 
@@ -76,6 +76,8 @@ fn parcel_report(parcel: &str, digits: Option<&str>) -> Change {
                 digits: Secret::new(digits),
                 salt: vec![7; 16],
             }),
+            unlisted: false,
+            return_of: None,
         }),
     }
 }
@@ -104,12 +106,21 @@ impl CodeDigest for Plain {
     fn digest(&self, point: &Ident, digits: &str) -> Digest {
         badge_digest(&format!("{point}/{digits}"))
     }
+
+    fn bank_salt(&self, bank: &Ident) -> Digest {
+        badge_digest(bank.as_str())
+    }
+
+    fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest {
+        badge_digest(&format!("{bank}:{digits}"))
+    }
 }
 
-fn layout() -> Layout {
+pub(super) fn layout() -> Layout {
     let compartment = |size| CompartmentSpec {
         size,
         zone: Zone::Ambient,
+        low: false,
     };
     Layout {
         site: ident("site"),
@@ -170,7 +181,7 @@ impl Evening {
             3 => {
                 return Input::Downlink(Downlink::Courier {
                     courier: "c".to_owned(),
-                    badge: badge_digest("badge"),
+                    proof: Proof::Badge(badge_digest("badge")),
                     valid_until: i64::MAX,
                 });
             }
@@ -183,11 +194,16 @@ impl Evening {
                 badge: [1; 32],
             },
             6 => Happening::Keypad {
-                code: match self.codes.len() as u64 {
-                    0 => [0; 32],
-                    n => self.codes[self.random.below(n) as usize],
+                typed: Typed {
+                    code: match self.codes.len() as u64 {
+                        0 => [0; 32],
+                        n => self.codes[self.random.below(n) as usize],
+                    },
+                    elsewhere: Vec::new(),
+                    courier: [0; 32],
+                    digits: 6,
                 },
-                digits: 6,
+                opened: None,
             },
             7 => Happening::Access {
                 outcome: Outcome::Granted,
@@ -224,6 +240,8 @@ fn expected(parcel: String) -> Downlink {
         deadline: 1_790_000_000_000,
         consent: true,
         items: None,
+        low: false,
+        return_of: None,
     })
 }
 
@@ -360,7 +378,7 @@ fn a_lane_is_sent_acknowledged_and_chained() {
     store.acked(Lane::Fulfilment, 5);
     assert_eq!(next(&store, 3), None);
     // The heads in memory are those on disk.
-    assert_eq!(lanes::heads(&store.conn).unwrap(), store.heads);
+    assert_eq!(Heads::load(&store.conn).unwrap(), store.heads);
 }
 
 #[test]
@@ -388,7 +406,7 @@ fn an_urgent_lane_fills_the_batch_before_the_others() {
 #[test]
 fn quarantine_is_bounded() {
     let store = Store::new();
-    let mut heads = LaneHeads::new();
+    let mut heads = Heads::default();
     let tx = store.conn.unchecked_transaction().unwrap();
     let writer = Writer::new(&tx, &store.keys.store, &mut heads);
     let row = QuarantineRow {

@@ -2,17 +2,15 @@
 
 use cloud_protocol::{Item, Report};
 use estate::change::Change;
-use estate::code::{CodeRow, CodeState};
-use estate::command::{CommandRow, CommandState, Purpose};
-use estate::compartment::{CompartmentRow, Holds};
 use estate::demand::{Cell, CellKey};
 use estate::device::{BootRow, DeviceRow};
-use estate::keypad::KeypadRow;
-use estate::parcel::{CourierRow, ParcelRow, Place, Stage, TraceEntry};
 use firmware_protocols::{Form, Ident};
 use rusqlite::{Connection, params};
 
+mod parcels;
+
 use super::lanes::LaneHead;
+use super::trace::{self, TraceHead};
 use super::{StoreError, doing};
 use crate::keys::StoreKey;
 
@@ -63,16 +61,38 @@ pub const QUARANTINE_MAX_ROWS: i64 = 10_000;
 pub struct Writer<'a> {
     conn: &'a Connection,
     key: &'a StoreKey,
-    heads: &'a mut LaneHeads,
+    heads: &'a mut Heads,
 }
 
-/// Where each lane stands, kept beside the connection so that a batch needn't read it.
+/// Where each lane stands.
 pub type LaneHeads = std::collections::BTreeMap<cloud_protocol::Lane, LaneHead>;
+
+/// Where the hash chains stand, kept beside the connection so that a batch needn't read it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// The lanes to the cloud.
+    pub lanes: LaneHeads,
+    /// The parcels' history.
+    pub trace: TraceHead,
+}
+
+impl Heads {
+    /// As they stand on disk.
+    pub fn load(conn: &Connection) -> Result<Self, StoreError> {
+        Ok(Self {
+            lanes: super::lanes::heads(conn)?,
+            trace: TraceHead::load(conn)?,
+        })
+    }
+}
+
+/// The number of the history's last entry whose chain was written for the cloud, in `meta`.
+pub const AUDIT_REPORTED: &str = "audit_reported";
 
 impl<'a> Writer<'a> {
     /// A writer over an open transaction. `heads` is moved on as items are appended: throw it away
     /// with the transaction if that fails.
-    pub fn new(conn: &'a Connection, key: &'a StoreKey, heads: &'a mut LaneHeads) -> Self {
+    pub fn new(conn: &'a Connection, key: &'a StoreKey, heads: &'a mut Heads) -> Self {
         Self { conn, key, heads }
     }
 
@@ -155,10 +175,10 @@ impl<'a> Writer<'a> {
             ),
             Change::Keypad(row) => self.keypad(row),
             Change::Courier(row) => self.courier(row),
-            Change::CourierGone(badge) => self.run(
+            Change::CourierGone(proof) => self.run(
                 "dropping a courier",
-                "DELETE FROM couriers WHERE badge = ?1",
-                [badge],
+                "DELETE FROM couriers WHERE proof = ?1",
+                [proof],
             ),
             Change::Command(row) => self.command(row),
             Change::CommandArchived(id) => self.run(
@@ -169,7 +189,7 @@ impl<'a> Writer<'a> {
             Change::Cell(cell) => self.cell(cell),
             Change::CellHousehold { cell, household } => self.household(cell, *household),
             Change::CellGone(key) => self.cell_gone(key),
-            Change::Trace(entry) => self.trace(entry),
+            Change::Trace(step) => trace::append(self.conn, &mut self.heads.trace, step),
             Change::Uplink { at_ms, report } => self.uplink(*at_ms, report),
             Change::Setting { name, value } => self.run(
                 "writing a setting",
@@ -234,130 +254,6 @@ impl<'a> Writer<'a> {
         )
     }
 
-    fn compartment(&self, row: &CompartmentRow) -> Result<(), StoreError> {
-        let (holds, parcel) = match &row.holds {
-            Holds::Nothing => ("nothing", None),
-            Holds::Reserved { parcel } => ("reserved", Some(parcel)),
-            Holds::Parcel { parcel } => ("parcel", Some(parcel)),
-        };
-        self.run(
-            "writing a compartment",
-            "INSERT OR REPLACE INTO compartments
-                 (bank, compartment, holds, parcel, door, occupied, fault, openings)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                row.slot.bank.as_str(),
-                row.slot.compartment,
-                holds,
-                parcel,
-                row.door.word(),
-                row.occupied,
-                row.fault,
-                bits(row.openings),
-            ],
-        )
-    }
-
-    fn parcel(&self, row: &ParcelRow) -> Result<(), StoreError> {
-        let stage = StageColumns::of(&row.stage);
-        let p = &row.parcel;
-        self.run(
-            "writing a parcel",
-            "INSERT OR REPLACE INTO parcels
-                 (parcel, recipient, size, zone, point, deadline_ms, consent, items, stage, bank,
-                  compartment, desk, courier, command, opened, alarmed, reopen_until_tick_ms,
-                  since_ms, since_tick_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                     ?18, ?19)",
-            params![
-                p.parcel,
-                p.recipient,
-                p.size.word(),
-                p.zone.word(),
-                p.point.as_str(),
-                p.deadline,
-                p.consent,
-                p.items,
-                row.stage.word(),
-                stage.bank,
-                stage.compartment,
-                stage.desk,
-                stage.courier,
-                stage.command,
-                stage.opened,
-                stage.alarmed,
-                stage.reopen_until_tick_ms.map(bits),
-                row.since_ms,
-                bits(row.since_tick_ms),
-            ],
-        )
-    }
-
-    fn code(&self, row: &CodeRow) -> Result<(), StoreError> {
-        let (parcel, until) = match &row.state {
-            CodeState::Live { parcel } => (Some(parcel), None),
-            CodeState::Resting { until_tick_ms } => (None, Some(bits(*until_tick_ms))),
-        };
-        self.run(
-            "writing a code",
-            "INSERT OR REPLACE INTO codes (point, digest, digits, parcel, until_tick_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![row.point.as_str(), row.digest, row.digits, parcel, until],
-        )
-    }
-
-    fn keypad(&self, row: &KeypadRow) -> Result<(), StoreError> {
-        self.run(
-            "writing a keypad",
-            "INSERT OR REPLACE INTO keypads (keypad, wrong, lockouts, locked_until_tick_ms)
-             VALUES (?1, ?2, ?3, ?4)",
-            params![
-                row.keypad.as_str(),
-                row.wrong,
-                row.lockouts,
-                row.locked_until_tick_ms.map(bits),
-            ],
-        )
-    }
-
-    fn courier(&self, row: &CourierRow) -> Result<(), StoreError> {
-        self.run(
-            "writing a courier",
-            "INSERT OR REPLACE INTO couriers (badge, courier, valid_until_ms) VALUES (?1, ?2, ?3)",
-            params![row.badge, row.courier, row.valid_until_ms],
-        )
-    }
-
-    fn command(&self, row: &CommandRow) -> Result<(), StoreError> {
-        let (purpose, parcel, operator, reason) = match &row.purpose {
-            Purpose::Deposit { parcel } => ("deposit", Some(parcel), None, None),
-            Purpose::Collect { parcel } => ("collect", Some(parcel), None, None),
-            Purpose::ByHand { operator, reason } => ("by-hand", None, Some(operator), Some(reason)),
-        };
-        let (state, answer) = command_state(&row.state);
-        self.run(
-            "writing a command",
-            "INSERT OR REPLACE INTO commands
-                 (id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality,
-                  expires_tick_ms, state, answer)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            params![
-                row.id,
-                row.slot.bank.as_str(),
-                row.slot.compartment,
-                purpose,
-                parcel,
-                operator,
-                reason,
-                row.at_ms,
-                row.quality as u8,
-                bits(row.expires_tick_ms),
-                state,
-                answer,
-            ],
-        )
-    }
-
     fn cell(&self, cell: &Cell) -> Result<(), StoreError> {
         self.run(
             "writing demand",
@@ -394,27 +290,10 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn trace(&self, entry: &TraceEntry) -> Result<(), StoreError> {
-        self.run(
-            "writing a parcel's history",
-            "INSERT INTO trace (parcel, at_ms, quality, tick_ms, step, who, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                entry.parcel,
-                entry.at_ms,
-                entry.quality as u8,
-                bits(entry.tick_ms),
-                entry.step,
-                entry.who,
-                entry.detail,
-            ],
-        )
-    }
-
     /// Appends an item to its lane: numbers it, seals its code, moves the chain on.
     fn uplink(&mut self, at_ms: i64, report: &Report) -> Result<(), StoreError> {
         let lane = report.lane();
-        let head = self.heads.entry(lane).or_default();
+        let head = self.heads.lanes.entry(lane).or_default();
         let item = Item {
             seq: head.last_seq + 1,
             at: at_ms,
@@ -445,6 +324,9 @@ impl<'a> Writer<'a> {
                 chain.0,
             ],
         )?;
+        if let Report::Audit { entries, .. } = report {
+            self.meta(AUDIT_REPORTED, bits(*entries))?;
+        }
         super::lanes::write_head(self.conn, lane, &head)
     }
 
@@ -480,86 +362,4 @@ pub(super) const fn form_word(form: Form) -> &'static str {
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned())
-}
-
-fn command_state(state: &CommandState) -> (&'static str, Option<&String>) {
-    match state {
-        CommandState::Sent => ("sent", None),
-        CommandState::Done => ("done", None),
-        CommandState::Opened => ("opened", None),
-        CommandState::Refused { reason } => ("refused", Some(reason)),
-        CommandState::Failed { reason } => ("failed", Some(reason)),
-        CommandState::Expired => ("expired", None),
-    }
-}
-
-/// A stage's own facts, as columns.
-#[derive(Default)]
-struct StageColumns<'a> {
-    bank: Option<&'a str>,
-    compartment: Option<u16>,
-    desk: Option<&'a str>,
-    courier: Option<&'a str>,
-    command: Option<&'a str>,
-    opened: bool,
-    alarmed: bool,
-    reopen_until_tick_ms: Option<u64>,
-}
-
-impl<'a> StageColumns<'a> {
-    fn of(stage: &'a Stage) -> Self {
-        match stage {
-            Stage::Expected | Stage::Cancelled => Self::default(),
-            Stage::Depositing {
-                slot,
-                courier,
-                command,
-                opened,
-                alarmed,
-            } => Self {
-                bank: Some(slot.bank.as_str()),
-                compartment: Some(slot.compartment),
-                courier: Some(courier),
-                command: Some(command),
-                opened: *opened,
-                alarmed: *alarmed,
-                ..Self::default()
-            },
-            Stage::Deposited { place } => Self::at(place),
-            Stage::Collecting {
-                slot,
-                command,
-                opened,
-                alarmed,
-            } => Self {
-                bank: Some(slot.bank.as_str()),
-                compartment: Some(slot.compartment),
-                command: Some(command),
-                opened: *opened,
-                alarmed: *alarmed,
-                ..Self::default()
-            },
-            Stage::Collected {
-                place,
-                reopen_until_tick_ms,
-            } => Self {
-                reopen_until_tick_ms: Some(*reopen_until_tick_ms),
-                ..Self::at(place)
-            },
-        }
-    }
-
-    fn at(place: &'a Place) -> Self {
-        match place {
-            Place::Slot(slot) => Self {
-                bank: Some(slot.bank.as_str()),
-                compartment: Some(slot.compartment),
-                ..Self::default()
-            },
-            Place::Desk(desk) => Self {
-                desk: Some(desk.as_str()),
-                ..Self::default()
-            },
-        }
-    }
 }

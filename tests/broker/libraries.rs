@@ -45,6 +45,7 @@ macro_rules! library_round_trip {
                             channel: Channel::Command,
                             payload: Bytes::from_static(b"open"),
                             expiry_ms: Some(5000),
+                            open: None,
                         };
                         broker.outbound.send(message).await.unwrap();
                     }

@@ -208,6 +208,7 @@ async fn commands_and_receipts_reach_who_has_subscribed() {
                 channel,
                 payload: Bytes::from_static(b"open"),
                 expiry_ms,
+                open: None,
             };
             broker.outbound.send(message).await.unwrap();
         }
@@ -260,6 +261,7 @@ async fn nothing_waits_for_a_device_that_is_away() {
                 channel: Channel::Command,
                 payload: Bytes::from_static(b"open"),
                 expiry_ms: Some(60_000),
+                open: None,
             };
             broker.outbound.send(message).await.unwrap();
         }

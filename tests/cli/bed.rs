@@ -283,7 +283,11 @@ fn ident(text: &str) -> Ident {
 }
 
 fn layout() -> Layout {
-    let spec = |size, zone| CompartmentSpec { size, zone };
+    let spec = |size, zone| CompartmentSpec {
+        size,
+        zone,
+        low: false,
+    };
     Layout {
         site: ident("willow-court"),
         buildings: vec![ident("b1")],

@@ -90,6 +90,7 @@ impl DeviceIntake for Recorder {
             .unwrap()
             .push((device.clone(), topic.to_owned(), payload));
     }
+    fn command_sent(&self, _: String) {}
     fn presence(&self, device: &Ident, online: bool) {
         self.presence.lock().unwrap().push((device.clone(), online));
     }

@@ -103,6 +103,7 @@ async fn what_a_session_may_hold_is_bounded() {
         channel: firmware_protocols::topic::Channel::Receipt,
         payload: bytes::Bytes::from_static(b"r"),
         expiry_ms: None,
+        open: None,
     };
     for _ in 0..1000 {
         broker.outbound.send(message()).await.unwrap();

@@ -52,6 +52,8 @@ impl Memory {
             compartment: None,
             desk: None,
             code: None,
+            unlisted: false,
+            return_of: None,
         }));
     }
 

@@ -69,6 +69,13 @@ pub enum Report {
     Demand(DemandReport),
     /// The gateway's own state (lane `health`): counters by name.
     Health(BTreeMap<String, u64>),
+    /// Where the hash chain over the parcels' history stands (lane `health`).
+    Audit {
+        /// How many entries it has.
+        entries: u64,
+        /// The chain up to the last of them.
+        head: [u8; 32],
+    },
 }
 
 /// A parcel's new state.
@@ -264,6 +271,7 @@ impl Report {
             Self::Claim(_) => "claim",
             Self::Demand(_) => "demand",
             Self::Health(_) => "health",
+            Self::Audit { .. } => "audit",
         }
     }
 
@@ -272,7 +280,7 @@ impl Report {
         match self {
             Self::Parcel(_) | Self::Unplaceable(_) | Self::Claim(_) => Lane::Fulfilment,
             Self::Demand(_) => Lane::Demand,
-            Self::Health(_) => Lane::Health,
+            Self::Health(_) | Self::Audit { .. } => Lane::Health,
         }
     }
 
@@ -320,12 +328,22 @@ impl Report {
                 ("series", Some(counts_value(&d.series))),
             ]),
             Self::Health(counters) => map([("counters", Some(counts_value(counters)))]),
+            Self::Audit { entries, head } => map([
+                ("entries", Some((*entries).into())),
+                ("head", Some(Value::Bytes(head.to_vec()))),
+            ]),
         }
     }
 
     /// The kinds that this version knows.
-    pub(crate) const KINDS: [&'static str; 5] =
-        ["parcel", "unplaceable", "claim", "demand", "health"];
+    pub(crate) const KINDS: &'static [&'static str] = &[
+        "parcel",
+        "unplaceable",
+        "claim",
+        "demand",
+        "health",
+        "audit",
+    ];
 
     pub(crate) fn from_fields(f: Fields<'_>) -> Result<Self, Malformed> {
         match f.text("kind", 32)? {
@@ -368,6 +386,10 @@ impl Report {
                 series: counts(f, "series")?,
             })),
             "health" => Ok(Self::Health(counts(f, "counters")?)),
+            "audit" => Ok(Self::Audit {
+                entries: f.uint("entries", 0, NUMBER_MAX)?,
+                head: bytes(f, "head")?,
+            }),
             unknown => Err(Malformed(format!("unknown kind '{unknown}'"))),
         }
     }

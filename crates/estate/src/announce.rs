@@ -241,7 +241,7 @@ impl Estate {
         proof.is_some_and(|proof| self.couriers.remove(&proof).is_some())
     }
 
-    fn new_code(
+    pub(crate) fn new_code(
         &mut self,
         turn: &mut Turn<'_, '_>,
         parcel: &ExpectedParcel,
@@ -254,7 +254,13 @@ impl Estate {
         Some((code, length))
     }
 
-    fn trace_code(&mut self, turn: &Turn<'_, '_>, id: &str, step: &'static str, length: Length) {
+    pub(crate) fn trace_code(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        id: &str,
+        step: &'static str,
+        length: Length,
+    ) {
         let digits = length.digits;
         let who = || "gateway".to_string();
         self.trace(&turn.now, id, step, who(), Some(format!("{digits} digits")));

@@ -5,7 +5,9 @@
 //! Each happening that says something about demand is counted in exactly one cell: of its hour, the
 //! building of its device or point, and its series. A cell knows its distinct households, by a
 //! keyed digest: the credential at a door, the household of an intent, the recipient of a parcel.
-//! (A household with three cards counts as three at the doors: the box knows no names.)
+//! (A household with three cards counts as three at the doors: the box knows no names.) A parcel that
+//! no compartment took counts once, in `unplaced:SIZE:ZONE` (`unplaced:S:chilled`), at its bank's
+//! building: what a van needs to know before it comes, and an operator before he buys.
 //!
 //! An hour is closed `demand_lateness_ms` after its end, on a clock that somebody has told the time.
 //! Then, once and for good:
@@ -39,6 +41,7 @@ use firmware_protocols::event::{Direction, Outcome};
 
 use crate::estate::Estate;
 use crate::turn::{Origin, Turn};
+use crate::unlisted::is_nobody;
 use crate::{Digest, Now};
 
 /// The length of a bucket, ms.
@@ -70,8 +73,8 @@ pub struct CellKey {
     pub start_ms: i64,
     /// The building, or the whole estate: only in the mark of a closed hour.
     pub building: Option<Ident>,
-    /// `comings`, `goings`, `deposits`, `collections`, `intent:ITEM`; empty in the mark of a closed
-    /// hour.
+    /// `comings`, `goings`, `deposits`, `collections`, `unplaced:SIZE:ZONE`, `intent:ITEM`; empty in
+    /// the mark of a closed hour.
     pub series: String,
 }
 
@@ -123,8 +126,9 @@ impl Estate {
         );
     }
 
-    /// Counts a deposit or a collection; its household is the recipient, digested with the key of
-    /// the pickup codes. (Codes are digits, so the two can't be mistaken for each other.)
+    /// Counts a deposit, a collection, or a parcel that found no room; its household is the recipient, digested with the key of
+    /// the pickup codes. (Codes are digits, so the two can't be mistaken for each other.) A
+    /// recipient whom nobody knows counts as no household: he may be one who was counted already.
     pub(crate) fn count_parcel(
         &mut self,
         turn: &Turn<'_, '_>,
@@ -136,7 +140,8 @@ impl Estate {
             return;
         };
         let digest = turn.digest(&self.layout.site, &format!("recipient:{recipient}"));
-        let (now, household) = (&turn.now, Some(shorten(&digest)));
+        let household = (!is_nobody(recipient)).then(|| shorten(&digest));
+        let now = &turn.now;
         self.demand.count(
             now,
             &self.rules,

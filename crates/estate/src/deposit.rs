@@ -1,42 +1,27 @@
-//! Deposits: a courier identifies, scans a waybill, and the parcel comes to a compartment or a desk.
+//! Deposits: a courier who has identified scans a waybill, and the parcel comes to a compartment or a
+//! desk.
 //!
-//! A courier's badge is checked here, without the cloud. A badge that was good opens a session at
-//! the point, in memory only: after a restart the courier shows the badge again. While nobody has
-//! told the box the time, a badge's end can't be checked; the badge is taken then, since a courier
-//! turned away means warm food, and the parcel's history says that it wasn't checked.
+//! At a bank one deposit is under way at a time: another waybill opens nothing until the first
+//! parcel's door was closed, its command has come to nothing, or the alarm for its open door was
+//! raised. So it is always clear which parcel went through which door.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use cloud_protocol::downlink::ExpectedParcel;
 use firmware_protocols::command::Tone;
-use firmware_protocols::event::Door;
 use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::estate::Estate;
 use crate::parcel::{Place, Stage};
+use crate::placing::is_sound;
 use crate::turn::{Origin, Turn};
-use crate::{Digest, Now, text};
+use crate::{Digest, text};
 
-/// A courier known at a point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    badge: Digest,
-    until_tick_ms: u64,
-}
-
-impl Session {
-    /// Whether it was opened with this badge.
-    pub(crate) fn is_by(&self, badge: &Digest) -> bool {
-        self.badge == *badge
-    }
-
-    pub(crate) const fn over(&self, now: &Now) -> bool {
-        self.until_tick_ms <= now.tick_ms
-    }
-}
+/// The name under which a recipient puts in a return.
+pub(crate) const RECIPIENT: &str = "recipient";
 
 impl Estate {
     /// A scanner has read something.
@@ -57,24 +42,35 @@ impl Estate {
             self.show_error(turn, from, text::TOO_LATE);
             return;
         }
-        match parcel.filter(|id| self.parcels.contains(id)) {
-            Some(parcel) => self.waybill(turn, from, point, parcel),
-            None => self.badge(turn, from, point, badge),
+        match parcel {
+            Some(parcel) if self.parcels.contains(&parcel) => {
+                self.waybill(turn, from, point, parcel);
+            }
+            Some(parcel) if self.lets_in_unlisted(&point, &parcel, badge) => {
+                self.bring_unlisted(turn, from, point, parcel);
+            }
+            _ if self.couriers.contains(badge) => self.open_session(turn, from, point, badge),
+            _ => self.show_error(turn, from, text::UNKNOWN_SYMBOL),
         }
     }
 
-    /// Puts a parcel into the hands of a desk or a compartment: the deposit is complete.
+    /// The parcel whose deposit is under way is in its compartment, and the door closed.
     pub(crate) fn finish_deposit(&mut self, turn: &mut Turn<'_, '_>, parcel: &str, slot: &Slot) {
         let courier = match self.parcels.get(parcel).map(|row| &row.stage) {
             Some(Stage::Depositing { courier, .. }) => courier.clone(),
             _ => return,
         };
         self.put_in(slot, parcel);
+        self.mislaid.remove(parcel);
+        if let Some(row) = self.parcels.get_mut(parcel) {
+            row.to_desk = false;
+        }
         self.deposited(turn, parcel, Place::Slot(slot.clone()), &courier);
         self.show_at(turn, &slot.bank, text::stored(slot.compartment), Tone::Ok);
     }
 
-    /// The door of a deposit under way was closed.
+    /// The door of a deposit under way was closed. If other parcels are in there, 'occupied' is no
+    /// evidence of its own, and 'empty' says that they are gone too.
     pub(crate) fn deposit_closed(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -89,9 +85,21 @@ impl Estate {
         else {
             return;
         };
-        let evidence = occupied == Some(true) && (before == Some(false) || self.is_done(command));
-        match (*opened, occupied) {
+        let (opened, done) = (*opened, self.is_done(command));
+        let inside = self.compartments.get(slot).map(|row| row.contents.clone());
+        let inside = inside.unwrap_or_default();
+        let turned = before == Some(false) || done;
+        let evidence = inside.is_empty() && occupied == Some(true) && turned;
+        match (opened, occupied) {
             (true, Some(false)) => {
+                let waiting: Vec<_> = inside
+                    .into_iter()
+                    .filter(|id| {
+                        let stage = self.parcels.get(id).map(|row| &row.stage);
+                        matches!(stage, Some(Stage::Deposited { .. }))
+                    })
+                    .collect();
+                self.seen_empty(turn, slot, &waiting);
                 self.undo_deposit(turn, parcel, "closed and empty");
                 self.show_at(turn, &slot.bank, text::NOTHING_INSIDE, Tone::Error);
             }
@@ -118,24 +126,6 @@ impl Estate {
         );
     }
 
-    fn badge(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: Ident, badge: &Digest) {
-        let Some(row) = self.couriers.get(badge) else {
-            self.show_error(turn, from, text::UNKNOWN_SYMBOL);
-            return;
-        };
-        if row.valid_until.passed(&turn.now) {
-            self.sessions.remove(&point);
-            self.show_error(turn, from, text::BADGE_EXPIRED);
-            return;
-        }
-        let session = Session {
-            badge: *badge,
-            until_tick_ms: turn.now.tick_in(self.rules.courier_session_ms),
-        };
-        self.sessions.insert(point, session);
-        self.show_ok(turn, from, text::SCAN_WAYBILL);
-    }
-
     fn waybill(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: Ident, parcel: String) {
         let Some(courier) = self.courier_at(&turn.now, &point) else {
             self.show_info(turn, from, text::BADGE_FIRST);
@@ -145,12 +135,19 @@ impl Estate {
             return;
         };
         let announced = row.parcel.clone();
-        if announced.point != point {
+        let at_this_desk = match &row.stage {
+            Stage::Expected => row.to_desk && self.places.is_desk(&point),
+            Stage::Deposited {
+                place: Place::Desk(desk),
+            } => *desk == point,
+            _ => false,
+        };
+        if announced.point != point && !at_this_desk {
             self.show_error(turn, from, text::other_point(&announced.point));
             return;
         }
         match row.stage.clone() {
-            Stage::Expected => self.bring(turn, from, &announced, courier),
+            Stage::Expected => self.bring(turn, from, &point, &announced, courier),
             Stage::Depositing { slot, .. } => {
                 self.bring_again(turn, from, &announced, slot, courier)
             }
@@ -168,60 +165,99 @@ impl Estate {
         }
     }
 
-    /// The courier at a point, if one has identified and the badge is still good. Each use
-    /// prolongs it.
-    fn courier_at(&mut self, now: &Now, point: &Ident) -> Option<String> {
-        let until_tick_ms = now.tick_in(self.rules.courier_session_ms);
-        let session = self.sessions.get_mut(point)?;
-        let courier = self.couriers.get(&session.badge);
-        match courier {
-            Some(row) if !session.over(now) && !row.valid_until.passed(now) => {
-                session.until_tick_ms = until_tick_ms;
-                Some(row.courier.clone())
-            }
-            _ => {
-                self.sessions.remove(point);
-                None
-            }
-        }
-    }
-
-    /// A courier brings an expected parcel to its point.
-    fn bring(
+    /// A courier brings an expected parcel to its bank, or to a desk that takes it.
+    pub(crate) fn bring(
         &mut self,
         turn: &mut Turn<'_, '_>,
         from: &Origin,
+        point: &Ident,
         announced: &ExpectedParcel,
         courier: String,
     ) {
         let parcel = announced.parcel.as_str();
-        if self.places.is_desk(&announced.point) {
-            self.deposited(turn, parcel, Place::Desk(announced.point.clone()), &courier);
+        if self.places.is_desk(point) {
+            self.deposited(turn, parcel, Place::Desk(point.clone()), &courier);
             self.show_ok(turn, from, text::AT_DESK);
             return;
         }
-        let who = format!("courier {courier}");
+        if self.another_comes_first(turn, from, point)
+            || self.bring_mislaid(turn, from, announced, &courier)
+        {
+            return;
+        }
         if !announced.consent {
-            let detail = Some("the recipient didn't agree to a locker".to_string());
-            self.trace(&turn.now, parcel, "deposit-refused", who, detail);
-            self.show_error(turn, from, text::NO_CONSENT);
+            let detail = "the recipient didn't agree to a locker".to_string();
+            self.send_away(turn, announced, "deposit-refused", &courier, detail);
+            self.send_to_desk(parcel);
+            let desk = self.desk_near(point).map(text::no_consent);
+            let words = desk.unwrap_or_else(|| text::NO_CONSENT.to_string());
+            self.show_error(turn, from, words);
             return;
         }
         let Some(slot) = self.choose(&turn.now, announced) else {
             let (size, zone) = (announced.size.word(), announced.zone.word());
-            let detail = Some(format!(
-                "none free for size {size}, {zone}, at {}",
-                announced.point
-            ));
-            self.trace(&turn.now, parcel, "no-compartment", who, detail);
-            self.show_error(turn, from, text::FULL);
+            let detail = format!("none free for size {size}, {zone}, at {point}");
+            self.send_away(turn, announced, "no-compartment", &courier, detail);
+            self.unplaceable(turn, announced);
+            let desk = self.desk_near(point).map(text::full);
+            let words = desk.unwrap_or_else(|| text::FULL.to_string());
+            self.show_error(turn, from, words);
             return;
         };
         self.start_deposit(turn, from, parcel, slot, courier, false);
     }
 
+    /// Whether another deposit is under way at a bank that must be ended first; the courier is told.
+    pub(crate) fn another_comes_first(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        from: &Origin,
+        bank: &Ident,
+    ) -> bool {
+        let now = turn.now;
+        let words = self.parcels.values().find_map(|row| {
+            let Stage::Depositing {
+                slot,
+                command,
+                opened,
+                alarmed,
+                ..
+            } = &row.stage
+            else {
+                return None;
+            };
+            let over = *alarmed || now.passed(row.since_tick_ms, self.rules.door_open_alarm_ms);
+            let given_up = self.commands.get(command).is_some_and(|command| {
+                command.state.waiting() && command.expires_tick_ms <= now.tick_ms
+            });
+            match opened {
+                _ if slot.bank != *bank || over => None,
+                true => Some(text::close_first(slot.compartment)),
+                false if given_up => None,
+                false => Some(text::put_in_first(slot.compartment)),
+            }
+        });
+        let Some(words) = words else {
+            return false;
+        };
+        self.show_error(turn, from, words);
+        true
+    }
+
+    fn send_away(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        announced: &ExpectedParcel,
+        step: &'static str,
+        courier: &str,
+        why: String,
+    ) {
+        let who = format!("courier {courier}");
+        self.trace(&turn.now, &announced.parcel, step, who, Some(why));
+    }
+
     /// The courier scans a parcel again whose deposit is under way: the same compartment opens
-    /// again, unless it has turned out to be faulty.
+    /// again, unless it has turned out to be faulty or was taken out of use.
     fn bring_again(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -236,19 +272,17 @@ impl Estate {
             row.map(|row| &row.stage),
             Some(Stage::Depositing { opened: true, .. })
         );
-        let faulty = self
-            .compartments
-            .get(&slot)
-            .is_some_and(|row| row.fault.is_some());
-        if faulty && !was_open {
-            self.undo_deposit(turn, parcel, "faulty");
-            self.bring(turn, from, announced, courier);
+        let sound = self.compartments.get(&slot).is_some_and(is_sound);
+        if !sound && !was_open {
+            self.undo_deposit(turn, parcel, "faulty or out of use");
+            self.bring(turn, from, &slot.bank, announced, courier);
             return;
         }
         self.start_deposit(turn, from, parcel, slot, courier, was_open);
     }
 
-    fn start_deposit(
+    /// Opens a compartment for a parcel to be put in, by a courier or by `recipient` for a return.
+    pub(crate) fn start_deposit(
         &mut self,
         turn: &mut Turn<'_, '_>,
         from: &Origin,
@@ -264,19 +298,17 @@ impl Estate {
             self.show_error(turn, from, text::BUSY);
             return;
         };
-        let unchecked = if turn.now.wall_known() {
-            ""
-        } else {
-            ", clock unknown: badge's end not checked"
+        let by_courier = courier != RECIPIENT;
+        let (who, unchecked) = match (by_courier, turn.now.wall_known()) {
+            (false, _) => (courier.clone(), ""),
+            (true, true) => (format!("courier {courier}"), ""),
+            (true, false) => (
+                format!("courier {courier}"),
+                ", clock unknown: badge's end not checked",
+            ),
         };
         let detail = Some(format!("{slot}{unchecked}"));
-        self.trace(
-            &turn.now,
-            parcel,
-            "deposit-started",
-            format!("courier {courier}"),
-            detail,
-        );
+        self.trace(&turn.now, parcel, "deposit-started", who, detail);
         let words = text::put_in(slot.compartment);
         self.reserve(&slot, parcel);
         let stage = Stage::Depositing {
@@ -288,44 +320,5 @@ impl Estate {
         };
         self.set_stage(&turn.now, parcel, stage);
         self.show_ok(turn, from, words);
-    }
-
-    /// The compartment for a parcel: free, sound, closed, empty, of its zone and large enough. Of
-    /// these the smallest, of the smallest the one opened least, of those the lowest number. One
-    /// that its last parcel's code still opens again comes last.
-    fn choose(&self, now: &Now, announced: &ExpectedParcel) -> Option<Slot> {
-        let bank = self.places.bank(&self.layout, &announced.point)?;
-        let in_grace = self.compartments_in_grace(now, &bank.id);
-        let fits = (1_u16..)
-            .zip(&bank.compartments)
-            .filter_map(|(compartment, spec)| {
-                let slot = Slot {
-                    bank: bank.id.clone(),
-                    compartment,
-                };
-                let row = self.compartments.get(&slot)?;
-                let free = row.is_free()
-                    && row.fault.is_none()
-                    && row.disabled.is_none()
-                    && row.door != Door::Open
-                    && row.occupied != Some(true);
-                let fits = spec.zone == announced.zone && spec.size >= announced.size;
-                let last = in_grace.contains(&compartment);
-                (free && fits).then_some(((last, spec.size, row.openings, compartment), slot))
-            });
-        fits.min_by_key(|(rank, _)| *rank).map(|(_, slot)| slot)
-    }
-
-    fn compartments_in_grace(&self, now: &Now, bank: &Ident) -> BTreeSet<u16> {
-        let slots = self.parcels.values().filter_map(|row| match &row.stage {
-            Stage::Collected {
-                place: Place::Slot(slot),
-                reopen_until_tick_ms,
-            } if slot.bank == *bank && now.tick_ms < *reopen_until_tick_ms => {
-                Some(slot.compartment)
-            }
-            _ => None,
-        });
-        slots.collect()
     }
 }

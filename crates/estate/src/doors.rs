@@ -22,9 +22,10 @@ use firmware_protocols::event::Door;
 
 use crate::Now;
 use crate::command::{CommandRow, CommandState, Purpose};
+use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
 use crate::opening::KEEP_MS;
-use crate::parcel::{Stage, Taker};
+use crate::parcel::{Back, Stage, Taker};
 use crate::turn::{Origin, Turn};
 
 impl Estate {
@@ -97,27 +98,34 @@ impl Estate {
         let Some(row) = self.compartments.get(slot) else {
             return;
         };
-        if let Some(parcel) = row.reserved.clone() {
-            self.deposit_closed(turn, slot, &parcel, before, occupied);
+        if row.is_free() {
+            self.free_one_closed(turn, slot, before, occupied);
             return;
         }
-        let contents = row.contents.clone();
-        let taken: Vec<_> = contents
-            .iter()
-            .filter(|parcel| {
-                let stage = self.parcels.get(*parcel).map(|row| &row.stage);
-                matches!(stage, Some(Stage::Collecting { .. }))
-            })
-            .cloned()
-            .collect();
-        if !taken.is_empty() {
-            self.collection_closed(turn, slot, &taken, before, occupied);
+        let (reserved, contents) = (row.reserved.clone(), row.contents.clone());
+        let (taken, rest): (Vec<_>, Vec<_>) = contents.into_iter().partition(|parcel| {
+            let stage = self.parcels.get(parcel).map(|row| &row.stage);
+            matches!(stage, Some(Stage::Collecting { .. }))
+        });
+        if let Some(parcel) = &reserved {
+            self.deposit_closed(turn, slot, parcel, before, occupied);
         } else if before == Some(true) && occupied == Some(false) {
-            for parcel in contents {
-                let who = format!("bank {}", slot.bank);
-                let detail = format!("{slot}: the sensor says empty, without a code");
-                self.trace(&turn.now, &parcel, "seen-empty", who, Some(detail));
-            }
+            self.seen_empty(turn, slot, &rest);
+        }
+        if !taken.is_empty() {
+            // 'Occupied' says nothing of what was taken if other things stay, or come in.
+            let alone = reserved.is_none() && rest.is_empty();
+            let occupied = occupied.filter(|occupied| alone || !occupied);
+            self.collection_closed(turn, slot, &taken, before, occupied);
+        }
+    }
+
+    /// The sensor says that parcels are gone which nobody has taken by code.
+    pub(crate) fn seen_empty(&mut self, turn: &Turn<'_, '_>, slot: &Slot, parcels: &[String]) {
+        for parcel in parcels {
+            let who = format!("bank {}", slot.bank);
+            let detail = format!("{slot}: the sensor says empty, without a code");
+            self.trace(&turn.now, parcel, "seen-empty", who, Some(detail));
         }
     }
 
@@ -156,46 +164,35 @@ impl Estate {
         !ids.is_empty()
     }
 
-    /// Takes up a hand-over whose command had expired before this door was seen open.
+    /// Takes up a hand-over whose command had been given up before this door was seen open.
+    ///
+    /// 'Refused' is no proof either: a bank refuses a command that it has carried out already.
     fn take_up_late(&mut self, turn: &mut Turn<'_, '_>, slot: &Slot) {
         let now = turn.now;
         let patience = self.patience_ms();
-        let recent = |row: &&CommandRow| {
-            row.slot == *slot
-                && matches!(row.state, CommandState::Expired | CommandState::Unknown)
-                && !now.passed(row.expires_tick_ms, patience)
+        let recent =
+            |row: &&CommandRow| row.slot == *slot && !now.passed(row.expires_tick_ms, patience);
+        let given_up = |row: &CommandRow| {
+            matches!(
+                row.state,
+                CommandState::Expired | CommandState::Unknown | CommandState::Refused { .. }
+            )
         };
         let latest = self
             .commands
             .values()
             .filter(recent)
-            .max_by_key(|row| (row.expires_tick_ms, &row.id));
+            .max_by_key(|row| (row.expires_tick_ms, given_up(row), &row.id))
+            .filter(|row| given_up(row));
         let Some((command, purpose)) = latest.map(|row| (row.id.clone(), row.purpose.clone()))
         else {
             return;
         };
-        let Some(row) = self.compartments.get(slot) else {
-            return;
-        };
         match purpose {
-            Purpose::Deposit { parcel } if row.is_free() => {
-                self.take_up_deposit(turn, parcel, slot, command);
-            }
-            Purpose::Collect { parcel } if row.contents.contains(&parcel) => {
-                let stage = self.parcels.get(&parcel).map(|row| &row.stage);
-                if !matches!(stage, Some(Stage::Deposited { .. })) {
-                    return;
-                }
-                let stage = Stage::Collecting {
-                    slot: slot.clone(),
-                    taker: Taker::Recipient,
-                    command,
-                    opened: false,
-                    alarmed: false,
-                };
-                self.set_stage(&now, &parcel, stage);
-            }
-            _ => {}
+            Purpose::Deposit { parcel } => self.take_up_deposit(turn, parcel, slot, command),
+            Purpose::Collect { parcel } => self.take_up_collection(turn, &parcel, slot, &command),
+            // Who wanted to take it, and whereto, isn't known any more.
+            Purpose::Retrieve { .. } | Purpose::ByHand { .. } => {}
         }
     }
 
@@ -211,18 +208,67 @@ impl Estate {
         slot: &Slot,
         command: String,
     ) {
-        let stage = self.parcels.get(&parcel).map(|row| &row.stage);
-        if !matches!(stage, Some(Stage::Expected)) {
+        let (Some(row), Some(inside)) = (self.parcels.get(&parcel), self.compartments.get(slot))
+        else {
+            return;
+        };
+        let his = |id: &String| {
+            let inside = self.parcels.get(id).map(|row| &row.parcel.recipient);
+            inside == Some(&row.parcel.recipient)
+        };
+        let room = inside.reserved.is_none() && inside.contents.iter().all(his);
+        if row.stage != Stage::Expected || !room {
             return;
         }
+        let courier = if row.is_return() {
+            RECIPIENT
+        } else {
+            "unknown"
+        };
         let stage = Stage::Depositing {
             slot: slot.clone(),
-            courier: "unknown".to_string(),
+            courier: courier.to_string(),
             command,
             opened: false,
             alarmed: false,
         };
         self.set_stage(&turn.now, &parcel, stage);
         self.reserve(slot, &parcel);
+    }
+
+    /// Everything in a compartment that is for the recipient of `parcel` is being taken out.
+    fn take_up_collection(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        parcel: &str,
+        slot: &Slot,
+        command: &str,
+    ) {
+        let Some(recipient) = self.parcels.get(parcel).map(|row| &row.parcel.recipient) else {
+            return;
+        };
+        let inside = self.compartments.get(slot).map(|row| row.contents.iter());
+        let his: Vec<_> = inside
+            .into_iter()
+            .flatten()
+            .filter(|id| {
+                self.parcels.get(*id).is_some_and(|row| {
+                    let his = row.back.is_none_or(Back::still_for_recipient);
+                    let waits = matches!(row.stage, Stage::Deposited { .. });
+                    his && waits && row.parcel.recipient == *recipient
+                })
+            })
+            .cloned()
+            .collect();
+        for id in his {
+            let stage = Stage::Collecting {
+                slot: slot.clone(),
+                taker: Taker::Recipient,
+                command: command.to_string(),
+                opened: false,
+                alarmed: false,
+            };
+            self.set_stage(&turn.now, &id, stage);
+        }
     }
 }

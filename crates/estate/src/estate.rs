@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::code::CodeRow;
 use crate::command::CommandRow;
 use crate::compartment::CompartmentRow;
-use crate::deposit::Session;
+use crate::courier::Session;
 use crate::device::{BootRow, DeviceRow};
 use crate::hours::Demand;
 use crate::input::{Happening, Input, Outcome, Verdict};
@@ -33,9 +33,10 @@ use crate::{Context, DeviceEvent, Digest, Now};
 /// * To look: the methods that take `&self`.
 ///
 /// Two estates are equal if all that is persisted of them is: a loaded estate equals the one whose
-/// changes were written. Three things live in memory only, and a restart costs no more than
+/// changes were written. Four things live in memory only, and a restart costs no more than
 /// repeating a gesture: the courier who has just shown a badge (shows it again), the reader last
-/// used at a point (the next message is shown at the point itself), the count of late demand.
+/// used at a point (the next message is shown at the point itself), the wrong compartment that a
+/// parcel may lie in (another one opens), the count of late demand.
 #[derive(Clone)]
 pub struct Estate {
     pub(crate) layout: Layout,
@@ -56,6 +57,8 @@ pub struct Estate {
     pub(crate) sessions: BTreeMap<Ident, Session>,
     /// The keypad or scanner last used at a point, in memory only.
     pub(crate) readers: BTreeMap<Ident, Ident>,
+    /// The wrong compartment that a parcel may lie in, in memory only.
+    pub(crate) mislaid: BTreeMap<String, Slot>,
     pub(crate) receipts: BTreeSet<(Ident, u32)>,
     pub(crate) traces: Vec<TraceEntry>,
     pub(crate) uplinks: Vec<(i64, Report)>,
@@ -242,13 +245,6 @@ impl Estate {
     /// Whether a parcel of this id is known: expected, here, or finished not long ago.
     pub fn knows_parcel(&self, parcel: &str) -> bool {
         self.parcels.contains(parcel)
-    }
-
-    /// Whether a symbol that `device` has scanned is a waybill's: a parcel that is known, or one that
-    /// a courier who has identified brings unannounced and the rules let in. Any other symbol may be
-    /// a badge, and is kept as a digest only.
-    pub fn is_waybill(&self, _now: &Now, _device: &Ident, symbol: &str) -> bool {
-        self.knows_parcel(symbol)
     }
 
     /// The bank or desk that a device is, or whose keypad or scanner it is.

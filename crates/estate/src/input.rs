@@ -243,7 +243,7 @@ pub struct Claim {
 }
 
 /// What the one who asked is told, once it is on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Told {
     /// The parcel that it is about.
     pub parcel: Option<String>,

@@ -57,6 +57,7 @@ impl Estate {
             demand: Demand::load(snapshot.cells, snapshot.households),
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),
+            mislaid: BTreeMap::new(),
             receipts: BTreeSet::new(),
             traces: Vec::new(),
             uplinks: Vec::new(),
@@ -69,6 +70,9 @@ fn check(snapshot: &Snapshot) -> Result<(), LoadError> {
     let wrong = |what: String| Err(LoadError::Inconsistent(what));
     for row in snapshot.compartments.values() {
         let slot = &row.slot;
+        if let Some(other) = two_recipients(snapshot, row) {
+            return wrong(format!("{slot} holds parcel {other} of another recipient"));
+        }
         let inside = row.contents.iter().map(|parcel| (parcel, false));
         for (parcel, coming) in inside.chain(row.reserved.iter().map(|parcel| (parcel, true))) {
             let stage = snapshot.parcels.get(parcel).map(|row| &row.stage);
@@ -96,6 +100,14 @@ fn check(snapshot: &Snapshot) -> Result<(), LoadError> {
         }
     }
     Ok(())
+}
+
+/// A parcel in a compartment, or coming into it, that isn't for the recipient of the first one.
+fn two_recipients<'s>(snapshot: &Snapshot, row: &'s CompartmentRow) -> Option<&'s String> {
+    let recipient = |id: &String| Some(&snapshot.parcels.get(id)?.parcel.recipient);
+    let mut all = row.contents.iter().chain(&row.reserved);
+    let first = recipient(all.next()?);
+    all.find(|id| recipient(id) != first)
 }
 
 /// The compartment that a parcel is in, and whether it is only coming into it.

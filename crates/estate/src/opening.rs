@@ -73,26 +73,9 @@ impl Estate {
         operator: String,
         reason: String,
     ) -> Verdict {
-        let Some(bank) = self.places.bank(&self.layout, &slot.bank) else {
-            let banks: Vec<_> = self
-                .layout
-                .banks
-                .iter()
-                .map(|bank| bank.id.as_str())
-                .collect();
-            let banks = if banks.is_empty() {
-                "none".to_string()
-            } else {
-                banks.join(", ")
-            };
-            return Verdict::Refused(format!(
-                "'{}' isn't a bank of this estate; banks: {banks}",
-                slot.bank
-            ));
-        };
-        let Some(row) = self.compartments.get(&slot) else {
-            let (bank, count) = (&bank.id, bank.compartments.len());
-            return Verdict::Refused(format!("{bank} has the compartments 1 to {count}"));
+        let row = match self.compartment_of_layout(&slot) {
+            Ok(row) => row,
+            Err(why) => return Verdict::Refused(why),
         };
         if operator.trim().is_empty() || reason.trim().is_empty() {
             return Verdict::Refused("say who opens it and why: both are recorded".to_string());

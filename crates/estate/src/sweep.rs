@@ -22,6 +22,7 @@ impl Estate {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_, '_>) {
         self.end_commands(turn);
         self.watch_hand_overs(turn);
+        self.end_unlisted(&turn.now);
         self.end_codes(&turn.now);
         self.close_hours(&turn.now);
         self.put_away(&turn.now);

@@ -5,6 +5,8 @@ use alloc::string::String;
 
 use firmware_protocols::Ident;
 
+use crate::layout::Desk;
+
 pub(crate) const SCAN_WAYBILL: &str = "请扫描运单 Badge accepted: scan a waybill";
 pub(crate) const BADGE_FIRST: &str = "请先刷工牌 Scan your badge first";
 pub(crate) const BADGE_EXPIRED: &str =
@@ -72,4 +74,57 @@ pub(crate) fn wrong(left: u32) -> String {
 pub(crate) fn locked(ms: u64) -> String {
     let minutes = ms.div_ceil(60_000);
     format!("键盘已锁定，请{minutes}分钟后再试 Locked: try again in {minutes} min")
+}
+
+// Placing and depositing.
+
+pub(crate) const CODE_EXPIRED: &str =
+    "派件码已过期，请联系公司 Courier code expired: ask your company for a new one";
+pub(crate) const NO_MORE_PARCELS: &str =
+    "无法登记此包裹，请联系物业 No more parcels can be taken in: call the office";
+
+/// A courier has identified, with a badge or a code.
+pub(crate) fn welcome(badge: bool, going_back: usize) -> String {
+    let what = if badge { "Badge" } else { "Code" };
+    match going_back {
+        0 if badge => SCAN_WAYBILL.into(),
+        0 => format!("请扫描运单 {what} accepted: scan a waybill"),
+        n => format!(
+            "请扫描运单；{n}件待取回，请按0 {what} accepted: scan a waybill; {n} to take back: type 0"
+        ),
+    }
+}
+
+pub(crate) fn no_consent(desk: &Desk) -> String {
+    let (id, address) = (&desk.id, &desk.address);
+    format!(
+        "收件人未同意入柜，请送至{id}（{address}） No consent to a locker: take the parcel to {id}, {address}"
+    )
+}
+
+pub(crate) fn full(desk: &Desk) -> String {
+    let (id, address) = (&desk.id, &desk.address);
+    format!(
+        "没有合适的空柜，请送至{id}（{address}） No free compartment fits: take the parcel to {id}, {address}"
+    )
+}
+
+pub(crate) fn close_first(compartment: u16) -> String {
+    format!("请先关好{compartment}号柜门 Close compartment {compartment} first")
+}
+
+pub(crate) fn put_in_first(compartment: u16) -> String {
+    format!(
+        "请先将上一件放入{compartment}号柜 Put the first parcel into {compartment}, close the door"
+    )
+}
+
+pub(crate) fn wrong_compartment(closed: u16, meant: u16) -> String {
+    format!("包裹放入了{closed}号柜？应放入{meant}号柜 Parcel in {closed}? Yours is {meant}")
+}
+
+pub(crate) fn mislaid(compartment: u16) -> String {
+    format!(
+        "包裹可能在{compartment}号柜，请联系物业 The parcel may lie in {compartment}: call the office"
+    )
 }

@@ -145,7 +145,9 @@ impl Turn<'_> {
     pub async fn type_code(&self, code: &str) -> Answer {
         let code = Secret::new(code);
         *lock(&self.display.pressed) = Some(Instant::now());
-        let answer = self.after(Kind::Keypad { code }, self.opens).await;
+        let answer = self
+            .after(Kind::Keypad { code, opened: None }, self.opens)
+            .await;
         *lock(&self.display.pressed) = None;
         answer
     }

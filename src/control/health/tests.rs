@@ -143,11 +143,13 @@ fn faulty_compartments_and_parts_are_named() {
         size: "S".to_string(),
         zone: "ambient".to_string(),
         state,
-        holds: "nothing".to_string(),
-        parcel: None,
+        parcels: Vec::new(),
+        reserved: None,
         door: "closed".to_string(),
         occupied: None,
         fault: None,
+        disabled: None,
+        low: false,
         openings: 0,
     };
     let bank = BankView {

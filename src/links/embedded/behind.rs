@@ -97,11 +97,12 @@ impl Behind {
     }
 
     /// Sends `message` to its device, if that is connected and has subscribed. Otherwise it is
-    /// dropped: nothing is queued for a device that isn't there.
-    pub(super) async fn deliver(&self, message: ToDevice) {
+    /// dropped: nothing is queued for a device that isn't there. Whether it was handed over.
+    pub(super) async fn deliver(&self, message: ToDevice) -> bool {
         let (device, channel) = (message.device.clone(), message.channel);
         let Some(publish) = to_publish(message) else {
-            return tracing::debug!(%device, ?channel, "expired before it could be sent");
+            tracing::debug!(%device, ?channel, "expired before it could be sent");
+            return false;
         };
         let from = From::from_system(self.sender.clone());
         let forwarded = self
@@ -113,9 +114,10 @@ impl Behind {
             .await;
         match forwarded {
             Ok(0) | Err(_) => {
-                tracing::debug!(%device, ?channel, "not sent: the device is not connected or has not subscribed")
+                tracing::debug!(%device, ?channel, "not sent: the device is not connected or has not subscribed");
+                false
             }
-            Ok(_) => {}
+            Ok(_) => true,
         }
     }
 
@@ -195,6 +197,7 @@ mod tests {
             Answer::Taken
         }
         async fn foreign(&self, _: &Ident, _: &str, _: Bytes) {}
+        fn command_sent(&self, _: String) {}
         fn presence(&self, _: &Ident, _: bool) {}
     }
 

@@ -66,6 +66,8 @@ pub trait DeviceIntake: Send + Sync + 'static {
     /// The device's link went up or down, or it said so itself. Called under a lock: must not
     /// block.
     fn presence(&self, device: &Ident, online: bool);
+    /// A command to open was handed to its device.
+    fn command_sent(&self, command: String);
 }
 
 #[async_trait]
@@ -78,6 +80,9 @@ impl DeviceIntake for Intake {
     }
     fn presence(&self, device: &Ident, online: bool) {
         Intake::presence(self, device, online);
+    }
+    fn command_sent(&self, command: String) {
+        Intake::command_sent(self, command);
     }
 }
 
@@ -186,7 +191,14 @@ pub async fn serve(
     let ended = loop {
         tokio::select! {
             message = outbound.recv(), if open => match message {
-                Some(message) => behind.deliver(message).await,
+                Some(message) => {
+                    let opens = message.open.clone();
+                    if behind.deliver(message).await
+                        && let Some(command) = opens
+                    {
+                        shared.intake.command_sent(command);
+                    }
+                }
                 None => open = false,
             },
             () = door::stopping(&mut shutdown) => break Ok(()),

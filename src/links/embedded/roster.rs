@@ -171,6 +171,7 @@ mod tests {
             Answer::Taken
         }
         async fn foreign(&self, _: &Ident, _: &str, _: Bytes) {}
+        fn command_sent(&self, _: String) {}
         fn presence(&self, _: &Ident, online: bool) {
             self.0.lock().unwrap().push(online);
         }

@@ -26,15 +26,17 @@ pub(super) fn device(row: &Row<'_>) -> rusqlite::Result<(DeviceRow, String)> {
 }
 
 pub(super) fn compartment(row: &Row<'_>) -> rusqlite::Result<CompartmentRow> {
+    let contents: String = row.get(2)?;
     Ok(CompartmentRow {
         bank: row.get(0)?,
         compartment: row.get(1)?,
-        holds: row.get(2)?,
-        parcel: row.get(3)?,
+        parcels: serde_json::from_str(&contents).unwrap_or_default(),
+        reserved: row.get(3)?,
         door: row.get(4)?,
         occupied: row.get(5)?,
         fault: row.get(6)?,
-        openings: row.get::<_, i64>(7)?.cast_unsigned(),
+        disabled: row.get(7)?,
+        openings: row.get::<_, i64>(8)?.cast_unsigned(),
     })
 }
 
@@ -56,6 +58,11 @@ pub(super) fn parcel(row: &Row<'_>) -> rusqlite::Result<ParcelRow> {
         alarmed: row.get(13)?,
         since_ms: row.get(14)?,
         archived: row.get(15)?,
+        back: row.get(16)?,
+        taker: row.get(17)?,
+        unlisted: row.get(18)?,
+        low: row.get(19)?,
+        return_of: row.get(20)?,
     })
 }
 
@@ -83,6 +90,9 @@ pub(super) fn command(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         quality: quality(row.get(8)?),
         state: row.get(9)?,
         answer: row.get(10)?,
+        sent_ms: row.get(11)?,
+        opened_ms: row.get(12)?,
+        closed_ms: row.get(13)?,
     })
 }
 

@@ -61,16 +61,18 @@ pub struct CompartmentRow {
     pub bank: String,
     /// Its number, from 1.
     pub compartment: u16,
-    /// `nothing`, `reserved`, `parcel`.
-    pub holds: String,
-    /// The parcel that it holds or is reserved for.
-    pub parcel: Option<String>,
+    /// The parcels that are in it.
+    pub parcels: Vec<String>,
+    /// The parcel that is being put in.
+    pub reserved: Option<String>,
     /// `open`, `closed`, `unknown`.
     pub door: String,
     /// What the occupancy sensor said, if there is one.
     pub occupied: Option<bool>,
-    /// Why it isn't used.
+    /// Why it isn't used: it failed to open.
     pub fault: Option<String>,
+    /// Why it isn't used: in a technician's words.
+    pub disabled: Option<String>,
     /// How often it was opened.
     pub openings: u64,
 }
@@ -92,7 +94,7 @@ pub struct ParcelRow {
     pub consent: bool,
     /// How many items are in it.
     pub items: Option<u32>,
-    /// `expected`, `depositing`, `deposited`, `collecting`, `collected`, `cancelled`.
+    /// `expected`, `depositing`, `deposited`, `collecting`, `collected`, `retrieved`, `cancelled`.
     pub state: String,
     /// The bank that it is, was or is being put in.
     pub bank: Option<String>,
@@ -110,6 +112,16 @@ pub struct ParcelRow {
     pub since_ms: i64,
     /// Finished, and only kept for its history.
     pub archived: bool,
+    /// Why it goes back: `overdue`, `cancelled`, `refused`, `claimed`, `return`.
+    pub back: Option<String>,
+    /// While it is being taken out, by whom: `recipient`, `courier`, `operator`, `desk`.
+    pub taker: Option<String>,
+    /// It came without having been announced.
+    pub unlisted: bool,
+    /// Its recipient needs a low compartment.
+    pub low: bool,
+    /// The parcel of which it is the return.
+    pub return_of: Option<String>,
 }
 
 /// A step in a parcel's history.
@@ -138,7 +150,7 @@ pub struct CommandRow {
     pub bank: String,
     /// The compartment.
     pub compartment: u16,
-    /// `deposit`, `collect`, `by-hand`.
+    /// `deposit`, `collect`, `retrieve`, `by-hand`.
     pub purpose: String,
     /// For which parcel.
     pub parcel: Option<String>,
@@ -150,10 +162,16 @@ pub struct CommandRow {
     pub at_ms: i64,
     /// How far that time can be trusted.
     pub quality: String,
-    /// `sent`, `done`, `opened`, `refused`, `failed`, `expired`.
+    /// `requested`, `sent`, `done`, `opened`, `closed`, `refused`, `failed`, `expired`, `unknown`.
     pub state: String,
     /// What the device said to it.
     pub answer: Option<String>,
+    /// When it left the box.
+    pub sent_ms: Option<i64>,
+    /// When its door was seen open.
+    pub opened_ms: Option<i64>,
+    /// When its door was seen closed again.
+    pub closed_ms: Option<i64>,
 }
 
 /// A parcel with its whole history.

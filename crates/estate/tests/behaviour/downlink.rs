@@ -93,10 +93,10 @@ fn cancelling_while_the_courier_stands_there() {
     world.expect(parcel("p2", "bank-a"));
     world.scan("bank-a", "badge");
     world.scan("bank-a", "p1");
-    world.scan("bank-a", "p2");
-    world.door("bank-a/2", Door::Open, Some(false));
     assert_eq!(world.cloud(cancel("p1")), Verdict::Taken);
     assert!(world.compartment("bank-a/1").is_free());
+    world.scan("bank-a", "p2");
+    world.door("bank-a/2", Door::Open, Some(false));
     refused(&world.cloud(cancel("p2")), "too late");
     world.door("bank-a/2", Door::Closed, Some(true));
     refused(&world.cloud(cancel("p2")), "deposited");

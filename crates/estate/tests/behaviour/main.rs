@@ -6,6 +6,7 @@ mod common;
 
 mod codes;
 mod collection;
+mod couriers;
 mod demand;
 mod deposit;
 mod downlink;
@@ -13,3 +14,9 @@ mod hand;
 mod layout;
 mod ledger;
 mod lockout;
+mod mislaid;
+mod one_at_a_time;
+mod placing;
+mod shared;
+mod unlisted;
+mod upkeep;

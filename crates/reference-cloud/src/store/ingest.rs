@@ -262,7 +262,7 @@ fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(
             )?;
             Ok(())
         }
-        None => Ok(()),
+        Some(Report::Unplaceable(_) | Report::Claim(_) | Report::Audit { .. }) | None => Ok(()),
     }
 }
 
