@@ -314,8 +314,8 @@ impl Model {
 
     /// Whether something in the compartment isn't being taken out.
     pub fn others_stay(&self, slot: &Slot) -> bool {
-        let inside = |p: &&Parcel| p.at == At::Here(Place::Slot(slot.clone()));
-        self.parcels.values().any(|p| inside(&p))
+        self.in_slot(slot)
+            .any(|(_, p)| !matches!(p.at, At::Leaving(..)))
     }
 
     pub fn in_slot<'m>(&'m self, slot: &'m Slot) -> impl Iterator<Item = (&'m String, &'m Parcel)> {

@@ -8,10 +8,14 @@ use estate::command::{CommandRow, CommandState};
 use estate::parcel::{ParcelRow, Place, Stage, Taker};
 
 use crate::field::Said;
+use crate::moves::STEPS_MS;
 use crate::play::Day;
 
-/// Moments further back than this are all the same.
-const PAST_MS: i64 = 600_000;
+/// The alarm for a door left open, which is also how late a door may still belong to a command.
+const LATE_DOOR_MS: u64 = 60_000;
+
+/// When a gesture is too late.
+const STALE_MS: u64 = 120_000;
 
 pub fn of(day: &Day) -> u64 {
     let mut hash = DefaultHasher::new();
@@ -31,26 +35,44 @@ pub fn of(day: &Day) -> u64 {
     for row in disk.parcels.values() {
         parcel(day, row, &mut hash);
     }
-    let mut commands: Vec<_> = disk.commands.keys().map(|id| command(day, id)).collect();
+    let mut order: Vec<_> = disk
+        .parcels
+        .values()
+        .map(|row| (row.since_tick_ms, &row.parcel.parcel))
+        .collect();
+    order.sort();
+    order.iter().for_each(|(_, name)| name.hash(&mut hash));
+    let recent = disk
+        .commands
+        .values()
+        .filter(|row| row.expires_tick_ms + LATE_DOOR_MS > day.now.tick_ms);
+    let mut commands: Vec<_> = recent.map(|row| command(day, &row.id)).collect();
     commands.sort();
     commands.hash(&mut hash);
     for row in disk.keypads.values() {
         (row.wrong, row.astray, row.lockouts).hash(&mut hash);
         row.locked_until_tick_ms
-            .map(|tick| from_now(day, tick))
+            .map(|tick| left(day, tick))
             .hash(&mut hash);
     }
     codes(day, &mut hash);
     for (proof, until) in day.record.sessions.values() {
-        (proof, from_now(day, *until)).hash(&mut hash);
+        (proof, left(day, *until)).hash(&mut hash);
     }
     world(day, &mut hash);
     hash.finish()
 }
 
-fn from_now(day: &Day, tick: u64) -> i64 {
-    let ms = i64::try_from(tick).unwrap() - i64::try_from(day.now.tick_ms).unwrap();
-    ms.max(-PAST_MS)
+/// How far ahead a moment is, by the steps that reach it; what is past is past.
+fn left(day: &Day, tick: u64) -> usize {
+    let ms = tick.saturating_sub(day.now.tick_ms);
+    class(ms)
+}
+
+/// Which of the steps of time reach so far.
+fn class(ms: u64) -> usize {
+    let beyond = STEPS_MS.iter().filter(|step| ms > **step).count();
+    if ms == 0 { 0 } else { beyond + 1 }
 }
 
 fn parcel(day: &Day, row: &ParcelRow, hash: &mut DefaultHasher) {
@@ -60,7 +82,7 @@ fn parcel(day: &Day, row: &ParcelRow, hash: &mut DefaultHasher) {
         row.back.map(|back| back.word()),
     )
         .hash(hash);
-    from_now(day, row.since_tick_ms).hash(hash);
+    let alarm = left(day, row.since_tick_ms + LATE_DOOR_MS);
     match &row.stage {
         Stage::Depositing {
             slot,
@@ -69,7 +91,7 @@ fn parcel(day: &Day, row: &ParcelRow, hash: &mut DefaultHasher) {
             alarmed,
             ..
         } => {
-            (slot.compartment, command(day, id), opened, alarmed).hash(hash);
+            (slot.compartment, command(day, id), opened, alarmed, alarm).hash(hash);
         }
         Stage::Collecting {
             slot,
@@ -78,7 +100,7 @@ fn parcel(day: &Day, row: &ParcelRow, hash: &mut DefaultHasher) {
             opened,
             alarmed,
         } => {
-            (slot.compartment, command(day, id), opened, alarmed).hash(hash);
+            (slot.compartment, command(day, id), opened, alarmed, alarm).hash(hash);
             (*taker == Taker::Recipient).hash(hash);
         }
         Stage::Deposited {
@@ -88,16 +110,16 @@ fn parcel(day: &Day, row: &ParcelRow, hash: &mut DefaultHasher) {
             reopen_until_tick_ms,
             ..
         } => {
-            from_now(day, *reopen_until_tick_ms).hash(hash);
+            left(day, *reopen_until_tick_ms).hash(hash);
         }
         _ => {}
     }
 }
 
 /// A command by what it is; and whether it may be sent again.
-fn command(day: &Day, id: &str) -> (u16, String, i64, &'static str, bool) {
+fn command(day: &Day, id: &str) -> (u16, String, (usize, usize), &'static str, bool) {
     let Some(row) = day.snapshot.commands.get(id) else {
-        return (0, String::new(), 0, "", false);
+        return (0, String::new(), (0, 0), "", false);
     };
     let CommandRow {
         slot,
@@ -113,7 +135,7 @@ fn command(day: &Day, id: &str) -> (u16, String, i64, &'static str, bool) {
     (
         slot.compartment,
         what,
-        from_now(day, row.expires_tick_ms),
+        left(day, row.expires_tick_ms),
         state.word(),
         here,
     )
@@ -128,7 +150,7 @@ fn codes(day: &Day, hash: &mut DefaultHasher) {
         .map(|((point, digest), row)| {
             let code = &day.model.codes[day.model.index(point, digest).unwrap()];
             let live = matches!(row.state, CodeState::Live { .. });
-            let grace = from_now(day, code.grace_until);
+            let grace = left(day, code.grace_until);
             let opened = code.opened.as_ref().map(|slot| slot.compartment);
             (
                 &code.parcel,
@@ -152,14 +174,10 @@ fn world(day: &Day, hash: &mut DefaultHasher) {
         day.field.inside(slot).hash(hash);
     }
     for told in &day.field.told {
-        (
-            command(day, &told.command),
-            from_now(day, told.until_tick_ms),
-        )
-            .hash(hash);
+        (command(day, &told.command), left(day, told.until_tick_ms)).hash(hash);
     }
     for sent in &day.field.held {
-        from_now(day, sent.tick_ms).hash(hash);
+        left(day, sent.tick_ms + STALE_MS).hash(hash);
         match &sent.said {
             Said::Result(id, outcome) => (command(day, id), outcome.word()).hash(hash),
             Said::Key(digits) => {

@@ -48,7 +48,7 @@ pub enum Move {
 }
 
 /// Short; past a command's end; past the alarm; past the grace.
-const STEPS_MS: [u64; 4] = [3_100, 10_000, 60_000, 120_000];
+pub const STEPS_MS: [u64; 4] = [3_100, 10_000, 60_000, 120_000];
 
 pub const NAMES: [&str; 2] = ["p0", "p1"];
 
