@@ -45,9 +45,12 @@ pub fn answer(outcome: &Outcome) -> Answer {
     }
     if words.contains("too late:") {
         Answer::TooLate
-    } else if words.contains("ocked: ") {
+    } else if ["Locked: ", "is locked after"]
+        .iter()
+        .any(|w| words.contains(w))
+    {
         Answer::Locked
-    } else if ["Wrong code", "xpired", "not good"]
+    } else if ["rong code", "xpired", "not good"]
         .iter()
         .any(|w| words.contains(w))
     {
@@ -556,7 +559,6 @@ impl Day {
     }
 
     fn parcel_moves(&mut self, cause: &Cause, name: String, at: At, back: Option<Back>) -> Kept {
-        let now = self.now.tick_ms;
         let row = self.estate.parcel(&name).unwrap();
         if back == Some(Back::Overdue) {
             self.check_overdue(&name)?;
@@ -620,7 +622,7 @@ impl Day {
     /// A hand-over is over: the parcel's own code and the one that opened have their grace.
     fn grace_begins(&mut self, name: &str, was: &Parcel, at: &At, grace: u64) {
         let now = self.now.tick_ms;
-        let put_in = was.returned && matches!(was.at, At::Coming(..));
+        let put_in = was.returned && matches!(at, At::Here(Place::Slot(_)));
         let opener = was
             .slot()
             .and_then(|slot| self.model.opener.get(slot).copied());
@@ -697,7 +699,8 @@ impl Day {
             .find(|bank| bank.id == slot.bank)
             .unwrap();
         let rules = self.estate.rules();
-        if bank.occupancy_sensor {
+        // What a return's code opens again holds the goods: nothing is in doubt.
+        if bank.occupancy_sensor || matches!(at, At::Here(_)) {
             rules.reopen_grace_ms
         } else {
             rules.reopen_grace_ms.max(rules.no_sensor_hold_ms)
@@ -726,9 +729,10 @@ impl Day {
                 !live || code.dead_since.is_none(),
                 "{code:?} lives again"
             );
-            let late = self.model.parcels[&code.parcel].returned
-                || matches!(self.model.parcels[&code.parcel].at, At::Gone);
-            let may = self.model.may_live(code, now) || late && !matches!(cause, Cause::Tick);
+            let p = &self.model.parcels[&code.parcel];
+            let swept = matches!(cause, Cause::Tick) && !matches!(p.at, At::Leaving(..));
+            let late = p.returned || p.at == At::Gone;
+            let may = self.model.may_live(code, now) || late && !swept;
             keep!(
                 "a code dies in time",
                 !live || may,

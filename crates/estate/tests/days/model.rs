@@ -124,7 +124,7 @@ impl Parcel {
     pub fn waits(&self) -> bool {
         let his = self.back.is_none_or(Back::still_for_recipient);
         let here = matches!(self.at, At::Here(_) | At::Leaving(_, Taker::Recipient, _));
-        his && here
+        his && here && !self.returned
     }
 
     pub const fn finished(&self) -> bool {
@@ -158,7 +158,7 @@ impl Model {
             }
             (Cause::Receive(parcel), At::Expected, At::Here(Place::Desk(_))) => parcel == name,
             (Cause::HandOver { desk, digits }, At::Expected, At::Here(Place::Desk(at))) => {
-                p.returned && desk == at && his(desk, digits)
+                p.returned && desk == at && self.own_code_is(name, digits)
             }
             (Cause::Key { point, digits }, At::Expected, At::Here(Place::Desk(at))) => {
                 p.returned && point == at && his(point, digits)
@@ -166,7 +166,9 @@ impl Model {
             // Taken out.
             (Cause::Key { point, digits }, At::Here(Place::Slot(s)), At::Leaving(t, taker, _))
             | (Cause::Key { point, digits }, At::Leaving(s, ..), At::Leaving(t, taker, _)) => {
-                let by_code = *taker == Taker::Recipient && his(point, digits) && p.waits();
+                let again = p.back == Some(Back::Return) && self.own_code_is(name, digits);
+                let his = his(point, digits) && (p.waits() || again);
+                let by_code = *taker == Taker::Recipient && his;
                 let back = matches!(taker, Taker::Courier(_)) && digits == "0" && going_back;
                 s == t && t.bank == *point && (by_code || back)
             }
@@ -247,8 +249,10 @@ impl Model {
             ) if s == slot => {
                 let said_full = *occupied == Some(true) && !self.others_stay(slot);
                 match (to, taker) {
+                    (At::Expected, Taker::Recipient) => p.returned && *occupied == Some(false),
+                    (At::Here(Place::Slot(t)), Taker::Recipient) if p.returned => t == slot,
                     (At::Here(Place::Slot(t)), _) => t == slot && said_full,
-                    (At::Gone, Taker::Recipient) => !said_full,
+                    (At::Gone, Taker::Recipient) => !p.returned && !said_full,
                     (At::Retrieved, Taker::Courier(_) | Taker::Operator(_)) => !said_full,
                     (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => {
                         at == desk && !said_full
@@ -308,6 +312,7 @@ impl Model {
                 Some(Back::Return),
             ) => p.returned,
             (Cause::Scan { .. }, None, Some(Back::Return)) => p.returned,
+            (Cause::Door { .. }, Some(Back::Return), None) => p.returned,
             _ => false,
         }
     }
@@ -361,6 +366,11 @@ impl Model {
         let cancelled = p.back == Some(Back::Cancelled);
         let over = p.at == At::Gone && now >= code.grace_until;
         self.may_live(code, now) && code.sure && !handed_in && !cancelled && !over
+    }
+
+    fn own_code_is(&self, name: &str, digits: &str) -> bool {
+        let mut codes = self.codes.iter().filter(|code| code.dead_since.is_none());
+        codes.any(|code| code.parcel == name && code.digits == digits)
     }
 
     /// Whether a compartment is open just now that the code has opened.

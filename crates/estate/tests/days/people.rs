@@ -367,7 +367,12 @@ impl Day {
             if self.field.parcels.get(name) != Some(&here) {
                 continue;
             }
-            if careless {
+            let p = &self.model.parcels[name];
+            let adds = p.returned && matches!(&p.at, At::Leaving(_, Taker::Recipient, _));
+            if adds && !careless {
+                continue; // Something was forgotten and is put in beside it.
+            }
+            if careless && !adds {
                 told =
                     leaving.len() == 1 && self.field.inside(slot).len() == 1 && self.sensor(slot);
                 self.saw("left inside");
@@ -378,6 +383,7 @@ impl Day {
                 At::Leaving(_, Taker::Desk { .. }, _) => Whereabouts::Desk,
                 _ => Whereabouts::Outside,
             };
+            told &= !adds || self.sensor(slot) && leaving.len() == 1;
             self.field.put(name, to);
         }
         if coming.is_empty() && leaving.is_empty() && careless {

@@ -135,7 +135,10 @@ fn command(day: &Day, id: &str) -> (u16, String, (usize, usize), &'static str, b
     (
         slot.compartment,
         what,
-        left(day, row.expires_tick_ms),
+        (
+            left(day, row.expires_tick_ms),
+            left(day, row.expires_tick_ms + LATE_DOOR_MS),
+        ),
         state.word(),
         here,
     )
