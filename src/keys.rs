@@ -4,8 +4,11 @@
 //! * `store.key` — seals pickup codes on their way to the cloud (ChaCha20-Poly1305).
 //! * `day-N.key` — digests of credentials and households of day N since the Unix epoch; destroyed
 //!   with that day's data, so that what is left can't be tied to anybody.
+//! * `sign.key` — signs exports (Ed25519), see [`signing`].
 //!
 //! Keys never leave this module but as digests and sealed bytes.
+
+pub mod signing;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

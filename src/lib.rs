@@ -5,6 +5,7 @@
 //! then lets answers out. [`daemon`] puts it all together; [`cli`] are clients of [`control`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

@@ -82,6 +82,10 @@ async fn nothing_is_lost_or_doubled_when_the_cloud_comes_and_goes() {
         sync.to_string().contains("\"acked_seq\":60").then_some(())
     })
     .await;
+    // Each step once in the history, over the kill too.
+    let history = setup.json(&["audit", "verify"]);
+    assert_eq!(history["unbroken"], true, "{history}");
+    assert!(history["entries"].as_u64().unwrap() >= 120, "{history}");
     gateway.stop();
     cloud.shutdown().await;
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use firmware_protocols::{Ident, Slot};
 
+use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 
@@ -70,7 +71,13 @@ pub enum Command {
         /// The parcel's id
         #[arg(value_name = "ID")]
         id: String,
+        /// Its history as evidence
+        #[command(flatten)]
+        history: ParcelArgs,
     },
+    /// Verify the parcels' history, and check files that were exported from it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// List what devices reported, newest last
     Events {
         /// Go on with events as they come
@@ -119,6 +126,28 @@ pub enum DeviceCommand {
         #[arg(value_name = "ID")]
         id: Ident,
     },
+}
+
+/// What can be done with the parcels' history.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Say whether every step of every parcel is as it was written (exit code 1 if not)
+    Verify {
+        /// Compare with a head that the cloud or an earlier export has
+        #[arg(long, value_name = "N:HEX")]
+        against: Option<AgainstArg>,
+    },
+    /// Check a file made by 'linli parcel ID --export FILE'; needs no daemon
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The key that it must be signed by
+        #[arg(long, value_name = "HEX")]
+        key: Option<KeyHex>,
+    },
+    /// Show the public key that exports are signed with
+    Key,
 }
 
 /// How the demonstration goes.

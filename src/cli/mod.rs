@@ -5,6 +5,7 @@
 //! exit code ([`stop`]). A reader that closes early ends the command quietly.
 
 pub mod args;
+pub mod audit;
 mod elsewhere;
 mod history;
 mod lists;
@@ -32,6 +33,7 @@ use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
 use crate::control::wire::Request;
 use crate::store::read::{EventRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
+use audit::ParcelArgs;
 use look::Look;
 use stop::Stop;
 
@@ -90,7 +92,17 @@ impl Session {
                 };
                 self.list(&request, lists::parcels as Draw<ParcelRow>)?;
             }
-            Command::Parcel { id } => {
+            Command::Parcel { id, history } if history.verify => self.parcel_verify(id)?,
+            Command::Parcel {
+                id,
+                history:
+                    ParcelArgs {
+                        export: Some(file),
+                        overwrite,
+                        ..
+                    },
+            } => self.parcel_export(id, &file, overwrite)?,
+            Command::Parcel { id, .. } => {
                 let request = Request::Parcel { parcel: id };
                 self.one(&request, |look, history: &ParcelHistory| {
                     history::parcel(look, history)
@@ -116,6 +128,7 @@ impl Session {
                 self.list(&request, lists::quarantine as Draw<QuarantineRow>)?;
             }
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
+            Command::Audit(command) => self.audit(command)?,
             Command::Sync => {
                 self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;
             }

@@ -1,6 +1,7 @@
 //! What linli says to people, in English. All of it stands here and in the help texts of
 //! [`super::args`], so that another language needs only another such file.
 
+pub mod audit;
 pub mod events;
 
 use std::fmt::Display;
@@ -258,6 +259,7 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             },
             remedy.clone(),
         ),
+        Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
             "Events are kept in order, and no code expires by it. Connect it to the network, or set the clock: timedatectl".to_string(),

@@ -124,13 +124,18 @@ pub fn parcels(
 pub fn parcel(backend: &dyn Backend, id: &str) -> Result<Answer, Failure> {
     match open(backend)?.parcel(id).map_err(failed)? {
         Some(history) => Answer::one(&history),
-        None => Err(Failure::new(
-            FailureKind::NotFound,
-            format!(
-                "no parcel '{id}' is known here. See 'linli parcels' for those that are, and 'linli sync' for whether the cloud was heard lately"
-            ),
-        )),
+        None => Err(unknown_parcel(id)),
     }
+}
+
+/// There is no such parcel.
+pub fn unknown_parcel(id: &str) -> Failure {
+    Failure::new(
+        FailureKind::NotFound,
+        format!(
+            "no parcel '{id}' is known here. See 'linli parcels' for those that are, and 'linli sync' for whether the cloud was heard lately"
+        ),
+    )
 }
 
 /// `quarantine`.

@@ -8,6 +8,7 @@ use firmware_protocols::{Ident, Slot};
 use tokio::sync::watch;
 
 use super::views::StatusReport;
+use crate::audit::Auditing;
 
 /// The running daemon, as far as a technician may look into it.
 #[async_trait]
@@ -27,6 +28,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks the journal to open a compartment. The command's id once it is on disk, or why not,
     /// with the remedy.
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String>;
+
+    /// What verifies and signs the parcels' history.
+    fn auditing(&self) -> &Auditing;
 
     /// The id of the newest event on disk.
     fn events_watch(&self) -> watch::Receiver<i64>;

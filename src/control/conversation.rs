@@ -9,6 +9,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::answer::{self, Answer};
+use super::audit;
 use super::backend::Backend;
 use super::open;
 use super::server::Shared;
@@ -254,6 +255,10 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::Parcel { parcel } => answer::parcel(backend, &parcel),
         Request::Quarantine { limit } => answer::quarantine(backend, limit),
         Request::Sync => answer::sync(backend),
+        Request::ParcelVerify { parcel } => audit::verify_one(backend, &parcel),
+        Request::ParcelExport { parcel } => audit::export(backend, &parcel),
+        Request::AuditVerify { against } => audit::verify(backend, against),
+        Request::AuditKey => audit::key(backend),
         Request::Events { .. } | Request::Open { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",

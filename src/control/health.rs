@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::views::{BankView, CompartmentState, DeviceView, StatusReport};
+use crate::store::audit::Break;
 use crate::store::read::LanesRow;
 
 /// How long after the start a device may stay unheard of before it counts as gone, ms.
@@ -88,6 +89,11 @@ pub enum Trouble {
         /// What to do about it, in words.
         remedy: String,
     },
+    /// The parcels' history isn't what was written.
+    HistoryBroken {
+        /// The first entry that doesn't hold.
+        broken: Break,
+    },
     /// Nobody has told the box the time.
     ClockUnknown,
 }
@@ -104,6 +110,7 @@ impl Trouble {
             | Self::CompartmentsFaulty { .. }
             | Self::Backlog { .. }
             | Self::Cloud { .. }
+            | Self::HistoryBroken { .. }
             | Self::ClockUnknown => Health::Attention,
         }
     }
@@ -124,6 +131,8 @@ pub fn judge(
     if !report.cloud.is_null() {
         troubles.extend(backlog(report.clock.wall_ms, lanes));
     }
+    let broken = report.audit.broken.clone();
+    troubles.extend(broken.map(|broken| Trouble::HistoryBroken { broken }));
     if report.clock.quality == "unknown" {
         troubles.push(Trouble::ClockUnknown);
     }

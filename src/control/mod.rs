@@ -2,6 +2,7 @@
 //!
 //! * [`wire`] — requests and replies, one JSON object a line.
 //! * [`views`] — the shapes of the answers; they are also the CLI's `--json`.
+//! * [`audit`] — the parcels' history, verified and exported.
 //! * [`health`] — what is wrong, if anything.
 //! * [`server`] — the socket, its bounds.
 //! * [`client`] — the other end, for the CLI.
@@ -13,6 +14,7 @@
 //! read on connections of their own, and a client that doesn't take its answer loses its connection.
 
 mod answer;
+pub mod audit;
 mod backend;
 pub mod client;
 mod conversation;

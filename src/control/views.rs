@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
+use crate::audit::AuditReport;
 use crate::store::read::{BootRow, LanesRow, StoreCounts};
 
 /// How the daemon is, by its own word, from memory.
@@ -30,6 +31,9 @@ pub struct StatusReport {
     pub clock: ClockReport,
     /// Resident memory.
     pub memory_rss_bytes: Option<u64>,
+    /// What the last verification of the parcels' history found.
+    #[serde(default)]
+    pub audit: AuditReport,
 }
 
 /// How the journal is.

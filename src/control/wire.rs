@@ -76,6 +76,24 @@ pub enum Request {
     },
     /// One [`super::views::Sync`].
     Sync,
+    /// One [`super::audit::ParcelAuditView`].
+    ParcelVerify {
+        /// Its id.
+        parcel: String,
+    },
+    /// One [`super::audit::ExportView`].
+    ParcelExport {
+        /// Its id.
+        parcel: String,
+    },
+    /// One [`super::audit::AuditView`]. It may take minutes.
+    AuditVerify {
+        /// A head that somebody else has.
+        #[serde(default)]
+        against: Option<super::audit::Against>,
+    },
+    /// One [`super::audit::KeyView`].
+    AuditKey,
 }
 
 /// One line of a reply.

@@ -11,6 +11,7 @@ use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
 use super::parts::Link;
+use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
 use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
@@ -37,6 +38,8 @@ pub struct DaemonBackend {
     pub presence: Presence,
     /// How the cloud is, if one is configured.
     pub cloud: Option<Arc<CloudStatus>>,
+    /// What verifies and signs the parcels' history.
+    pub auditing: Arc<Auditing>,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -125,6 +128,7 @@ impl Backend for DaemonBackend {
                 quality: now.quality.word().to_owned(),
             },
             memory_rss_bytes: memory_rss_bytes(),
+            audit: self.auditing.report(),
         }
     }
 
@@ -151,6 +155,10 @@ impl Backend for DaemonBackend {
             Ok(answer) => answer,
             Err(_) => Err(NotTaken::Stopping.to_string()),
         }
+    }
+
+    fn auditing(&self) -> &Auditing {
+        &self.auditing
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::audit::{Auditing, keep_verifying};
 use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
@@ -52,6 +53,8 @@ pub struct Running {
     links: Vec<JoinHandle<()>>,
     cloud: Option<JoinHandle<()>>,
     control: JoinHandle<()>,
+    auditing: Arc<Auditing>,
+    verifying: JoinHandle<()>,
 }
 
 /// Runs the daemon of a configuration file until it is told to stop (SIGTERM or SIGINT).
@@ -90,6 +93,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let fresh = !state.store().exists();
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
     let days = Arc::new(DayKeys::new(&state.keys()));
+    let auditing = Arc::new(Auditing::new(&state.keys()));
     let layout = config.layout();
     let nudge = Arc::new(Notify::new());
     let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
@@ -144,6 +148,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     };
 
     let (stop_control, control_stopped) = watch::channel(false);
+    let verifying = tokio::spawn(keep_verifying(
+        Arc::clone(&auditing),
+        store_file(&config.state_dir),
+        clock.clone(),
+        control_stopped.clone(),
+    ));
     let control_socket = config.socket();
     let backend = Arc::new(DaemonBackend {
         store: store_file(&config.state_dir),
@@ -154,6 +164,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         link,
         presence,
         cloud: cloud_status.clone(),
+        auditing: Arc::clone(&auditing),
         started: Instant::now(),
     });
     let (ready, is_ready) = tokio::sync::oneshot::channel();
@@ -174,6 +185,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         links: vec![serving, routing],
         cloud,
         control,
+        auditing,
+        verifying,
     })
 }
 
@@ -209,6 +222,9 @@ impl Running {
             }
         }
         self.stop_control.send_replace(true);
+        self.auditing.stop();
+        // Broken off at its next page; one that panicked has ended too.
+        let _ = self.verifying.await;
         let abort = self.control.abort_handle();
         if tokio::time::timeout(Duration::from_secs(1), self.control)
             .await

@@ -319,3 +319,6 @@ fn broken(row: &Stored, what: BreakKind) -> Break {
         at_ms: fields.map(|fields| fields.at_ms),
     }
 }
+
+#[cfg(test)]
+mod tests;

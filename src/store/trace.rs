@@ -155,7 +155,12 @@ pub(super) fn chain_existing(conn: &Connection) -> Result<(), StoreError> {
                 entries: row.n,
                 chain: row.entry_chain(head.chain).unwrap_or(head.chain),
             };
-            conn.prepare_cached("UPDATE trace SET id = ?2, chain = ?3 WHERE id = ?1")
+            // Naming the id, even to leave it, would write the index anew.
+            let sql = match id == bits(row.n) {
+                true => "UPDATE trace SET chain = ?3 WHERE id = ?1 AND id = ?2",
+                false => "UPDATE trace SET id = ?2, chain = ?3 WHERE id = ?1",
+            };
+            conn.prepare_cached(sql)
                 .and_then(|mut update| update.execute(params![id, bits(row.n), head.chain.0]))
                 .map_err(doing("migrated"))?;
         }

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cloud_protocol::downlink::{Size, Zone};
-use estate::Layout;
 use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
+use estate::parcel::TraceEntry;
+use estate::{Layout, TimeQuality};
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
+use linli::audit::Auditing;
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
 use linli::store::schema::{self, WriterConnection};
+use linli::store::trace::{self, TraceHead};
 use rusqlite::params;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -34,6 +37,7 @@ pub struct Daemon {
     pub answer: Mutex<Result<String, String>>,
     pub asked: Mutex<Vec<(Slot, String, String)>>,
     newest: watch::Sender<i64>,
+    auditing: Auditing,
 }
 
 #[async_trait]
@@ -45,7 +49,10 @@ impl Backend for Daemon {
         &self.layout
     }
     fn status(&self) -> StatusReport {
-        self.report.lock().unwrap().clone()
+        StatusReport {
+            audit: self.auditing.report(),
+            ..self.report.lock().unwrap().clone()
+        }
     }
     fn online(&self, device: &Ident) -> Option<bool> {
         match device.as_str() {
@@ -56,6 +63,9 @@ impl Backend for Daemon {
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
         self.asked.lock().unwrap().push((slot, operator, reason));
         self.answer.lock().unwrap().clone()
+    }
+    fn auditing(&self) -> &Auditing {
+        &self.auditing
     }
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
@@ -89,6 +99,7 @@ impl Bed {
             answer: Mutex::new(Err("the gateway is stopping".to_string())),
             asked: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
+            auditing: Auditing::new(&dir.path().join("keys")),
         });
         let socket = dir.path().join("control.sock");
         let (shutdown, stopped) = watch::channel(false);
@@ -342,6 +353,7 @@ fn report() -> StatusReport {
             quality: "synchronised".to_string(),
         },
         memory_rss_bytes: linli::control::memory_rss_bytes(),
+        audit: linli::audit::AuditReport::default(),
     }
 }
 
@@ -358,9 +370,6 @@ fn fill(conn: &rusqlite::Connection) {
              'deposited', 'bank-a', 2, NULL, 'sf-22', NULL, 0, 0, NULL, 1795338000000, 5, 0)",
         "INSERT INTO parcels VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0, NULL,
              'expected', NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 1795337000000, 4, 0)",
-        "INSERT INTO trace VALUES (1, 'P-1', 1795330000000, 1, 1, 'announced', 'cloud', NULL)",
-        "INSERT INTO trace VALUES (2, 'P-1', 1795337900000, 2, 4, 'deposit-started', 'courier sf-22', 'bank-a/2')",
-        "INSERT INTO trace VALUES (3, 'P-1', 1795338000000, 2, 5, 'deposited', 'courier sf-22', NULL)",
         "INSERT INTO commands VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', NULL, NULL, 1795337900000, 2, 0, 'opened', NULL, 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
         "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",
@@ -369,6 +378,39 @@ fn fill(conn: &rusqlite::Connection) {
     ];
     for row in rows {
         conn.execute(row, []).unwrap();
+    }
+    use TimeQuality::{Estimated, Synchronised};
+    let steps = [
+        (1_795_330_000_000, Estimated, 1, "announced", "cloud", None),
+        (
+            1_795_337_900_000,
+            Synchronised,
+            4,
+            "deposit-started",
+            "courier sf-22",
+            Some("bank-a/2"),
+        ),
+        (
+            1_795_338_000_000,
+            Synchronised,
+            5,
+            "deposited",
+            "courier sf-22",
+            None,
+        ),
+    ];
+    let mut head = TraceHead::load(conn).unwrap();
+    for (at_ms, quality, tick_ms, step, who, detail) in steps {
+        let entry = TraceEntry {
+            parcel: "P-1".to_string(),
+            at_ms,
+            quality,
+            tick_ms,
+            step,
+            who: who.to_string(),
+            detail: detail.map(str::to_string),
+        };
+        trace::append(conn, &mut head, &entry).unwrap();
     }
     let digest = Some(Value::Bytes(vec![0xd5; 16]));
     let typed = map([("code", digest), ("digits", Some(6_u8.into()))]);

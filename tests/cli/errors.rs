@@ -25,7 +25,7 @@ fn configured() -> tempfile::TempDir {
 fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 13] = [
         &["status"],
         &["devices"],
         &["banks"],
@@ -35,6 +35,10 @@ fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
         &["quarantine"],
         &["open", "bank-a/1", "--reason", "x"],
         &["sync", "--json"],
+        &["parcel", "P-1", "--verify"],
+        &["parcel", "P-1", "--export", "x.txt"],
+        &["audit", "verify"],
+        &["audit", "key"],
     ];
     for args in commands {
         let mut command = binary(dir.path(), args);

@@ -3,6 +3,7 @@
 //! * `answers` — what each command shows, to people and to programs.
 //! * `opening` — a compartment opened by hand, and what became of it.
 //! * `errors` — every exit code, each with its remedy.
+//! * `evidence` — the parcels' history verified, exported and checked.
 //! * `bounds` — what a client can't do to the others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -11,4 +12,5 @@ mod answers;
 mod bed;
 mod bounds;
 mod errors;
+mod evidence;
 mod opening;

@@ -78,6 +78,12 @@ fn demand_report() -> impl Strategy<Value = Report> {
     )
 }
 
+fn health_report() -> impl Strategy<Value = Report> {
+    let audit = (0..=NUMBER_MAX, any::<[u8; 32]>())
+        .prop_map(|(entries, head)| Report::Audit { entries, head });
+    prop_oneof![counts().prop_map(Report::Health), audit]
+}
+
 fn lane_batch(report: impl Strategy<Value = Report>) -> impl Strategy<Value = LaneBatch> {
     (
         0..NUMBER_MAX - 10,
@@ -99,7 +105,7 @@ fn batch() -> impl Strategy<Value = Batch> {
         0..=NUMBER_MAX,
         of(lane_batch(parcel_report())),
         of(lane_batch(demand_report())),
-        of(lane_batch(counts().prop_map(Report::Health))),
+        of(lane_batch(health_report())),
     )
         .prop_map(|(epoch, fulfilment, demand, health)| Batch {
             epoch,

@@ -14,6 +14,7 @@ const EXPECTED: &str = "a76261741b00000199c82cc000637365710164636f6465a26473616c
 const DEPOSITED: &str = "a86261741b00000199c82ea24063736571026462616e6b6662616e6b2d61646b696e646670617263656c6573696e63651b00000199c82ea078657374617465696465706f73697465646670617263656c63502d316b636f6d706172746d656e7407";
 const DEMAND: &str = "a86261741b00000199c863ae806373657101646b696e646664656d616e646573636f7065a1686275696c64696e676262316573746172741b00000199c832da8066736572696573a366676f696e677319012c67636f6d696e6773176b696e74656e743a656767731a00011170676d696e75746573183c687265766973696f6e01";
 const HEALTH: &str = "a46261741b00000199c82cc0006373657101646b696e64666865616c746868636f756e74657273a2666576656e74731b00000001000000006673746172747301";
+const AUDIT: &str = "a56261741b00000199c82cc000637365710264686561645820969eaea871841ec35a0e4a7f010abbb27157ef89fe08e7794b5d537cad9bd22e646b696e6465617564697467656e747269657302";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -81,6 +82,19 @@ fn health() -> Item {
     }
 }
 
+fn audit() -> Item {
+    let head = "969eaea871841ec35a0e4a7f010abbb27157ef89fe08e7794b5d537cad9bd22e";
+    let bytes = (0..32).map(|at| u8::from_str_radix(&head[2 * at..2 * at + 2], 16).unwrap());
+    Item {
+        seq: 2,
+        at: 1_760_000_000_000,
+        report: Report::Audit {
+            entries: 2,
+            head: bytes.collect::<Vec<_>>().try_into().unwrap(),
+        },
+    }
+}
+
 #[test]
 fn items_have_one_encoding() {
     for (item, encoding) in [
@@ -88,6 +102,7 @@ fn items_have_one_encoding() {
         (deposited(), DEPOSITED),
         (demand(), DEMAND),
         (health(), HEALTH),
+        (audit(), AUDIT),
     ] {
         assert_eq!(hex(&item.to_value().to_cbor()), encoding);
     }
@@ -113,6 +128,10 @@ fn chains_are_those_of_the_document() {
         hex(&Chain::default().then(&health()).0),
         "cc0c12a773609ea4230a5bd7f72336970bb7e3139a7c537e83b1f9a802e98d08"
     );
+    assert_eq!(
+        hex(&Chain::default().then(&health()).then(&audit()).0),
+        "c6618dd4b21b719832a14dfa0d08a620f718ce7b1ecd14dce44ee54589c0d606"
+    );
 }
 
 /// The receiving side finds the same chain, whatever the encoding was that the body came in.
@@ -120,13 +139,22 @@ fn chains_are_those_of_the_document() {
 fn both_encodings_lead_to_the_same_chain() {
     let batch = Batch {
         epoch: 1_760_000_000,
-        lanes: [(
-            Lane::Fulfilment,
-            LaneBatch {
-                items: vec![expected(), deposited()],
-                ..LaneBatch::default()
-            },
-        )]
+        lanes: [
+            (
+                Lane::Fulfilment,
+                LaneBatch {
+                    items: vec![expected(), deposited()],
+                    ..LaneBatch::default()
+                },
+            ),
+            (
+                Lane::Health,
+                LaneBatch {
+                    items: vec![health(), audit()],
+                    ..LaneBatch::default()
+                },
+            ),
+        ]
         .into(),
     };
     for form in [Form::Cbor, Form::Json] {
@@ -135,6 +163,8 @@ fn both_encodings_lead_to_the_same_chain() {
         let items = &received.lanes[&Lane::Fulfilment].items;
         assert_eq!(hex(&items[0].encoded()), EXPECTED, "{form:?}");
         assert_eq!(hex(&items[1].encoded()), DEPOSITED, "{form:?}");
+        let items = &received.lanes[&Lane::Health].items;
+        assert_eq!(hex(&items[1].encoded()), AUDIT, "{form:?}");
         assert_eq!(received.into_batch().unwrap(), batch);
     }
 }
@@ -143,7 +173,7 @@ fn both_encodings_lead_to_the_same_chain() {
 #[test]
 fn the_document_holds_these_vectors_and_examples_that_can_be_read() {
     let document = include_str!("../SYNC.md");
-    for vector in [EXPECTED, DEPOSITED, DEMAND, HEALTH, BADGE] {
+    for vector in [EXPECTED, DEPOSITED, DEMAND, HEALTH, AUDIT, BADGE] {
         assert!(document.contains(vector), "{vector}");
     }
     let examples: Vec<Value> = document

@@ -1,4 +1,5 @@
-//! What the cloud says: parcels announced, cancelled, prolonged; new codes; couriers' badges.
+//! What the cloud says: parcels announced, new codes, couriers' badges. Cancelling stands in
+//! [`crate::cancel`], prolonging in [`crate::overdue`].
 //!
 //! Every item is answered: carried out, or refused with a reason. None blocks the next, and each
 //! may come again without doing anything twice, except `code.reissue`: that is an order, and gives
@@ -10,7 +11,6 @@ use alloc::string::{String, ToString};
 use cloud_protocol::Downlink;
 use cloud_protocol::downlink::{ExpectedParcel, Proof};
 use cloud_protocol::uplink::CodeForResident;
-use firmware_protocols::command::Tone;
 use firmware_protocols::event::Secret;
 
 use crate::code::Length;
@@ -18,7 +18,7 @@ use crate::context::Deadline;
 use crate::estate::Estate;
 use crate::parcel::{CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
-use crate::{Now, Verdict, text};
+use crate::{Now, Verdict};
 
 /// The most parcels in memory; one announced beyond is refused.
 pub const PARCELS_MAX: usize = 50_000;
@@ -33,8 +33,15 @@ impl Estate {
         match item {
             Downlink::ParcelExpected(parcel) => self.expected(turn, parcel),
             Downlink::ParcelCancelled { parcel } => self.cancelled(turn, &parcel),
-            Downlink::ParcelExtended { parcel, deadline } => self.extended(turn, &parcel, deadline),
-            Downlink::CodeReissue { parcel } => self.reissue(turn, &parcel),
+            Downlink::ParcelExtended { parcel, deadline } => {
+                self.extend(turn, &parcel, deadline, "cloud".to_string())
+            }
+            Downlink::CodeReissue { parcel } => {
+                match self.reissue(turn, &parcel, "cloud".to_string()) {
+                    Ok(_) => Verdict::Taken,
+                    Err(refused) => refused,
+                }
+            }
             Downlink::Courier {
                 courier,
                 proof,
@@ -51,7 +58,8 @@ impl Estate {
             self.refuse(turn, &parcel.parcel, why)
         } else if let Some(row) = self.parcels.get(&parcel.parcel) {
             match &row.stage {
-                _ if row.parcel == parcel => Verdict::Taken,
+                _ if row.parcel == parcel && !row.unlisted => Verdict::Taken,
+                _ if row.unlisted => self.merge(turn, parcel),
                 Stage::Expected => self.amend(turn, parcel),
                 stage => {
                     let why = format!("it is {} and can't be announced otherwise", stage.word());
@@ -72,12 +80,7 @@ impl Estate {
         let Some((code, length)) = self.new_code(turn, &parcel) else {
             return self.refuse(turn, &id, no_code_free(&parcel));
         };
-        let detail = format!(
-            "{}, {}, at {}",
-            parcel.size.word(),
-            parcel.zone.word(),
-            parcel.point
-        );
+        let detail = particulars(&parcel);
         let row = ParcelRow::announced(&now, parcel);
         self.parcels.insert(id.clone(), row);
         self.trace(&now, &id, "announced", "cloud".to_string(), Some(detail));
@@ -102,14 +105,10 @@ impl Estate {
         } else {
             None
         };
-        let detail = format!(
-            "{}, {}, at {}",
-            parcel.size.word(),
-            parcel.zone.word(),
-            parcel.point
-        );
+        let detail = particulars(&parcel);
         if let Some(row) = self.parcels.get_mut(&id) {
             row.due = Deadline::at(&now, parcel.deadline);
+            row.to_desk &= places_alike(&row.parcel, &parcel);
             row.parcel = parcel;
         }
         self.trace(
@@ -126,68 +125,62 @@ impl Estate {
         Verdict::Taken
     }
 
-    fn cancelled(&mut self, turn: &mut Turn<'_, '_>, id: &str) -> Verdict {
-        let Some(row) = self.parcels.get(id) else {
-            return unknown(id);
+    /// A parcel that came unannounced is announced after all. It stays where it is, and its code
+    /// stays the same, whatever point was meant.
+    fn merge(&mut self, turn: &mut Turn<'_, '_>, parcel: ExpectedParcel) -> Verdict {
+        let (id, now) = (parcel.parcel.clone(), turn.now);
+        let mut detail = particulars(&parcel);
+        let deadline = parcel.deadline;
+        let Some(row) = self.parcels.get_mut(&id) else {
+            return Verdict::Taken;
         };
-        let (point, now) = (row.parcel.point.clone(), turn.now);
-        match row.stage.clone() {
-            Stage::Cancelled => return Verdict::Taken,
-            Stage::Expected => {}
-            Stage::Depositing { opened: false, .. } => {
-                self.undo_deposit(turn, id, "cancelled");
-                self.show_at(turn, &point, text::CANCELLED, Tone::Error);
-            }
-            stage => {
-                let why = format!("it is {}: too late to cancel", stage.word());
-                return self.refuse(turn, id, why);
-            }
+        let point = row.parcel.point.clone();
+        if point != parcel.point {
+            detail.push_str("; it came unannounced and stays at ");
+            detail.push_str(point.as_str());
         }
-        self.kill_code(&point, id, now.tick_ms);
-        self.set_stage(&now, id, Stage::Cancelled);
-        self.trace(&now, id, "cancelled", "cloud".to_string(), None);
-        self.report(&now, id, None);
+        row.unlisted = false;
+        row.parcel = ExpectedParcel { point, ..parcel };
+        if row.stage.finished() {
+            row.due = Deadline::at(&now, deadline);
+        } else {
+            self.set_deadline(&now, &id, deadline);
+        }
+        let who = "cloud".to_string();
+        self.trace(&now, &id, "announced", who, Some(detail));
+        self.report(&now, &id, None);
         Verdict::Taken
     }
 
-    fn extended(&mut self, turn: &mut Turn<'_, '_>, id: &str, deadline: i64) -> Verdict {
-        match self.parcels.get(id) {
-            None => return unknown(id),
-            Some(row) if row.parcel.deadline == deadline => return Verdict::Taken,
-            Some(row) if row.stage.finished() => {
-                let why = format!("it is {}: too late to extend", row.stage.word());
-                return self.refuse(turn, id, why);
-            }
-            Some(_) => {}
-        }
-        if let Some(row) = self.parcels.get_mut(id) {
-            row.parcel.deadline = deadline;
-            row.due = Deadline::at(&turn.now, deadline);
-        }
-        let detail = Some(format!("until {deadline} ms"));
-        self.trace(&turn.now, id, "extended", "cloud".to_string(), detail);
-        Verdict::Taken
-    }
-
-    fn reissue(&mut self, turn: &mut Turn<'_, '_>, id: &str) -> Verdict {
+    /// Gives a parcel a new code, and the old one dies. The new one, which the cloud is told too.
+    pub(crate) fn reissue(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        id: &str,
+        who: String,
+    ) -> Result<CodeForResident, Verdict> {
         let Some(row) = self.parcels.get(id) else {
-            return unknown(id);
+            return Err(unknown(id));
         };
         if row.stage.finished() {
             let why = format!("it is {}: too late for a new code", row.stage.word());
-            return self.refuse(turn, id, why);
+            return Err(self.refuse(turn, id, why));
+        }
+        if let Some(back) = row.back.filter(|back| !back.still_for_recipient()) {
+            let why = format!("it goes back ({}): no code opens for it", back.word());
+            return Err(self.refuse(turn, id, why));
         }
         let (parcel, now) = (row.parcel.clone(), turn.now);
         let old = self.live_code(&parcel.point, id);
         let Some((code, length)) = self.new_code(turn, &parcel) else {
-            return self.refuse(turn, id, no_code_free(&parcel));
+            return Err(self.refuse(turn, id, no_code_free(&parcel)));
         };
         if let Some(old) = old {
             self.lay_to_rest(&parcel.point, old, now.tick_ms);
         }
-        self.trace_code(turn, id, "code-reissued", length);
-        self.report(&now, id, Some(code));
-        Verdict::Taken
+        self.trace_code_by(turn, id, "code-reissued", who, length);
+        self.report(&now, id, Some(code.clone()));
+        Ok(code)
     }
 
     fn courier(
@@ -241,6 +234,7 @@ impl Estate {
         proof.is_some_and(|proof| self.couriers.remove(&proof).is_some())
     }
 
+    /// A new code for a parcel, at its point. `None` if none is free.
     pub(crate) fn new_code(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -261,21 +255,32 @@ impl Estate {
         step: &'static str,
         length: Length,
     ) {
-        let digits = length.digits;
-        let who = || "gateway".to_string();
-        self.trace(&turn.now, id, step, who(), Some(format!("{digits} digits")));
+        self.trace_code_by(turn, id, step, "gateway".to_string(), length);
+    }
+
+    fn trace_code_by(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        id: &str,
+        step: &'static str,
+        who: String,
+        length: Length,
+    ) {
+        let detail = Some(format!("{} digits", length.digits));
+        self.trace(&turn.now, id, step, who, detail);
         if !length.enough {
+            let (digits, who) = (length.digits, "gateway".to_string());
             let detail = format!(
                 "with the codes live now, {digits} digits don't keep the chance to guess one below 1 in {} \
                  a day: raise code_max_digits",
                 self.rules.guess_one_in
             );
-            self.trace(&turn.now, id, "code-too-short", who(), Some(detail));
+            self.trace(&turn.now, id, "code-too-short", who, Some(detail));
         }
     }
 
     /// Refuses, and leaves a word in the parcel's history.
-    fn refuse(&mut self, turn: &Turn<'_, '_>, id: &str, why: String) -> Verdict {
+    pub(crate) fn refuse(&mut self, turn: &Turn<'_, '_>, id: &str, why: String) -> Verdict {
         self.trace(
             &turn.now,
             id,
@@ -287,11 +292,29 @@ impl Estate {
     }
 }
 
-fn unknown(id: &str) -> Verdict {
+pub(crate) fn unknown(id: &str) -> Verdict {
     Verdict::Refused(format!("parcel {id} isn't known here: announce it first"))
 }
 
-fn no_code_free(parcel: &ExpectedParcel) -> String {
+/// Whether two announcements of a parcel ask for the same kind of place.
+fn places_alike(a: &ExpectedParcel, b: &ExpectedParcel) -> bool {
+    let asked = |p: &ExpectedParcel| (p.size, p.zone, p.low, p.consent);
+    a.point == b.point && asked(a) == asked(b)
+}
+
+/// What was announced, in words.
+pub(crate) fn particulars(parcel: &ExpectedParcel) -> String {
+    let low = if parcel.low { ", low" } else { "" };
+    let (size, zone) = (parcel.size.word(), parcel.zone.word());
+    let mut words = format!("{size}, {zone}{low}, at {}", parcel.point);
+    if let Some(original) = &parcel.return_of {
+        words.push_str(", return of ");
+        words.push_str(original);
+    }
+    words
+}
+
+pub(crate) fn no_code_free(parcel: &ExpectedParcel) -> String {
     format!(
         "no pickup code is free at {}: raise code_max_digits",
         parcel.point

@@ -15,7 +15,7 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::estate::Estate;
-use crate::parcel::{Place, Stage};
+use crate::parcel::{Back, Place, Stage};
 use crate::placing::is_sound;
 use crate::turn::{Origin, Turn};
 use crate::{Digest, text};
@@ -66,6 +66,10 @@ impl Estate {
             row.to_desk = false;
         }
         self.deposited(turn, parcel, Place::Slot(slot.clone()), &courier);
+        if self.parcels.get(parcel).and_then(|row| row.back) == Some(Back::Cancelled) {
+            self.show_at(turn, &slot.bank, text::CANCELLED, Tone::Error);
+            return;
+        }
         self.show_at(turn, &slot.bank, text::stored(slot.compartment), Tone::Ok);
     }
 
@@ -124,6 +128,7 @@ impl Estate {
             "gateway".to_string(),
             detail,
         );
+        self.apply_cancellation(&turn.now, parcel);
     }
 
     fn waybill(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: Ident, parcel: String) {

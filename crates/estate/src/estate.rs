@@ -187,7 +187,7 @@ impl Estate {
                 credential,
                 ..
             } => self.count_access(&turn.now, from, outcome, direction, credential),
-            Happening::Keypad { typed, .. } => self.typed(turn, from, &typed.code),
+            Happening::Keypad { typed, .. } => self.typed(turn, from, &typed),
             Happening::Scan { parcel, badge } => self.scanned(turn, from, parcel, &badge),
             Happening::Compartment {
                 compartment,

@@ -255,6 +255,18 @@ pub struct Told {
     pub command: Option<String>,
 }
 
+impl Told {
+    /// Words about a parcel.
+    pub(crate) fn about(parcel: &str, text: String) -> Self {
+        Self {
+            parcel: Some(parcel.into()),
+            text,
+            code: None,
+            command: None,
+        }
+    }
+}
+
 /// What came of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {

@@ -20,6 +20,9 @@ use crate::{Now, text};
 /// who made them may have left long ago. Only judged when the box knows the time. Milliseconds.
 pub const STALE_MS: i64 = 120_000;
 
+/// So many codes of other points count as one wrong code.
+pub const ASTRAY_PER_WRONG: u32 = 3;
+
 /// How long without a lockout until the next one has the first length again, ms.
 pub const QUIET_MS: u64 = 24 * 3_600_000;
 
@@ -57,6 +60,15 @@ impl KeypadRow {
     }
 }
 
+/// What a wrong code has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// So many more until the keypad locks.
+    Left(u32),
+    /// It locks for so long, ms.
+    Locked(u64),
+}
+
 /// The most wrong codes that one keypad lets through in any 24 hours, without a collection.
 ///
 /// `lockout_after × (m + 1)`, where m is the number of lockouts, from the first length up, that fit
@@ -91,11 +103,19 @@ impl Estate {
         from: &Origin,
         what: Option<&str>,
     ) {
-        let now = turn.now;
+        let words = match self.count_wrong(&turn.now, &from.device, false) {
+            Wrong::Left(left) => what.map_or_else(|| text::wrong(left), Into::into),
+            Wrong::Locked(length) => text::locked(length),
+        };
+        self.show_error(turn, from, words);
+    }
+
+    /// Counts a wrong code at a keypad that isn't locked. `mild`: it is a code of another point.
+    pub(crate) fn count_wrong(&mut self, now: &Now, keypad: &Ident, mild: bool) -> Wrong {
         let after = self.rules.lockout_after.max(1);
         let row = self
             .keypads
-            .get_or_insert_with(&from.device, || KeypadRow::new(from.device.clone()));
+            .get_or_insert_with(keypad, || KeypadRow::new(keypad.clone()));
         if row
             .locked_until_tick_ms
             .is_some_and(|until| now.passed(until, QUIET_MS))
@@ -103,18 +123,22 @@ impl Estate {
             row.lockouts = 0;
             row.locked_until_tick_ms = None;
         }
+        if mild && row.astray + 1 < ASTRAY_PER_WRONG {
+            row.astray += 1;
+            return Wrong::Left(after.saturating_sub(row.wrong));
+        }
+        if mild {
+            row.astray = 0;
+        }
         row.wrong += 1;
         if row.wrong < after {
-            let left = after - row.wrong;
-            let words = what.map_or_else(|| text::wrong(left), Into::into);
-            self.show_error(turn, from, words);
-            return;
+            return Wrong::Left(after - row.wrong);
         }
         let length = lockout_ms(&self.rules, row.lockouts);
         row.wrong = 0;
         row.lockouts = row.lockouts.saturating_add(1);
         row.locked_until_tick_ms = Some(now.tick_in(length));
-        self.show_error(turn, from, text::locked(length));
+        Wrong::Locked(length)
     }
 
     /// A collection at `point` forgives the wrong tries at its keypads.

@@ -159,20 +159,18 @@ impl Estate {
 
     /// The parcel whose hand-over waits for this command's door to open.
     pub(crate) fn parcel_waiting_for(&self, command: &str) -> Option<String> {
-        let parcel = self.commands.get(command)?.purpose.parcel()?;
-        match &self.parcels.get(parcel)?.stage {
-            Stage::Depositing {
-                command: c,
-                opened: false,
-                ..
-            }
-            | Stage::Collecting {
-                command: c,
-                opened: false,
-                ..
-            } if c == command => Some(parcel.clone()),
-            _ => None,
-        }
+        let slot = &self.commands.get(command)?.slot;
+        let waits = |parcel: &String| {
+            let stage = self.parcels.get(parcel).map(|row| &row.stage);
+            matches!(
+                stage,
+                Some(
+                    Stage::Depositing { command: c, opened: false, .. }
+                    | Stage::Collecting { command: c, opened: false, .. }
+                ) if c == command
+            )
+        };
+        self.parcels_in(slot).into_iter().find(waits)
     }
 
     /// Whether a command is to open again what was collected.
@@ -254,6 +252,7 @@ impl Estate {
 
     fn show(&self, turn: &mut Turn<'_, '_>, device: &Ident, text: String, tone: Tone) {
         let id = turn.id("s-");
+        let text = text::clipped(text);
         self.command(turn, device, id, Order::Show { text, tone });
     }
 

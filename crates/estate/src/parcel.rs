@@ -10,6 +10,7 @@ use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
 use firmware_protocols::{Ident, Slot};
 
 use crate::context::Deadline;
+use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
 use crate::turn::Turn;
 use crate::{Digest, Now, TimeQuality};
@@ -157,6 +158,16 @@ pub enum Place {
     Desk(Ident),
 }
 
+impl Place {
+    /// The bank or desk.
+    pub const fn point(&self) -> &Ident {
+        match self {
+            Self::Slot(slot) => &slot.bank,
+            Self::Desk(desk) => desk,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -235,6 +246,20 @@ impl ParcelRow {
         }
     }
 
+    /// Whether it waits somewhere for its recipient, whose code is good.
+    pub const fn waits_for_recipient(&self) -> bool {
+        let good = match self.back {
+            None => true,
+            Some(back) => back.still_for_recipient(),
+        };
+        good && !self.is_return() && matches!(self.stage, Stage::Deposited { .. })
+    }
+
+    /// Whether it waits somewhere to be taken back.
+    pub const fn waits_to_go_back(&self) -> bool {
+        self.back.is_some() && matches!(self.stage, Stage::Deposited { .. })
+    }
+
     /// Whether it is the return of another parcel.
     pub const fn is_return(&self) -> bool {
         self.parcel.return_of.is_some()
@@ -311,7 +336,7 @@ impl Estate {
         }
     }
 
-    /// The parcel has come to where it waits.
+    /// The parcel has come to where it waits, brought by a courier, or by the `recipient` of a return.
     pub(crate) fn deposited(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -319,22 +344,60 @@ impl Estate {
         place: Place,
         courier: &str,
     ) {
+        let by_recipient =
+            courier == RECIPIENT && self.parcels.get(parcel).is_some_and(ParcelRow::is_return);
+        let who = if by_recipient {
+            RECIPIENT.to_string()
+        } else {
+            format!("courier {courier}")
+        };
+        let detail = place.to_string();
+        self.deposited_by(turn, parcel, place, who, detail);
+    }
+
+    /// The parcel has come to where it waits; a return waits for a courier.
+    pub(crate) fn deposited_by(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        parcel: &str,
+        place: Place,
+        who: String,
+        detail: String,
+    ) {
         let now = turn.now;
-        let Some(row) = self.parcels.get(parcel) else {
+        let Some(row) = self.parcels.get_mut(parcel) else {
             return;
         };
-        let (point, recipient) = (row.parcel.point.clone(), row.parcel.recipient.clone());
-        let detail = Some(place.to_string());
+        if row.is_return() && row.back.is_none() {
+            row.back = Some(Back::Return);
+        }
+        let handed_in = row.is_return() && matches!(place, Place::Desk(_));
+        let code_at = row.parcel.point.clone();
+        let (point, recipient) = (place.point().clone(), row.parcel.recipient.clone());
+        if handed_in {
+            self.kill_code(&code_at, parcel, now.tick_ms);
+        }
         self.set_stage(&now, parcel, Stage::Deposited { place });
         self.report(&now, parcel, None);
-        self.trace(
-            &now,
-            parcel,
-            "deposited",
-            format!("courier {courier}"),
-            detail,
-        );
+        self.trace(&now, parcel, "deposited", who, Some(detail));
         self.count_parcel(turn, &point, "deposits", &recipient);
+    }
+
+    /// From now on a parcel goes back, for this reason. Unless it is overdue, its code dies.
+    pub(crate) fn send_back(&mut self, now: &Now, parcel: &str, back: Back) {
+        let Some(row) = self.parcels.get_mut(parcel) else {
+            return;
+        };
+        row.back = Some(back);
+        if !back.still_for_recipient() {
+            if matches!(row.stage, Stage::Deposited { .. }) {
+                row.since_ms = now.wall_ms;
+                row.since_tick_ms = now.tick_ms;
+            }
+            let point = row.parcel.point.clone();
+            self.kill_code(&point, parcel, now.tick_ms);
+        }
+        self.report(now, parcel, None);
     }
 
     /// Tells the cloud where a parcel stands, with its code if that is new.
@@ -343,10 +406,14 @@ impl Estate {
             return;
         };
         let (slot, desk) = row.stage.reported_place();
+        let since = match row.reported() {
+            ParcelState::Overdue => row.due.wall_ms.max(row.since_ms),
+            _ => row.since_ms,
+        };
         let report = ParcelReport {
             parcel: parcel.to_string(),
             state: row.reported(),
-            since: row.since_ms,
+            since,
             bank: slot.map(|slot| slot.bank.clone()),
             compartment: slot.map(|slot| slot.compartment),
             desk: desk.cloned(),

@@ -23,6 +23,7 @@ impl Estate {
         self.end_commands(turn);
         self.watch_hand_overs(turn);
         self.end_unlisted(&turn.now);
+        self.watch_deadlines(&turn.now);
         self.end_codes(&turn.now);
         self.close_hours(&turn.now);
         self.put_away(&turn.now);
@@ -136,6 +137,7 @@ impl Estate {
                         ..
                     }) = self.parcels.get(parcel).map(|row| &row.stage)
                         && *reopen_until_tick_ms <= now.tick_ms
+                        && !self.is_collecting_with(parcel)
                     {
                         dead.push((key.0.clone(), parcel.clone(), *reopen_until_tick_ms));
                     }

@@ -1,11 +1,12 @@
 //! What a person at a keypad or scanner reads: one short line, Chinese and English. Never a code.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use firmware_protocols::Ident;
 
 use crate::layout::Desk;
+use crate::parcel::Taker;
 
 pub(crate) const SCAN_WAYBILL: &str = "请扫描运单 Badge accepted: scan a waybill";
 pub(crate) const BADGE_FIRST: &str = "请先刷工牌 Scan your badge first";
@@ -24,7 +25,6 @@ pub(crate) const FULL: &str =
 pub(crate) const NOTHING_INSIDE: &str =
     "柜内无包裹，请重新扫描 Nothing was put in: scan the waybill again";
 pub(crate) const AT_DESK: &str = "已登记，请收好包裹 Registered: keep the parcel at the desk";
-pub(crate) const HAND_OVER: &str = "验证成功，请交付包裹 Code accepted: hand the parcel over";
 pub(crate) const THANKS: &str = "取件成功，谢谢 Collected, thank you";
 pub(crate) const NOT_HERE_YET: &str =
     "包裹尚未送达，请稍后再来 Your parcel is not here yet: please come back later";
@@ -51,12 +51,6 @@ pub(crate) fn take_out(compartment: u16) -> String {
 
 pub(crate) fn stored(compartment: u16) -> String {
     format!("已存入{compartment}号柜 Stored in compartment {compartment}")
-}
-
-pub(crate) fn still_inside(compartment: u16) -> String {
-    format!(
-        "{compartment}号柜内仍有物品，取件码仍有效 Compartment {compartment} is not empty: your code stays good"
-    )
 }
 
 pub(crate) fn close_door(compartment: u16) -> String {
@@ -127,4 +121,144 @@ pub(crate) fn mislaid(compartment: u16) -> String {
     format!(
         "包裹可能在{compartment}号柜，请联系物业 The parcel may lie in {compartment}: call the office"
     )
+}
+
+// What isn't the straight way: several parcels, what goes back, returns, desks.
+
+/// The longest text that a device shows, characters.
+const TEXT_MAX: usize = 256;
+
+/// As many characters of parcels' names as a text has room for, if they are several.
+const NAMES_MAX: usize = 120;
+
+pub(crate) const BEING_TAKEN_BACK: &str =
+    "此包裹正被取回，请联系物业 This parcel is just being taken back: ask the office";
+pub(crate) const NOTHING_GOES_BACK: &str = "没有需要取回的包裹 Nothing to take back here";
+pub(crate) const RETURN_TAKEN_IN: &str =
+    "退货已登记，请收好 Return registered: keep it for the courier";
+pub(crate) const RETURN_TAKEN_OUT: &str =
+    "退货已取出，可凭码重新放入 Taken out again: your code lets you bring it back";
+
+pub(crate) fn not_emptied(compartment: u16, taker: &Taker) -> String {
+    match taker {
+        Taker::Recipient => format!(
+            "{compartment}号柜内仍有物品，取件码仍有效 Compartment {compartment} is not empty: your code stays good"
+        ),
+        Taker::Courier(_) => format!(
+            "{compartment}号柜内仍有物品，请按0重开 Compartment {compartment} is not empty: type 0 to open it again"
+        ),
+        Taker::Operator(_) | Taker::Desk { .. } => {
+            format!("{compartment}号柜内仍有物品 Compartment {compartment} is not empty")
+        }
+    }
+}
+
+pub(crate) fn thanks_more(more: usize, good: bool) -> String {
+    if good {
+        format!(
+            "取件成功，还有{more}件，请再次输入取件码 Collected; {more} more here: type your code again"
+        )
+    } else {
+        format!(
+            "取件成功，还有{more}件，请输入其取件码 Collected; {more} more here: type the code of the next one"
+        )
+    }
+}
+
+pub(crate) fn hand_over(parcels: &[String]) -> String {
+    match parcels {
+        [] | [_] => "验证成功，请交付包裹 Code accepted: hand the parcel over".to_string(),
+        several => {
+            let (count, names) = (several.len(), listed(several));
+            format!(
+                "验证成功，请交付{count}件包裹 Code accepted: hand the parcel over, {count} in all: {names}"
+            )
+        }
+    }
+}
+
+/// `place` with its address.
+pub(crate) fn waits_at(place: &str) -> String {
+    format!("您的包裹在此 Your parcel waits at: {place}")
+}
+
+/// `place` with its address.
+pub(crate) fn being_moved(place: &str) -> String {
+    format!("包裹正在移送 Your parcel is just being brought to: {place}")
+}
+
+pub(crate) fn being_filled(compartment: u16) -> String {
+    format!(
+        "正在向{compartment}号柜投放，请稍后再输入 Compartment {compartment} is just being filled: try again when it is closed"
+    )
+}
+
+pub(crate) fn take_back(compartment: u16) -> String {
+    format!(
+        "{compartment}号柜已开，请取回包裹并关门 Compartment {compartment}: take the parcel back, close the door"
+    )
+}
+
+pub(crate) fn take_only(compartment: u16, parcels: &[String]) -> String {
+    let names = listed(parcels);
+    format!(
+        "{compartment}号柜已开，仅取所列包裹并关门 Compartment {compartment}: close the door after you take only {names}"
+    )
+}
+
+pub(crate) fn taken_back(more: usize) -> String {
+    match more {
+        0 => "已取回 Taken back: nothing more goes back here".to_string(),
+        more => format!("已取回，还有{more}件，请按0 Taken back; {more} more: type 0"),
+    }
+}
+
+pub(crate) fn give_back(parcel: &str, more: usize) -> String {
+    match more {
+        0 => format!("最后一件，请交给快递员 The last one, give it to the courier: {parcel}"),
+        more => format!(
+            "请交给快递员，还有{more}件请按0 {more} more after this (type 0), give to the courier: {parcel}"
+        ),
+    }
+}
+
+/// `desk` with its address.
+pub(crate) fn bring_to_desk(desk: &str) -> String {
+    format!("请送至 Bring it to: {desk}")
+}
+
+/// `desk` with its address, if there is one.
+pub(crate) fn no_room_for_return(desk: Option<&str>) -> String {
+    match desk {
+        Some(desk) => {
+            format!("没有合适的空柜，请送至 No free compartment fits, hand it in at: {desk}")
+        }
+        None => "没有合适的空柜，请稍后再来 No free compartment fits: please come back later"
+            .to_string(),
+    }
+}
+
+/// Text as long as a device shows it.
+pub(crate) fn clipped(text: String) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => text.get(..end).map(String::from).unwrap_or(text),
+        None => text,
+    }
+}
+
+/// The names of the first few parcels, as far as they have room.
+fn listed(parcels: &[String]) -> String {
+    let mut names = String::new();
+    for parcel in parcels {
+        let room = names.chars().count() + parcel.chars().count() <= NAMES_MAX;
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        if !room && !names.is_empty() {
+            names.push('…');
+            break;
+        }
+        names.push_str(parcel);
+    }
+    names
 }

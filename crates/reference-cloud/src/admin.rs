@@ -18,7 +18,7 @@ use crate::App;
 use crate::body::{self, Refused, malformed};
 use crate::connections::Line;
 use crate::gateway_calls::failed;
-use crate::store::{LanesView, ParcelView, StoreError};
+use crate::store::{HeadView, LanesView, ParcelView, StoreError};
 
 /// The calls, closed to all but loopback peers.
 pub(crate) fn calls() -> Router<App> {
@@ -30,6 +30,7 @@ pub(crate) fn calls() -> Router<App> {
         .route("/v1/admin/gateways/{gateway}/demand", get(demand))
         .route("/v1/admin/gateways/{gateway}/lanes", get(lanes))
         .route("/v1/admin/gateways/{gateway}/health", get(health))
+        .route("/v1/admin/gateways/{gateway}/audit", get(audit))
         .layer(axum::middleware::from_fn(loopback_only))
 }
 
@@ -123,6 +124,30 @@ async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response
         ]),
         None => Value::Null,
     }))
+}
+
+async fn audit(State(app): State<App>, Path(gateway): Path<String>) -> Response {
+    let audit = app.store.audit(gateway).await;
+    shown(audit.map(|view| {
+        let contradictions = view.contradictions.iter().map(head_value).collect();
+        map([
+            ("sound", Some(view.contradictions.is_empty().into())),
+            ("latest", view.latest.as_ref().map(head_value)),
+            ("contradictions", Some(Value::Array(contradictions))),
+        ])
+    }))
+}
+
+/// The head in hexadecimal: as `linli audit verify --against` takes it.
+fn head_value(view: &HeadView) -> Value {
+    let head: String = view.head.iter().map(|byte| format!("{byte:02x}")).collect();
+    map([
+        ("epoch", Some(view.epoch.into())),
+        ("entries", Some(view.entries.into())),
+        ("head", Some(head.into())),
+        ("at", Some(view.at.into())),
+        ("contradicts", view.contradicts.as_deref().map(Value::from)),
+    ])
 }
 
 fn parcel_value(view: &ParcelView) -> Value {

@@ -34,7 +34,9 @@ use tokio::task::JoinHandle;
 
 pub use connections::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
-pub use store::{HealthView, Keep, LaneView, LanesView, ParcelView, StoreError};
+pub use store::{
+    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, StoreError,
+};
 
 /// How a cloud is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +213,11 @@ impl Cloud {
     /// What a gateway last said about itself.
     pub async fn health(&self, gateway: &Ident) -> Result<Option<HealthView>, StoreError> {
         self.store.health(gateway.to_string()).await
+    }
+
+    /// Where the chain over a gateway's history stands, and what contradicts it.
+    pub async fn audit(&self, gateway: &Ident) -> Result<AuditView, StoreError> {
+        self.store.audit(gateway.to_string()).await
     }
 
     /// How a gateway's lanes stand.

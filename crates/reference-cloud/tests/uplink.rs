@@ -373,3 +373,56 @@ async fn an_unwell_cloud_answers_so_and_takes_nothing() {
     cloud.faults().answer_with(None);
     gateway.send(&batch).await;
 }
+
+fn head(entries: u64, fill: u8) -> Report {
+    Report::Audit {
+        entries,
+        head: [fill; 32],
+    }
+}
+
+/// The batch is taken all the same: what a person looks at is the admin's view.
+#[tokio::test]
+async fn a_rewritten_history_is_taken_and_shown() {
+    let cloud = reference_cloud::serve(Config::in_memory()).await.unwrap();
+    for form in [Form::Cbor, Form::Json] {
+        let mut gateway = Gateway::of(&cloud);
+        gateway.form = form;
+        gateway.id = ident(if form == Form::Cbor { "cbor" } else { "json" });
+        let mut ledger = Ledger::default();
+        for report in [head(10, 1), head(10, 1), head(25, 2)] {
+            ledger.add(report);
+        }
+        gateway.send(&ledger.batch(1, 0, 3)).await;
+        let view = cloud.audit(&gateway.id).await.unwrap();
+        assert_eq!(view.contradictions, []);
+        let latest = view.latest.unwrap();
+        assert_eq!((latest.entries, latest.head), (25, [2; 32]));
+
+        // The same number with another head, and fewer than before.
+        ledger.add(head(25, 9));
+        ledger.add(head(24, 3));
+        // Known from before the contradiction, so nothing new is wrong with it.
+        ledger.add(head(25, 2));
+        let acked = gateway.send(&ledger.batch(1, 3, 6)).await;
+        assert_eq!(acked[&Lane::Health], 6);
+        let view = cloud.audit(&gateway.id).await.unwrap();
+        let wrong: Vec<_> = view.contradictions.iter().map(|c| c.entries).collect();
+        assert_eq!(wrong, [24, 25]);
+        assert_eq!(view.latest.unwrap().head, [2; 32]);
+        let path = format!("/v1/admin/gateways/{}/audit", gateway.id);
+        let shown = gateway.call(reqwest::Method::GET, &path, "").await;
+        let shown = gateway::read(shown).await;
+        assert_eq!(shown.get("sound"), Some(&false.into()));
+
+        // A new epoch starts over.
+        let mut restored = Ledger::default();
+        restored.add(head(3, 7));
+        gateway.send(&restored.batch(2, 0, 1)).await;
+        let view = cloud.audit(&gateway.id).await.unwrap();
+        assert_eq!(
+            (view.contradictions.len(), view.latest.unwrap().entries),
+            (2, 3)
+        );
+    }
+}

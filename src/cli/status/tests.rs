@@ -50,6 +50,7 @@ fn sample() -> Status {
                 quality: "synchronised".to_string(),
             },
             memory_rss_bytes: Some(14_680_064),
+            audit: crate::audit::AuditReport::default(),
         },
         devices: DeviceCounts {
             configured: 44,

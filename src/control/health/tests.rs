@@ -23,6 +23,7 @@ fn report() -> StatusReport {
             quality: "synchronised".to_string(),
         },
         memory_rss_bytes: None,
+        audit: crate::audit::AuditReport::default(),
     }
 }
 

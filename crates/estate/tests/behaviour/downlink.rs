@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use estate::Verdict;
-use firmware_protocols::event::Door;
 
 use crate::common::*;
 
@@ -83,27 +82,6 @@ fn a_parcel_is_cancelled_before_its_deposit_once_and_for_good() {
         "the announcement come again changes nothing"
     );
     refused(&world.cloud(cancel("none")), "isn't known");
-}
-
-#[test]
-fn cancelling_while_the_courier_stands_there() {
-    let mut world = World::new();
-    world.courier("badge", i64::MAX);
-    world.expect(parcel("p1", "bank-a"));
-    world.expect(parcel("p2", "bank-a"));
-    world.scan("bank-a", "badge");
-    world.scan("bank-a", "p1");
-    assert_eq!(world.cloud(cancel("p1")), Verdict::Taken);
-    assert!(world.compartment("bank-a/1").is_free());
-    world.scan("bank-a", "p2");
-    world.door("bank-a/2", Door::Open, Some(false));
-    refused(&world.cloud(cancel("p2")), "too late");
-    world.door("bank-a/2", Door::Closed, Some(true));
-    refused(&world.cloud(cancel("p2")), "deposited");
-    assert_eq!(
-        (world.stage("p1"), world.stage("p2")),
-        ("cancelled", "deposited")
-    );
 }
 
 #[test]

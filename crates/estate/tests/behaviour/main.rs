@@ -4,11 +4,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod announcing;
+mod cancellation;
+mod claims;
 mod codes;
 mod collection;
 mod couriers;
 mod demand;
 mod deposit;
+mod desk;
 mod downlink;
 mod hand;
 mod layout;
@@ -16,7 +20,13 @@ mod ledger;
 mod lockout;
 mod mislaid;
 mod one_at_a_time;
+mod overdue;
 mod placing;
+mod retrieval;
+mod returns;
+mod several;
 mod shared;
+mod staff;
+mod transfer;
 mod unlisted;
 mod upkeep;

@@ -84,19 +84,20 @@ fn an_unanswered_second_deposit_leaves_the_first_alone() {
 }
 
 #[test]
-fn a_code_while_the_second_is_put_in_settles_both_by_the_door() {
+fn a_code_while_the_second_is_put_in_waits_until_the_door_is_closed() {
     let (mut world, _) = second_scanned();
     world.door("bank-a/3", Door::Open, Some(true));
     let code = world.codes["p1"].clone();
-    world.key("bank-a", &code);
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("just being filled"));
     world.reload();
-    world.door("bank-a/3", Door::Open, Some(true));
     world.door("bank-a/3", Door::Closed, Some(true));
     assert_eq!(
         (world.stage("p1"), world.stage("p2")),
-        ("collected", "deposited")
+        ("deposited", "deposited")
     );
-    assert_eq!(world.compartment("bank-a/3").contents, ["p2"]);
+    assert_eq!(opened(&world.key("bank-a", &code)), Some(slot("bank-a/3")));
 }
 
 #[test]

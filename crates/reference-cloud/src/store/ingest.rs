@@ -262,7 +262,10 @@ fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(
             )?;
             Ok(())
         }
-        Some(Report::Unplaceable(_) | Report::Claim(_) | Report::Audit { .. }) | None => Ok(()),
+        Some(Report::Audit { entries, head }) => {
+            Ok(super::audit::keep(tx, gateway, item.at, *entries, head)?)
+        }
+        Some(Report::Unplaceable(_) | Report::Claim(_)) | None => Ok(()),
     }
 }
 

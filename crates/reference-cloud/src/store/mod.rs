@@ -3,6 +3,7 @@
 //! Invariant: what a caller is told is on disk (WAL, `synchronous=FULL`; both are read back at
 //! open). Jobs wait in a queue of [`QUEUE_MAX`]; when it is full, the request waits its turn.
 
+mod audit;
 mod downlink;
 mod ingest;
 mod schema;
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use audit::{AuditView, HeadView};
 pub(crate) use ingest::Ingest;
 pub use views::{HealthView, LaneView, LanesView, ParcelView};
 

@@ -77,6 +77,17 @@ const MIGRATIONS: &[&str] = &["
         body    BLOB NOT NULL,
         PRIMARY KEY (gateway, seq)
     ) STRICT, WITHOUT ROWID;
+", "
+    -- Where the chain over a gateway's history stood, each head once, in the order in which it came.
+    CREATE TABLE audit (
+        gateway     TEXT NOT NULL,
+        epoch       INTEGER NOT NULL,
+        entries     INTEGER NOT NULL,
+        head        BLOB NOT NULL,
+        at          INTEGER NOT NULL,
+        contradicts TEXT,                           -- what earlier head it contradicts, in words
+        UNIQUE (gateway, epoch, entries, head)
+    ) STRICT;
 "];
 
 /// Opens the store, checks that it is durable, and migrates it.
