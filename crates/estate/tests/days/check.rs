@@ -100,7 +100,14 @@ impl Day {
             (Act::Desk(DeskAct::HandOver { desk, .. }, digits), _) => {
                 self.check_tries(desk, desk, digits, outcome)?;
             }
-            (Act::Tick, _) => self.demand.close(&self.now),
+            (Act::Tick, _) => {
+                self.demand.close(&self.now);
+                if self.clock_right() {
+                    self.record
+                        .moments()
+                        .for_each(|moment| moment.unreckoned = false);
+                }
+            }
             _ => {}
         }
         self.check_opens(&cause, outcome)?;
@@ -195,6 +202,7 @@ impl Day {
             at_ms,
             sure: self.clock_right(),
             excused: self.now.quality > TimeQuality::Unknown && self.ahead_ms > 0,
+            unreckoned: self.now.quality == TimeQuality::Unknown,
         };
         let (name, moment) = match act {
             Act::Cloud(Downlink::ParcelExpected(parcel)) => {
@@ -539,7 +547,7 @@ impl Day {
             let back = to == p.at || !p.finished();
             keep!(
                 "a parcel goes back only for a reason",
-                row.back == p.back || back && Model::may_turn(cause, p, name, row.back),
+                row.back == p.back || back && Model::may_turn(cause, p, name, &to, row.back),
                 "{name} ({p:?}) turns to {:?} by {cause:?}",
                 row.back
             );
@@ -560,7 +568,8 @@ impl Day {
 
     fn parcel_moves(&mut self, cause: &Cause, name: String, at: At, back: Option<Back>) -> Kept {
         let row = self.estate.parcel(&name).unwrap();
-        if back == Some(Back::Overdue) {
+        let new = self.model.parcels.get(&name).is_none_or(|p| p.back != back);
+        if new && back == Some(Back::Overdue) {
             self.check_overdue(&name)?;
         }
         let grace = self.grace_ms(&at, &name);
@@ -633,7 +642,9 @@ impl Day {
             .filter(|(_, code)| code.dead_since.is_none())
         {
             let own = code.parcel == name && (*at == At::Gone || put_in);
-            let by_it = opener == Some(index) && parcels[&code.parcel].at == At::Gone;
+            let used =
+                opener == Some(index) && matches!(was.at, At::Leaving(_, Taker::Recipient, _));
+            let by_it = used && parcels[&code.parcel].at == At::Gone;
             if own || by_it {
                 code.grace_until = code.grace_until.max(now + grace);
             }

@@ -268,6 +268,8 @@ impl Model {
                 s == t
             }
             (Cause::Tick, At::Leaving(_, Taker::Recipient, true), At::Gone) => true,
+            // Nobody announced it, and it was never put in.
+            (Cause::Tick, At::Expected, At::Cancelled) => p.recipient.starts_with("unlisted:"),
             (Cause::Cancel(parcel), At::Expected | At::Coming(_, false), At::Cancelled) => {
                 parcel == name
             }
@@ -300,9 +302,9 @@ impl Model {
     }
 
     /// Whether `cause` may change why the parcel goes back.
-    pub fn may_turn(cause: &Cause, p: &Parcel, name: &str, to: Option<Back>) -> bool {
+    pub fn may_turn(cause: &Cause, p: &Parcel, name: &str, at: &At, to: Option<Back>) -> bool {
         match (cause, p.back, to) {
-            (Cause::Tick, None, Some(Back::Overdue)) => matches!(p.at, At::Here(_)),
+            (Cause::Tick, None, Some(Back::Overdue)) => matches!(at, At::Here(_)),
             (Cause::Extend(parcel), Some(Back::Overdue), None) => parcel == name,
             (Cause::Cancel(parcel), _, Some(Back::Cancelled)) => parcel == name,
             (Cause::Claim(parcel), _, Some(Back::Refused | Back::Claimed)) => parcel == name,

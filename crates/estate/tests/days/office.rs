@@ -27,7 +27,7 @@ impl Day {
             return Ok(());
         }
         let point = POINTS[[0, 0, 0, 1, 1, 2][self.dice.index(6)]];
-        let mut p = parcel(&format!("p{}", self.announced.len()), point);
+        let mut p = parcel(&format!("p{}", self.dice.below(10_000)), point);
         if self.dice.one_in(12) {
             // The cloud hears of what was brought unannounced.
             p.parcel = format!("u{}", self.dice.below(40));
@@ -54,7 +54,7 @@ impl Day {
 
     /// The same again, or otherwise.
     pub fn cloud_again(&mut self) -> Kept {
-        let Some(item) = self.pick(&self.announced.clone()) else {
+        let Some(item) = self.pick_any(&self.announced.clone()) else {
             return Ok(());
         };
         let Downlink::ParcelExpected(mut p) = item else {
@@ -237,7 +237,7 @@ impl Day {
             3 => self.set_clock(-(HOUR_MS as i64), quality),
             4 => self.set_clock(self.ahead_ms, TimeQuality::Unknown),
             _ => self.set_clock(0, TimeQuality::Synchronised),
-        }
+        }?;
         self.saw("clock set");
         Ok(())
     }
@@ -248,7 +248,6 @@ impl Day {
             TimeQuality::Unknown if self.dice.one_in(2) => TimeQuality::Estimated,
             _ => TimeQuality::Synchronised,
         };
-        self.set_clock(0, better);
-        Ok(())
+        self.set_clock(0, better)
     }
 }

@@ -1,5 +1,7 @@
 //! What couriers, residents and guessers do, and what happens at locks and doors.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use estate::Outcome;
@@ -121,7 +123,19 @@ impl Day {
         }
     }
 
-    pub fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    /// One of several, such that most others may be missing without changing the choice.
+    pub fn pick<T: Clone + Hash>(&mut self, from: &[T]) -> Option<T> {
+        let salt = self.dice.next();
+        let rank = |one: &&T| {
+            let mut hash = DefaultHasher::new();
+            (salt, one).hash(&mut hash);
+            hash.finish()
+        };
+        from.iter().min_by_key(rank).cloned()
+    }
+
+    /// One of several by number.
+    pub fn pick_any<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.dice.index(from.len())].clone())
     }
 
@@ -535,7 +549,7 @@ impl Day {
     }
 
     fn again(&mut self) -> Kept {
-        if let Some(sent) = self.pick(&self.field.sent.clone()) {
+        if let Some(sent) = self.pick_any(&self.field.sent.clone()) {
             self.apply(Act::Event(sent))?;
         }
         Ok(())

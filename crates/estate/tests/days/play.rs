@@ -165,13 +165,20 @@ impl Day {
     }
 
     /// Sets the box's clock by so much ahead of the truth.
-    pub fn set_clock(&mut self, ahead_ms: i64, quality: TimeQuality) {
+    pub fn set_clock(&mut self, ahead_ms: i64, quality: TimeQuality) -> Kept {
+        self.end_batch()?;
         if self.ahead_ms != ahead_ms || self.now.quality != quality {
             self.clock_jumps += 1;
         }
         self.ahead_ms = ahead_ms;
         self.now.quality = quality;
         self.now.wall_ms = self.true_ms() + ahead_ms;
+        if ahead_ms > 0 {
+            // What was heard without knowing the time is reckoned by this clock: nobody can tell.
+            let unreckoned = self.record.moments().filter(|moment| moment.unreckoned);
+            unreckoned.for_each(|moment| moment.excused = true);
+        }
+        Ok(())
     }
 
     pub fn pass(&mut self, ms: u64) {
@@ -349,11 +356,14 @@ impl Day {
     /// 5. The cloud hears only legal sequences.
     fn hear(&mut self, report: ParcelReport) -> Kept {
         let before = self.reported.get(&report.parcel).map(|r| r.state);
-        let legal = follows(before, report.state)
-            && !(before == Some(ParcelState::Cancelled)
-                && report.state != ParcelState::Cancelled
-                && self.reported[&report.parcel].bank.is_none()
-                && self.reported[&report.parcel].desk.is_none());
+        // A return may be taken out again. What was cancelled before its deposit is over.
+        let out_again = report.return_of.is_some()
+            && (before, report.state) == (Some(ParcelState::Deposited), ParcelState::Expected);
+        let over = self.reported.get(&report.parcel).is_some_and(|last| {
+            last.state == ParcelState::Cancelled && last.bank.is_none() && last.desk.is_none()
+        });
+        let goes_on = follows(before, report.state) || out_again;
+        let legal = goes_on && (!over || report.state == ParcelState::Cancelled);
         keep!(
             "the cloud hears a legal sequence",
             legal,
@@ -466,11 +476,8 @@ impl Day {
         self.lost_ms += (ms - known_ms) as i64;
         self.pass(known_ms);
         let ahead_ms = -(self.dice.below(50 * 365) as i64) * 86_400_000;
-        self.set_clock(ahead_ms, TimeQuality::Unknown);
-        let (parcels, couriers) = (&mut self.record.deadlines, &mut self.record.couriers);
-        for moment in parcels.values_mut().chain(couriers.values_mut()) {
-            moment.sure = false;
-        }
+        self.set_clock(ahead_ms, TimeQuality::Unknown)?;
+        self.record.moments().for_each(|moment| moment.sure = false);
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub struct Moment {
     pub sure: bool,
     /// The box's clock was ahead when it heard: it can't know better.
     pub excused: bool,
+    /// Heard while the time was unknown, and not reckoned since.
+    pub unreckoned: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +110,14 @@ pub struct Record {
     pub commands: BTreeMap<String, Made>,
     pub deadlines: BTreeMap<String, Moment>,
     pub starts: u32,
+}
+
+impl Record {
+    pub fn moments(&mut self) -> impl Iterator<Item = &mut Moment> {
+        self.deadlines
+            .values_mut()
+            .chain(self.couriers.values_mut())
+    }
 }
 
 /// Whether the cloud may hear `to` after `from`.
