@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::fields::{Fields, Malformed};
 use crate::value::{Form, Value, map};
@@ -20,8 +21,11 @@ pub struct Command {
     pub order: Order,
 }
 
+/// The most codes in one `codes` command: in JSON it then still fits into 65,536 bytes.
+pub const BANK_CODES_MAX: usize = 700;
+
 /// What a device is asked to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Order {
     /// Release the lock of a compartment; the board times the pulse.
     Open {
@@ -38,9 +42,11 @@ pub enum Order {
     /// The pickup codes that a bank may check by itself while nobody answers it. The whole list each
     /// time: what isn't in it is revoked.
     Codes {
-        /// The key of the digests.
+        /// The key of the digests, 16 to 64 bytes; a secret, as whoever has it can guess the codes
+        /// out of the digests.
         salt: Vec<u8>,
-        /// The codes that are good, and what each opens.
+        /// The codes that are good, and what each opens: at most [`BANK_CODES_MAX`], no digest
+        /// twice.
         digests: Vec<BankCode>,
     },
     /// Blink, beep, or otherwise say which one you are.
@@ -48,7 +54,7 @@ pub enum Order {
 }
 
 /// A pickup code that a bank may check by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BankCode {
     /// HMAC-SHA256 over the digits in ASCII, with the command's salt as the key.
     pub digest: [u8; 32],
@@ -116,14 +122,8 @@ impl Command {
                 tone: f.word("tone", Tone::WORDS)?,
             },
             "codes" => Order::Codes {
-                salt: bytes("salt", f.need("salt")?)?,
-                digests: match f.need("digests")? {
-                    Value::Array(items) => items
-                        .iter()
-                        .map(BankCode::from_value)
-                        .collect::<Result<_, _>>()?,
-                    other => return Err(Malformed::field("digests", "an array", other.kind())),
-                },
+                salt: bytes("salt", f.need("salt")?, 16..=64)?,
+                digests: bank_codes(f.need("digests")?)?,
             },
             "identify" => Order::Identify,
             unknown => return Err(Malformed(format!("unknown command '{unknown}'"))),
@@ -157,7 +157,7 @@ impl Command {
                 (
                     "digests",
                     Some(Value::Array(
-                        digests.iter().map(BankCode::to_value).collect(),
+                        digests.iter().copied().map(BankCode::to_value).collect(),
                     )),
                 ),
             ]),
@@ -171,7 +171,7 @@ impl Command {
 }
 
 impl BankCode {
-    fn to_value(&self) -> Value {
+    fn to_value(self) -> Value {
         map([
             ("digest", Some(Value::Bytes(self.digest.to_vec()))),
             ("compartment", Some(self.compartment.into())),
@@ -180,20 +180,87 @@ impl BankCode {
 
     fn from_value(value: &Value) -> Result<Self, Malformed> {
         let f = Fields::of(value)?;
-        let digest = bytes("digest", f.need("digest")?)?;
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes("digest", f.need("digest")?, 32..=32)?);
         Ok(Self {
-            digest: digest
-                .try_into()
-                .map_err(|_| Malformed::field("digest", "32 bytes", "another length"))?,
+            digest,
             compartment: u16::try_from(f.uint("compartment", 1, 65_535)?).unwrap_or(u16::MAX),
         })
     }
 }
 
-fn bytes(name: &str, value: &Value) -> Result<Vec<u8>, Malformed> {
-    value
-        .as_bytes()
-        .ok_or_else(|| Malformed::field(name, "bytes", value.kind()))
+/// Without the salt and the digests: together they give short codes away.
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { compartment } => f
+                .debug_struct("Open")
+                .field("compartment", compartment)
+                .finish(),
+            Self::Show { text, tone } => f
+                .debug_struct("Show")
+                .field("text", text)
+                .field("tone", tone)
+                .finish(),
+            Self::Codes { digests, .. } => f
+                .debug_struct("Codes")
+                .field("count", &digests.len())
+                .finish_non_exhaustive(),
+            Self::Identify => f.write_str("Identify"),
+        }
+    }
+}
+
+/// Without the digest.
+impl fmt::Debug for BankCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BankCode")
+            .field("compartment", &self.compartment)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The list of a `codes` command.
+fn bank_codes(value: &Value) -> Result<Vec<BankCode>, Malformed> {
+    let Value::Array(items) = value else {
+        return Err(Malformed::field("digests", "an array", value.kind()));
+    };
+    if items.len() > BANK_CODES_MAX {
+        let expected = format!("at most {BANK_CODES_MAX} codes");
+        let got = items.len().to_string();
+        return Err(Malformed::field("digests", &expected, &got));
+    }
+    let codes: Vec<BankCode> = items
+        .iter()
+        .map(BankCode::from_value)
+        .collect::<Result<_, _>>()?;
+    let mut digests: Vec<&[u8; 32]> = codes.iter().map(|code| &code.digest).collect();
+    digests.sort_unstable();
+    if digests.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Malformed::field("digests", "each digest once", "one twice"));
+    }
+    Ok(codes)
+}
+
+/// A byte string of so many bytes. The error never repeats them.
+fn bytes(
+    name: &str,
+    value: &Value,
+    length: core::ops::RangeInclusive<usize>,
+) -> Result<Vec<u8>, Malformed> {
+    let (min, max) = (length.start(), length.end());
+    let expected = match min == max {
+        true => format!("{min} bytes (in JSON: base64url without padding)"),
+        false => format!("{min} to {max} bytes (in JSON: base64url without padding)"),
+    };
+    match value.as_bytes() {
+        Some(bytes) if length.contains(&bytes.len()) => Ok(bytes),
+        Some(bytes) => {
+            let got = format!("{} bytes", bytes.len());
+            Err(Malformed::field(name, &expected, &got))
+        }
+        None => Err(Malformed::field(name, &expected, value.kind())),
+    }
 }
 
 /// Every event of `boot` up to `seq`, without a gap, is on disk.
@@ -230,6 +297,48 @@ impl Receipt {
 mod tests {
     use super::*;
 
+    fn codes(count: u16) -> Vec<BankCode> {
+        (1..=count)
+            .map(|n| BankCode {
+                digest: [n.to_be_bytes(); 16].concat().try_into().unwrap(),
+                compartment: u16::MAX - n,
+            })
+            .collect()
+    }
+
+    fn codes_command(salt: Vec<u8>, digests: Vec<BankCode>) -> Command {
+        Command {
+            id: "k".repeat(64),
+            expires: i64::MAX,
+            ttl_ms: u64::MAX,
+            order: Order::Codes { salt, digests },
+        }
+    }
+
+    #[test]
+    fn the_longest_list_fits_into_a_payload_and_a_longer_one_is_refused() {
+        let longest = codes_command(alloc::vec![7; 64], codes(700));
+        for form in [Form::Cbor, Form::Json] {
+            let payload = longest.encode(form);
+            assert!(payload.len() <= crate::PAYLOAD_MAX_BYTES, "{form:?}");
+            assert_eq!(Command::decode(&payload), Ok(longest.clone()));
+        }
+        let longer = codes_command(alloc::vec![7; 32], codes(701));
+        assert_eq!(
+            Command::decode(&longer.encode(Form::Cbor)).unwrap_err().0,
+            "field 'digests': expected at most 700 codes, got 701"
+        );
+    }
+
+    #[test]
+    fn neither_the_salt_nor_a_digest_is_printed() {
+        let command = codes_command(alloc::vec![171; 32], codes(2));
+        assert_eq!(format!("{:?}", command.order), "Codes { count: 2, .. }");
+        let code = format!("{:?}", codes(1)[0]);
+        assert_eq!(code, "BankCode { compartment: 65534, .. }");
+        assert!(!format!("{command:?}").contains("171"));
+    }
+
     #[test]
     fn commands_survive_the_wire_in_both_forms() {
         let orders = [
@@ -239,11 +348,8 @@ mod tests {
                 tone: Tone::Ok,
             },
             Order::Codes {
-                salt: alloc::vec![1, 2, 3],
-                digests: alloc::vec![BankCode {
-                    digest: [9; 32],
-                    compartment: 3,
-                }],
+                salt: alloc::vec![1; 32],
+                digests: codes(2),
             },
             Order::Identify,
         ];

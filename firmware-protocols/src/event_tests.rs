@@ -28,6 +28,11 @@ fn every_kind_survives_the_wire_in_both_forms() {
         },
         Kind::Keypad {
             code: Secret::new("004711"),
+            opened: None,
+        },
+        Kind::Keypad {
+            code: Secret::new("004711"),
+            opened: Some(65_535),
         },
         Kind::Scan {
             symbol: Secret::new("SF1234"),
@@ -120,6 +125,10 @@ fn what_is_wrong_is_named() {
         "'at' and 'age' exclude each other"
     );
     assert!(one(r#"{"kind":"alarm","boot":4294967296,"seq":1,"alarm":"x"}"#).is_err());
+    assert_eq!(
+        reason(r#"{"kind":"keypad","boot":1,"seq":1,"code":"123456","opened":0}"#),
+        "field 'opened': expected an integer from 1 to 65535, got 0"
+    );
     assert!(one(r#"{"kind":"rating","boot":1,"seq":1,"score":11}"#).is_err());
     assert!(one(r#"{"kind":"rating","boot":1,"seq":1.5,"score":1}"#).is_err());
 }

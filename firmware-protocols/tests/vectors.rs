@@ -2,12 +2,13 @@
 //! directions, and every example in `DEVICES.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use firmware_protocols::command::BANK_CODES_MAX;
 use firmware_protocols::event::{self, Unreadable};
 use firmware_protocols::fields::Malformed;
 use firmware_protocols::{
-    Command, EVENTS_PER_PAYLOAD_MAX, Event, Form, PAYLOAD_MAX_BYTES, Receipt, Value,
+    Command, EVENTS_PER_PAYLOAD_MAX, Event, Form, Order, PAYLOAD_MAX_BYTES, Receipt, Value,
 };
 use serde_json::Value as Json;
 
@@ -48,6 +49,29 @@ fn commands_are_read_and_written_byte_by_byte() {
         orders.insert(command.order.name());
     }
     assert_eq!(orders, BTreeSet::from(ORDERS));
+}
+
+/// What a bank that checks codes by itself must reckon, by an HMAC that isn't ours.
+#[test]
+fn digests_of_codes_are_hmac_sha256_with_the_salt_as_the_key() {
+    let mut digests = BTreeMap::new();
+    for vector in vectors("bank_codes") {
+        let digits = vector.text("digits");
+        let digest = hmac_sha256(&unhex(vector.text("salt")), digits);
+        assert_eq!(digest.to_vec(), unhex(vector.text("digest")), "{digits}");
+        digests.entry(digits.to_owned()).or_insert(digest);
+    }
+    let examples = examples(include_str!("../DEVICES.md"));
+    let mut listed = BTreeSet::new();
+    for (_, text) in examples.iter().filter(|(what, _)| *what == "command") {
+        if let Order::Codes { salt, digests } = command_payload(text.as_bytes()).order {
+            assert_eq!(salt, (0..32).collect::<Vec<u8>>());
+            listed.extend(digests.iter().map(|code| (code.digest, code.compartment)));
+        }
+    }
+    let worked = [(digests["004711"], 7), (digests["123456"], 3)];
+    assert_eq!(listed, BTreeSet::from(worked), "the worked example");
+    assert_eq!(BANK_CODES_MAX, 700);
 }
 
 #[test]
@@ -246,6 +270,12 @@ fn command_payload(payload: &[u8]) -> Box<Command> {
 fn receipt_payload(payload: &[u8]) -> Box<Receipt> {
     let text = String::from_utf8_lossy(payload);
     Box::new(Receipt::decode(payload).unwrap_or_else(|e| panic!("{e}: {text}")))
+}
+
+fn hmac_sha256(key: &[u8], digits: &str) -> [u8; 32] {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    let tag = ring::hmac::sign(&key, digits.as_bytes());
+    tag.as_ref().try_into().unwrap()
 }
 
 fn number(body: &Json) -> Option<(u32, u64)> {

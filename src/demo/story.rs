@@ -137,6 +137,14 @@ impl Story {
                 let text = format!("→ {parcel} out of {from} after {waited} min");
                 ("collected", Mood::Good, text)
             }
+            Sight::TakenBack {
+                parcel,
+                point,
+                compartment,
+            } => {
+                let text = format!("↩ {parcel} back from {}", place(&point, compartment));
+                ("taken-back", Mood::Calm, text)
+            }
             other => return self.mishap(&mut counts, other),
         })
     }
@@ -217,7 +225,8 @@ impl Story {
             Sight::CourierCame { .. }
             | Sight::CourierWent { .. }
             | Sight::Brought { .. }
-            | Sight::Collected { .. } => return None,
+            | Sight::Collected { .. }
+            | Sight::TakenBack { .. } => return None,
         })
     }
 }

@@ -374,7 +374,9 @@ impl Report {
                 desk: f.ident("desk")?,
                 note: f.text("note", 1_024)?.to_string(),
                 compensation_fen: f.uint_opt("compensation_fen", 0, NUMBER_MAX)?,
-                keeps: f.bool_opt("keeps")?.unwrap_or(false),
+                keeps: f
+                    .bool_opt("keeps")?
+                    .ok_or_else(|| Malformed("field 'keeps' is missing".to_string()))?,
                 returned_as: text_opt(f, "returned_as")?,
             })),
             "demand" => Ok(Self::Demand(DemandReport {

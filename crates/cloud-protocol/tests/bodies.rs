@@ -1,11 +1,13 @@
 //! What is said when a body can't be read, and what is taken although it is new.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use cloud_protocol::downlink::Proof;
 use cloud_protocol::uplink::Acked;
 use cloud_protocol::{
     Batch, Chain, Downlink, DownlinkItem, Lane, Problem, ProblemType, Received, Report,
 };
 use firmware_protocols::Value;
+use firmware_protocols::event::Secret;
 
 const ZERO: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -45,7 +47,7 @@ fn an_unreadable_item_is_named_with_lane_number_and_field() {
         ),
         (
             r#""seq":1,"at":1,"kind":"parcel","parcel":"P","state":"lost","since":1"#,
-            "field 'state': expected one of expected, deposited, collected, cancelled, got 'lost'",
+            "field 'state': expected one of expected, deposited, overdue, refused, claimed, collected, retrieved, cancelled, got 'lost'",
         ),
         (
             r#""seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"bank":"Bank A""#,
@@ -62,6 +64,22 @@ fn an_unreadable_item_is_named_with_lane_number_and_field() {
         (
             r#""seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"code":{"digits":"123456","salt":"AAAA"}"#,
             "field 'salt': expected 16 bytes (in JSON: base64url without padding), got 3 bytes",
+        ),
+        (
+            r#""seq":1,"at":1,"kind":"unplaceable","parcel":"P","point":"bank-a","size":"XL","zone":"chilled""#,
+            "field 'size': expected one of S, M, L, got 'XL'",
+        ),
+        (
+            r#""seq":1,"at":1,"kind":"claim","parcel":"P","claim":"late","operator":"Li","desk":"d","note":"n","keeps":true"#,
+            "field 'claim': expected one of refused, damaged, got 'late'",
+        ),
+        (
+            r#""seq":1,"at":1,"kind":"claim","parcel":"P","claim":"damaged","operator":"Li","desk":"d","note":"n","keeps":true,"compensation_fen":-5"#,
+            "field 'compensation_fen': expected an integer from 0 to 9007199254740991, got -5",
+        ),
+        (
+            r#""seq":1,"at":1,"kind":"claim","parcel":"P","claim":"damaged","operator":"Li","desk":"d","note":"n""#,
+            "field 'keeps' is missing",
         ),
         (
             r#""seq":1,"at":1,"kind":"health","counters":{}"#,
@@ -194,6 +212,61 @@ fn an_unreadable_downlink_item_does_not_hide_the_next() {
     assert_eq!(
         items.iter().map(|item| item.seq).collect::<Vec<_>>(),
         [4, 5, 6]
+    );
+}
+
+/// A courier has a badge or a code; who has both or neither isn't known by either.
+#[test]
+fn a_courier_identifies_by_a_badge_or_by_a_code() {
+    let read = |proof: &str| {
+        let item =
+            format!(r#"{{"seq":1,"kind":"courier","courier":"carl","valid_until":5{proof}}}"#);
+        DownlinkItem::from_value(&json(&item)).unwrap().what
+    };
+    let by_code = read(r#","code":"00471147""#).unwrap();
+    let Downlink::Courier { proof, .. } = by_code else {
+        panic!("not a courier");
+    };
+    assert_eq!(proof, Proof::Code(Secret::new("00471147")));
+    assert!(read(&format!(r#","badge":"{ZERO}""#)).is_ok());
+    let cases = [
+        (
+            String::new(),
+            "expected either 'badge' or 'code', got neither or both",
+        ),
+        (
+            format!(r#","badge":"{ZERO}","code":"00471147""#),
+            "expected either 'badge' or 'code', got neither or both",
+        ),
+        (
+            r#","code":"0047114x""#.to_string(),
+            "field 'code': expected digits 0 to 9, got other characters",
+        ),
+        (
+            r#","code":471147"#.to_string(),
+            "field 'code': expected text of 1 to 16 characters, got an integer",
+        ),
+    ];
+    for (proof, reason) in cases {
+        assert_eq!(read(&proof).unwrap_err().0, reason);
+    }
+}
+
+#[test]
+fn what_may_be_left_out_of_an_announcement_is_absent() {
+    let read = |more: &str| {
+        let item = format!(
+            r#"{{"seq":1,"kind":"parcel.expected","parcel":"P-R","recipient":"r","size":"S","zone":"ambient","point":"bank-a","deadline":1,"consent":false{more}}}"#
+        );
+        match DownlinkItem::from_value(&json(&item)).unwrap().what {
+            Ok(Downlink::ParcelExpected(parcel)) => (parcel.low, parcel.return_of),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(""), (false, None));
+    assert_eq!(
+        read(r#","low":true,"return_of":"P""#),
+        (true, Some("P".to_string()))
     );
 }
 

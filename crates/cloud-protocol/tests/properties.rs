@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
-use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
+use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
+use cloud_protocol::uplink::{
+    ClaimKind, ClaimReport, CodeForResident, DemandReport, ParcelReport, ParcelState, Unplaceable,
+};
 use cloud_protocol::{
     Acked, Batch, Chain, Downlink, DownlinkItem, Item, Lane, LaneBatch, NUMBER_MAX, Problem,
     ProblemType, Received, Report,
@@ -43,15 +45,12 @@ fn code() -> impl Strategy<Value = CodeForResident> {
 fn parcel_report() -> impl Strategy<Value = Report> {
     let states: Vec<_> = ParcelState::WORDS.iter().map(|(_, state)| *state).collect();
     (
-        name(),
-        select(states),
-        time(),
-        of(ident()),
-        of(1..=u16::MAX),
-        of(ident()),
-        of(code()),
+        (name(), select(states), time(), of(code())),
+        (of(ident()), of(1..=u16::MAX), of(ident())),
+        (any::<bool>(), of(name())),
     )
-        .prop_map(|(parcel, state, since, bank, compartment, desk, code)| {
+        .prop_map(|(what, (bank, compartment, desk), (unlisted, return_of))| {
+            let (parcel, state, since, code) = what;
             Report::Parcel(ParcelReport {
                 parcel,
                 state,
@@ -60,8 +59,60 @@ fn parcel_report() -> impl Strategy<Value = Report> {
                 compartment,
                 desk,
                 code,
+                unlisted,
+                return_of,
             })
         })
+}
+
+fn unplaceable() -> impl Strategy<Value = Report> {
+    (name(), ident(), size(), zone(), of(ident())).prop_map(|(parcel, point, size, zone, desk)| {
+        Report::Unplaceable(Unplaceable {
+            parcel,
+            point,
+            size,
+            zone,
+            desk,
+        })
+    })
+}
+
+fn claim() -> impl Strategy<Value = Report> {
+    let kinds: Vec<_> = ClaimKind::WORDS.iter().map(|(_, kind)| *kind).collect();
+    (
+        (name(), select(kinds), "[^\\x00]{1,256}", ident()),
+        (
+            "[^\\x00]{1,1024}",
+            of(0..=NUMBER_MAX),
+            any::<bool>(),
+            of(name()),
+        ),
+    )
+        .prop_map(|((parcel, claim, operator, desk), rest)| {
+            let (note, compensation_fen, keeps, returned_as) = rest;
+            Report::Claim(ClaimReport {
+                parcel,
+                claim,
+                operator,
+                desk,
+                note,
+                compensation_fen,
+                keeps,
+                returned_as,
+            })
+        })
+}
+
+fn fulfilment() -> impl Strategy<Value = Report> {
+    prop_oneof![parcel_report(), unplaceable(), claim()]
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    select(vec![Size::S, Size::M, Size::L])
+}
+
+fn zone() -> impl Strategy<Value = Zone> {
+    select(vec![Zone::Ambient, Zone::Chilled, Zone::Frozen])
 }
 
 fn demand_report() -> impl Strategy<Value = Report> {
@@ -103,7 +154,7 @@ fn lane_batch(report: impl Strategy<Value = Report>) -> impl Strategy<Value = La
 fn batch() -> impl Strategy<Value = Batch> {
     (
         0..=NUMBER_MAX,
-        of(lane_batch(parcel_report())),
+        of(lane_batch(fulfilment())),
         of(lane_batch(demand_report())),
         of(lane_batch(health_report())),
     )
@@ -121,14 +172,14 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn expected_parcel() -> impl Strategy<Value = Downlink> {
-    let sizes: Vec<_> = Size::WORDS.iter().map(|(_, size)| *size).collect();
-    let zones: Vec<_> = Zone::WORDS.iter().map(|(_, zone)| *zone).collect();
     (
-        (name(), name(), select(sizes), select(zones)),
-        (ident(), time(), any::<bool>(), of(any::<u32>())),
+        (name(), name(), size(), zone(), ident()),
+        (time(), any::<bool>(), of(any::<u32>())),
+        (any::<bool>(), of(name())),
     )
         .prop_map(
-            |((parcel, recipient, size, zone), (point, deadline, consent, items))| {
+            |((parcel, recipient, size, zone, point), stay, (low, return_of))| {
+                let (deadline, consent, items) = stay;
                 Downlink::ParcelExpected(ExpectedParcel {
                     parcel,
                     recipient,
@@ -138,9 +189,18 @@ fn expected_parcel() -> impl Strategy<Value = Downlink> {
                     deadline,
                     consent,
                     items,
+                    low,
+                    return_of,
                 })
             },
         )
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(Proof::Badge),
+        "[0-9]{1,16}".prop_map(|digits| Proof::Code(Secret::new(digits))),
+    ]
 }
 
 fn downlink() -> impl Strategy<Value = Downlink> {
@@ -150,10 +210,10 @@ fn downlink() -> impl Strategy<Value = Downlink> {
         (name(), time())
             .prop_map(|(parcel, deadline)| Downlink::ParcelExtended { parcel, deadline }),
         name().prop_map(|parcel| Downlink::CodeReissue { parcel }),
-        (name(), any::<[u8; 32]>(), time()).prop_map(|(courier, badge, valid_until)| {
+        (name(), proof(), time()).prop_map(|(courier, proof, valid_until)| {
             Downlink::Courier {
                 courier,
-                badge,
+                proof,
                 valid_until,
             }
         }),
@@ -213,6 +273,21 @@ proptest! {
         let problem = Problem { kind, status, title, detail, lane, expected };
         for value in both_forms(&problem.to_value()) {
             prop_assert_eq!(Problem::from_value(&value).unwrap(), problem.clone());
+        }
+    }
+
+    /// Neither a debug print nor a refusal repeats the digits of a code.
+    #[test]
+    fn no_digits_are_printed(digits in "[0-9]{6,16}") {
+        let proof = Proof::Code(Secret::new(&*digits));
+        let what = Downlink::Courier { courier: "c".to_string(), proof, valid_until: 0 };
+        let printed = format!("{what:?}");
+        prop_assert!(!printed.contains(&digits));
+        let both = format!(r#"{{"seq":1,"kind":"courier","courier":"c","valid_until":0,"code":"{digits}","badge":"{digits}"}}"#);
+        let letters = format!(r#"{{"seq":1,"kind":"courier","courier":"c","valid_until":0,"code":"{digits}x"}}"#);
+        for body in [both, letters] {
+            let item = DownlinkItem::from_value(&Value::from_json(body.as_bytes()).unwrap()).unwrap();
+            prop_assert!(!item.what.unwrap_err().0.contains(&digits));
         }
     }
 

@@ -2,7 +2,10 @@
 //! (Python, hand-written deterministic CBOR and hashlib).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use cloud_protocol::uplink::{CodeForResident, DemandReport, ParcelReport, ParcelState};
+use cloud_protocol::downlink::{Size, Zone};
+use cloud_protocol::uplink::{
+    ClaimKind, ClaimReport, CodeForResident, DemandReport, ParcelReport, ParcelState, Unplaceable,
+};
 use cloud_protocol::{
     Acked, Batch, Chain, DownlinkItem, Item, Lane, LaneBatch, Problem, ProblemType, Received,
     Report, badge_digest,
@@ -12,6 +15,9 @@ use firmware_protocols::{Form, Ident, Value};
 
 const EXPECTED: &str = "a76261741b00000199c82cc000637365710164636f6465a26473616c7450000102030405060708090a0b0c0d0e0f6664696769747366303034373131646b696e646670617263656c6573696e63651b00000199c82cc0006573746174656865787065637465646670617263656c63502d31";
 const DEPOSITED: &str = "a86261741b00000199c82ea24063736571026462616e6b6662616e6b2d61646b696e646670617263656c6573696e63651b00000199c82ea078657374617465696465706f73697465646670617263656c63502d316b636f6d706172746d656e7407";
+const UNPLACEABLE: &str = "a86261741b00000199c82fcd406373657103646465736b666465736b2d31646b696e646b756e706c61636561626c656473697a65614c647a6f6e65676368696c6c656465706f696e746662616e6b2d616670617263656c63502d32";
+const CLAIM: &str = "ab6261741b00000199c83153e06373657104646465736b666465736b2d31646b696e6465636c61696d646e6f74657818e9b8a1e89b8be7a28ee4ba8620656767732062726f6b656e65636c61696d6764616d61676564656b65657073f46670617263656c63502d31686f70657261746f72654c69204e616b72657475726e65645f617365502d312d5270636f6d70656e736174696f6e5f66656e1904e2";
+const RETURN: &str = "a86261741b00000199c83153e06373657105646465736b666465736b2d31646b696e646670617263656c6573696e63651b00000199c83153e0657374617465696465706f73697465646670617263656c65502d312d526972657475726e5f6f6663502d31";
 const DEMAND: &str = "a86261741b00000199c863ae806373657101646b696e646664656d616e646573636f7065a1686275696c64696e676262316573746172741b00000199c832da8066736572696573a366676f696e677319012c67636f6d696e6773176b696e74656e743a656767731a00011170676d696e75746573183c687265766973696f6e01";
 const HEALTH: &str = "a46261741b00000199c82cc0006373657101646b696e64666865616c746868636f756e74657273a2666576656e74731b00000001000000006673746172747301";
 const AUDIT: &str = "a56261741b00000199c82cc000637365710264686561645820969eaea871841ec35a0e4a7f010abbb27157ef89fe08e7794b5d537cad9bd22e646b696e6465617564697467656e747269657302";
@@ -29,6 +35,8 @@ fn parcel(state: ParcelState, since: i64) -> ParcelReport {
         compartment: None,
         desk: None,
         code: None,
+        unlisted: false,
+        return_of: None,
     }
 }
 
@@ -54,6 +62,50 @@ fn deposited() -> Item {
             bank: Some(Ident::new("bank-a").unwrap()),
             compartment: Some(7),
             ..parcel(ParcelState::Deposited, 1_760_000_123_000)
+        }),
+    }
+}
+
+fn unplaceable() -> Item {
+    Item {
+        seq: 3,
+        at: 1_760_000_200_000,
+        report: Report::Unplaceable(Unplaceable {
+            parcel: "P-2".to_string(),
+            point: Ident::new("bank-a").unwrap(),
+            size: Size::L,
+            zone: Zone::Chilled,
+            desk: Some(Ident::new("desk-1").unwrap()),
+        }),
+    }
+}
+
+fn claim() -> Item {
+    Item {
+        seq: 4,
+        at: 1_760_000_300_000,
+        report: Report::Claim(ClaimReport {
+            parcel: "P-1".to_string(),
+            claim: ClaimKind::Damaged,
+            operator: "Li Na".to_string(),
+            desk: Ident::new("desk-1").unwrap(),
+            note: "鸡蛋碎了 eggs broken".to_string(),
+            compensation_fen: Some(1_250),
+            keeps: false,
+            returned_as: Some("P-1-R".to_string()),
+        }),
+    }
+}
+
+fn the_return() -> Item {
+    Item {
+        seq: 5,
+        at: 1_760_000_300_000,
+        report: Report::Parcel(ParcelReport {
+            parcel: "P-1-R".to_string(),
+            desk: Some(Ident::new("desk-1").unwrap()),
+            return_of: Some("P-1".to_string()),
+            ..parcel(ParcelState::Deposited, 1_760_000_300_000)
         }),
     }
 }
@@ -100,6 +152,9 @@ fn items_have_one_encoding() {
     for (item, encoding) in [
         (expected(), EXPECTED),
         (deposited(), DEPOSITED),
+        (unplaceable(), UNPLACEABLE),
+        (claim(), CLAIM),
+        (the_return(), RETURN),
         (demand(), DEMAND),
         (health(), HEALTH),
         (audit(), AUDIT),
@@ -119,6 +174,17 @@ fn chains_are_those_of_the_document() {
     assert_eq!(
         hex(&two.0),
         "d884477a92c00e90a204530a8fe04c0d0ee645d3aecf3235222a93363c07b688"
+    );
+    let three = two.then(&unplaceable());
+    let four = three.then(&claim());
+    let five = four.then(&the_return());
+    assert_eq!(
+        [three, four, five].map(|chain| hex(&chain.0)),
+        [
+            "7dad21202b13d8c07cd0c74fe2d0391b958f93de5b4af2f1294ee7711bddc4a6",
+            "42cfa832c96f225ff9fa3dd4be93f9132a856ee0322ca8eecb163ce0f9ad031e",
+            "d9b38971ff653dfc5d30576d54c40d06a5909fcfb810e1ca50ba319d348a382f",
+        ]
     );
     assert_eq!(
         hex(&Chain::default().then(&demand()).0),
@@ -143,7 +209,13 @@ fn both_encodings_lead_to_the_same_chain() {
             (
                 Lane::Fulfilment,
                 LaneBatch {
-                    items: vec![expected(), deposited()],
+                    items: vec![
+                        expected(),
+                        deposited(),
+                        unplaceable(),
+                        claim(),
+                        the_return(),
+                    ],
                     ..LaneBatch::default()
                 },
             ),
@@ -161,8 +233,9 @@ fn both_encodings_lead_to_the_same_chain() {
         let body = batch.to_value().write(form);
         let received = Received::from_value(&Value::read(&body).unwrap()).unwrap();
         let items = &received.lanes[&Lane::Fulfilment].items;
-        assert_eq!(hex(&items[0].encoded()), EXPECTED, "{form:?}");
-        assert_eq!(hex(&items[1].encoded()), DEPOSITED, "{form:?}");
+        let encoded: Vec<_> = items.iter().map(|item| hex(&item.encoded())).collect();
+        let vectors = [EXPECTED, DEPOSITED, UNPLACEABLE, CLAIM, RETURN];
+        assert_eq!(encoded, vectors, "{form:?}");
         let items = &received.lanes[&Lane::Health].items;
         assert_eq!(hex(&items[1].encoded()), AUDIT, "{form:?}");
         assert_eq!(received.into_batch().unwrap(), batch);
@@ -173,7 +246,21 @@ fn both_encodings_lead_to_the_same_chain() {
 #[test]
 fn the_document_holds_these_vectors_and_examples_that_can_be_read() {
     let document = include_str!("../SYNC.md");
-    for vector in [EXPECTED, DEPOSITED, DEMAND, HEALTH, AUDIT, BADGE] {
+    let states = document.split("### A parcel's states").nth(1).unwrap();
+    for (word, _) in ParcelState::WORDS {
+        assert!(states.contains(&format!("\n| `{word}`")), "{word}");
+    }
+    for vector in [
+        EXPECTED,
+        DEPOSITED,
+        UNPLACEABLE,
+        CLAIM,
+        RETURN,
+        DEMAND,
+        HEALTH,
+        AUDIT,
+        BADGE,
+    ] {
         assert!(document.contains(vector), "{vector}");
     }
     let examples: Vec<Value> = document

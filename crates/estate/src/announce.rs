@@ -18,7 +18,7 @@ use crate::context::Deadline;
 use crate::estate::Estate;
 use crate::parcel::{CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
-use crate::{Now, Verdict};
+use crate::{Digest, Now, Verdict};
 
 /// The most parcels in memory; one announced beyond is refused.
 pub const PARCELS_MAX: usize = 50_000;
@@ -193,11 +193,10 @@ impl Estate {
         let valid_until = Deadline::at(&turn.now, valid_until_ms);
         let (proof, digits) = match proof {
             Proof::Badge(badge) => (badge, None),
-            Proof::Code(code) => {
-                let text = format!("courier:{}", code.reveal());
-                let digits = u8::try_from(code.reveal().len()).unwrap_or(u8::MAX);
-                (turn.digest(&self.layout.site, &text), Some(digits))
-            }
+            Proof::Code(code) => match self.courier_code(turn, code.reveal()) {
+                Ok((proof, digits)) => (proof, Some(digits)),
+                Err(why) => return Verdict::Refused(why),
+            },
         };
         if !self.couriers.contains(&proof)
             && self.couriers.len() >= COURIERS_MAX
@@ -220,6 +219,23 @@ impl Estate {
             self.couriers.insert(proof, row);
         }
         Verdict::Taken
+    }
+
+    /// The digest of a courier's code and its digits, or why it can't be one.
+    fn courier_code(&self, turn: &Turn<'_, '_>, code: &str) -> Result<(Digest, u8), String> {
+        let (digits, needed) = (code.len(), self.longest_code());
+        if digits < usize::from(needed) {
+            return Err(format!(
+                "a courier's code of {digits} digits is too easy to guess: give one of at least {needed}"
+            ));
+        }
+        if self.is_live_code(turn, code) {
+            return Err(
+                "this courier's code is a resident's pickup code: give another".to_string(),
+            );
+        }
+        let digits = u8::try_from(digits).unwrap_or(u8::MAX);
+        Ok((turn.courier_digest(&self.layout.site, code), digits))
     }
 
     /// Forgets the badge that ran out first, if any has.

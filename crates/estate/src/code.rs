@@ -2,36 +2,56 @@
 //!
 //! A code is live from its issue until its parcel is collected (and the grace to open again is
 //! over), cancelled, or given a new code. Then it rests: it is not given again for `code_rest_ms`.
-//! Codes are found by their keyed digest in a map. A lookup's time could tell at most something of
-//! the digest of what was typed, which without the key says nothing about any code.
+//! A new code differs from the live and resting ones of its point, from the live ones of every
+//! other point, and from every courier's code: so whatever is typed means one thing at most.
+//!
+//! # What is compared, and what its time tells
+//!
+//! Typed digits are digested with a key (HMAC-SHA256) before they come here, and the digest is
+//! looked up in an ordered map. The lookup takes longer the more leading bytes the digest shares
+//! with one that is stored. That tells at most something of digests, and who doesn't have the key
+//! can't choose digits by the digest that they will have: it tells him nothing of any code. Nowhere
+//! else are digests compared with an early end (see [`same`]).
 //!
 //! # How long a code is
 //!
-//! A code issued at a point gets the fewest digits d, between `code_min_digits` and
-//! `code_max_digits`, for which
+//! A code gets the fewest digits d, between `code_min_digits` and `code_max_digits`, for which
 //!
 //! ```text
-//! n × T / (10^d − r)  ≤  1 / guess_one_in        with  T = K × (D + c × (lockout_after − 1))
+//! n × T / (10^d − r)  ≤  1 / guess_one_in        with  T = max over points of K × (D + c × (lockout_after − 1))
 //! ```
 //!
-//! * n: the live codes of the point, the new one included; r: its resting codes, which one who
-//!   guesses might know and leave out.
-//! * T: the most wrong codes that the point's keypads let through in a day. D is
+//! * n: what a try can find. A keypad answers a code of another point with where the parcel is, and
+//!   opens a session for a courier's code; so these are all live codes of the site, the new one
+//!   included, and all couriers' codes, until `code_rest_ms` after they ran out.
+//! * r: the resting codes of the site, which one who guesses might know and leave out.
+//! * T: the most tries in vain that the keypads of one point let through in a day. D is
 //!   [`crate::keypad::tries_per_day`] of one keypad, 500 by default. A collection forgives up to
 //!   `lockout_after − 1` wrong codes; c is how many collections a day are reckoned with: as many as
-//!   the bank has compartments, or as there are live codes, if these are more. K is the number of
-//!   keypads: the point itself and each device that is a part of it.
-//! * Codes are drawn evenly from all 10^d, so each try hits a live code with a chance of at most
+//!   the bank has compartments, or as the point has live codes, if these are more. K is the number
+//!   of keypads: the point itself and each device that is a part of it. Since a code can be found at
+//!   any point, the point that lets most tries through counts, wherever the code is issued.
+//! * Codes are drawn evenly from the 10^d, so each try hits a live code with a chance of at most
 //!   n / (10^d − r), whatever is tried first; with T tries a day that makes the left side.
+//! * What isn't counted as wrong, or only mildly, adds no tries: a code whose parcel isn't here yet
+//!   or waits elsewhere is a hit. It has found a code, and that is what n × T / (10^d − r) reckons.
 //!
-//! With the defaults and a bank of 24 compartments with its own keypad (T = 596): 6 digits for
-//! 1 live code, 7 up to 16, 8 up to 107 (where T has grown to 928).
+//! On a site with a bank of 24 compartments with its own keypad and a desk, by default (T = 596): 6
+//! digits for 1 live code, 7 up to 16, 8 up to 107 (where T has grown to 928). Each courier's code
+//! takes the place of one of these: with 20 of them, 8 digits hold up to 94.
 //!
-//! The length is reckoned with the codes that are live at the time of issue; codes keep their
-//! length. Shorter ones issued earlier were few, and each length's own count is at most the n it
-//! was reckoned with. When even the longest can't hold the chance, the longest is used, and the
-//! parcel's history says so (`code-too-short`).
+//! The length is reckoned with what is live at the time of issue; codes keep their length. Of the
+//! live codes of one length the last issued was reckoned with all of them, so each length holds the
+//! chance for itself, however tries are spread over lengths. It holds for the T of that time: when
+//! the live codes of a point multiply afterwards, and all are collected in one day, more tries are
+//! forgiven, and the chance for the earlier, shorter codes grows as T does (in the example by 928 /
+//! 596 at most). When even the longest can't hold the chance, the longest is used, and the parcel's
+//! history says so (`code-too-short`).
+//!
+//! Couriers' codes come from the cloud. One with fewer than `code_max_digits` digits is refused, as
+//! is one that is somebody's pickup code ([`crate::announce`]).
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
@@ -143,28 +163,30 @@ impl Estate {
         }
     }
 
-    fn codes_at(&self, point: &Ident) -> impl Iterator<Item = &CodeRow> {
+    pub(crate) fn codes_at(&self, point: &Ident) -> impl Iterator<Item = &CodeRow> {
         let (first, last) = ((point.clone(), [0; 32]), (point.clone(), [255; 32]));
         self.codes.range(first, last).map(|(_, row)| row)
     }
 
     fn code_length(&self, point: &Ident) -> Length {
-        let (mut live, mut resting) = (1_u64, 0_u64);
-        for row in self.codes_at(point) {
+        let mut live: BTreeMap<&Ident, u64> = BTreeMap::from([(point, 1)]);
+        let mut resting = 0_u64;
+        for row in self.codes.values() {
             match row.state {
-                CodeState::Live { .. } => live += 1,
+                CodeState::Live { .. } => *live.entry(&row.point).or_default() += 1,
                 CodeState::Resting { .. } => resting += 1,
             }
         }
-        let bank = self.places.bank(&self.layout, point);
-        let compartments = bank.map_or(0, |bank| bank.compartments.len() as u64);
-        let keypads = self.places.parts(point).len().max(1) as u64;
-        let forgiven = u64::from(self.rules.lockout_after.max(1) - 1);
-        let tries = u128::from(tries_per_day(&self.rules))
-            + u128::from(compartments.max(live)) * u128::from(forgiven);
-        let needed =
-            u128::from(keypads) * tries * u128::from(live) * u128::from(self.rules.guess_one_in);
-        let longest = self.rules.code_max_digits.clamp(1, DIGITS_MAX);
+        let couriers = self.couriers.values().filter(|row| row.digits.is_some());
+        let findable = live.values().sum::<u64>() + couriers.count() as u64;
+        let tries = self
+            .places
+            .points()
+            .map(|point| self.tries_at(point, live.get(point).copied().unwrap_or(0)))
+            .max()
+            .unwrap_or(0);
+        let needed = tries * u128::from(findable) * u128::from(self.rules.guess_one_in);
+        let longest = self.longest_code();
         let shortest = self.rules.code_min_digits.clamp(1, longest);
         let holds = |digits: &u8| space(*digits).saturating_sub(u128::from(resting)) >= needed;
         let digits = (shortest..=longest).find(holds);
@@ -172,6 +194,39 @@ impl Estate {
             digits: digits.unwrap_or(longest),
             enough: digits.is_some(),
         }
+    }
+
+    /// The digits of the longest code that is issued.
+    pub(crate) fn longest_code(&self) -> u8 {
+        self.rules.code_max_digits.clamp(1, DIGITS_MAX)
+    }
+
+    /// The most tries in vain that the keypads of a point with so many live codes let through in a
+    /// day.
+    fn tries_at(&self, point: &Ident, live: u64) -> u128 {
+        let bank = self.places.bank(&self.layout, point);
+        let compartments = bank.map_or(0, |bank| bank.compartments.len() as u64);
+        let keypads = self.places.parts(point).len().max(1) as u64;
+        let forgiven = u64::from(self.rules.lockout_after.max(1) - 1);
+        let collections = u128::from(compartments.max(live));
+        let tries = u128::from(tries_per_day(&self.rules)) + collections * u128::from(forgiven);
+        u128::from(keypads) * tries
+    }
+
+    /// The parcel whose live code `digest` is at `point`.
+    pub(crate) fn parcel_of_code(&self, point: &Ident, digest: &Digest) -> Option<&String> {
+        match &self.codes.get(&(point.clone(), *digest))?.state {
+            CodeState::Live { parcel } => Some(parcel),
+            CodeState::Resting { .. } => None,
+        }
+    }
+
+    /// Whether digits are a live pickup code of any point.
+    pub(crate) fn is_live_code(&self, turn: &Turn<'_, '_>, digits: &str) -> bool {
+        self.places.points().any(|point| {
+            let digest = turn.digest(point, digits);
+            self.parcel_of_code(point, &digest).is_some()
+        })
     }
 
     /// Draws until a code is free at the point.
@@ -184,12 +239,17 @@ impl Estate {
         (0..DRAWS_MAX).find_map(|_| {
             let text = draw(turn, digits)?;
             let digest = turn.digest(point, &text);
-            self.code_is_free(&turn.now, point, digest)
-                .then_some((text, digest, digits))
+            let free = self.has_rested(&turn.now, point, digest)
+                && !self.is_live_code(turn, &text)
+                && !self
+                    .couriers
+                    .contains(&turn.courier_digest(&self.layout.site, &text));
+            free.then_some((text, digest, digits))
         })
     }
 
-    fn code_is_free(&self, now: &Now, point: &Ident, digest: Digest) -> bool {
+    /// Whether a digest isn't that of a live or resting code of the point.
+    fn has_rested(&self, now: &Now, point: &Ident, digest: Digest) -> bool {
         match self
             .codes
             .get(&(point.clone(), digest))
@@ -200,6 +260,12 @@ impl Estate {
             Some(CodeState::Resting { until_tick_ms }) => *until_tick_ms <= now.tick_ms,
         }
     }
+}
+
+/// Whether two digests are the same, in a time that doesn't depend on where they differ.
+pub(crate) fn same(a: &Digest, b: &Digest) -> bool {
+    let differ = |differ: u8, (a, b): (&u8, &u8)| differ | (a ^ b);
+    a.iter().zip(b).fold(0, differ) == 0
 }
 
 /// Even digits: a random number above the last whole multiple of 10^digits is thrown away.

@@ -8,7 +8,8 @@
 //!     └─▶ Expired                             its time ended before it left the box
 //! ```
 //! A row is on disk as `Requested` before anything is sent. A door that is seen open later than the
-//! end settles it all the same: the compartment knows better than we do what happened.
+//! end settles it all the same: the compartment knows better than we do what happened. An opening
+//! that a bank decided by itself has a row too, which begins as `Opened` (`bank_codes.rs`).
 
 use alloc::string::String;
 

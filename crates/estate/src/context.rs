@@ -114,6 +114,15 @@ impl Deadline {
             && self.tick_ms.is_some_and(|tick_ms| now.tick_ms >= tick_ms)
     }
 
+    /// The moment `ms` after this one.
+    pub(crate) fn later(&self, ms: u64) -> Self {
+        Self {
+            wall_ms: self.wall_ms.saturating_add_unsigned(ms),
+            tick_ms: self.tick_ms.map(|tick_ms| tick_ms.saturating_add(ms)),
+            quality: self.quality,
+        }
+    }
+
     /// The same moment, reckoned anew if the time is better known now than it was.
     pub fn repaired(&self, now: &Now) -> Option<Self> {
         (now.quality > self.quality).then(|| Self::at(now, self.wall_ms))

@@ -38,7 +38,7 @@ impl Estate {
         };
         self.readers.insert(point.clone(), from.device.clone());
         // At a desk nothing opens: what its terminal kept while it was cut off did happen.
-        if !self.places.is_desk(&point) && Self::stale(&turn.now, from) {
+        if !self.places.is_desk(&point) && Self::stale(from) {
             self.show_error(turn, from, text::TOO_LATE);
             return;
         }

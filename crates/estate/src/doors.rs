@@ -57,8 +57,14 @@ impl Estate {
             row.occupied = occupied;
         }
         match door {
-            Door::Open => self.door_opened(turn, &slot),
-            Door::Closed => self.door_closed(turn, &slot, before, occupied),
+            Door::Open => {
+                self.door_opened(turn, &slot);
+                self.settle_late(&turn.now, &slot);
+            }
+            Door::Closed => {
+                self.door_closed(turn, &slot, before, occupied);
+                self.settle_closed(turn, from, &slot);
+            }
             Door::Unknown => {}
         }
     }
@@ -159,6 +165,7 @@ impl Estate {
         for id in &ids {
             if let Some(row) = self.commands.get_mut(id) {
                 row.state = CommandState::Opened;
+                row.opened_ms = Some(now.wall_ms);
             }
         }
         !ids.is_empty()
@@ -197,7 +204,7 @@ impl Estate {
     }
 
     /// How long after a command's end a door may still belong to it, ms.
-    fn patience_ms(&self) -> u64 {
+    pub(crate) fn patience_ms(&self) -> u64 {
         self.rules.door_open_alarm_ms.min(KEEP_MS)
     }
 

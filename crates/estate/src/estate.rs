@@ -9,18 +9,21 @@ use core::mem;
 use cloud_protocol::Report;
 use firmware_protocols::{Ident, Slot};
 
+use crate::bank_codes::{BankLists, LIST_ID};
 use crate::change::Change;
 use crate::code::CodeRow;
 use crate::command::CommandRow;
 use crate::compartment::CompartmentRow;
 use crate::courier::Session;
 use crate::device::{BootRow, DeviceRow};
+use crate::freshness::Clocks;
 use crate::hours::Demand;
 use crate::input::{Happening, Input, Outcome, Verdict};
 use crate::keypad::KeypadRow;
 use crate::layout::{Layout, Rules};
 use crate::parcel::{CourierRow, ParcelRow, TraceEntry};
 use crate::places::Places;
+use crate::retries::Retries;
 use crate::tracked::Tracked;
 use crate::turn::{Origin, Turn};
 use crate::{Context, DeviceEvent, Digest, Now};
@@ -33,9 +36,10 @@ use crate::{Context, DeviceEvent, Digest, Now};
 /// * To look: the methods that take `&self`.
 ///
 /// Two estates are equal if all that is persisted of them is: a loaded estate equals the one whose
-/// changes were written. Four things live in memory only, and a restart costs no more than
-/// repeating a gesture: the courier who has just shown a badge (shows it again), the reader last
-/// used at a point (the next message is shown at the point itself), the wrong compartment that a
+/// changes were written. What lives in memory only costs a restart no more than repeating a gesture:
+/// the courier who has just shown a badge (shows it again), the reader last used at a point (the next
+/// message is shown at the point itself), how the devices' clocks stand, which commands are sent
+/// again, what banks that check codes were told (they are told anew), the wrong compartment that a
 /// parcel may lie in (another one opens), the count of late demand.
 #[derive(Clone)]
 pub struct Estate {
@@ -59,6 +63,12 @@ pub struct Estate {
     pub(crate) readers: BTreeMap<Ident, Ident>,
     /// The wrong compartment that a parcel may lie in, in memory only.
     pub(crate) mislaid: BTreeMap<String, Slot>,
+    /// How the devices' clocks stand, in memory only.
+    pub(crate) clocks: Clocks,
+    /// The commands that are sent again, in memory only.
+    pub(crate) retries: Retries,
+    /// What banks that check codes by themselves were told, in memory only.
+    pub(crate) bank_lists: BankLists,
     pub(crate) receipts: BTreeSet<(Ident, u32)>,
     pub(crate) traces: Vec<TraceEntry>,
     pub(crate) uplinks: Vec<(i64, Report)>,
@@ -164,13 +174,15 @@ impl Estate {
         let Some(standing) = self.places.standing(&event.device) else {
             return self.receive_stranger(&turn.now, &event);
         };
-        let origin = Origin {
+        let mut origin = Origin {
             device: event.device.clone(),
             point: standing.point.clone(),
             building: standing.building.clone(),
             at_ms: event.at_ms,
+            fresh: false,
         };
         let verdict = self.receive(&turn.now, &event);
+        origin.fresh = verdict == Verdict::Taken && self.is_fresh(&turn.now, &event);
         match verdict {
             Verdict::Taken => self.happened(turn, &origin, event.what),
             Verdict::Quarantine(_) => self.excuse(turn, &origin, &event.what),
@@ -187,7 +199,14 @@ impl Estate {
                 credential,
                 ..
             } => self.count_access(&turn.now, from, outcome, direction, credential),
-            Happening::Keypad { typed, .. } => self.typed(turn, from, &typed),
+            Happening::Keypad {
+                typed,
+                opened: None,
+            } => self.typed(turn, from, &typed),
+            Happening::Keypad {
+                typed,
+                opened: Some(compartment),
+            } => self.opened_by_bank(turn, from, &typed, compartment),
             Happening::Scan { parcel, badge } => self.scanned(turn, from, parcel, &badge),
             Happening::Compartment {
                 compartment,
@@ -199,6 +218,9 @@ impl Estate {
                 quantity,
                 household,
             } => self.count_intent(&turn.now, from, &item, quantity, household),
+            Happening::Result {
+                command, outcome, ..
+            } if command.starts_with(LIST_ID) => self.bank_answers(from, &command, outcome),
             Happening::Result {
                 command,
                 outcome,
@@ -214,6 +236,7 @@ impl Estate {
                     row.firmware = Some(firmware);
                     row.capabilities = capabilities;
                 }
+                self.bank_says_hello(turn, from);
             }
             Happening::Reading | Happening::Rating { .. } | Happening::Alarm { .. } => {}
         }

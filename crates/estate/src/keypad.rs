@@ -1,5 +1,6 @@
 //! Keypads: wrong tries and the lockout that grows.
 //!
+//! A code of another point, typed here by mistake, counts mildly: every third one as one wrong code.
 //! After `lockout_after` wrong codes a keypad is locked, first for `lockout_first_ms`, then for
 //! twice as long each time, up to `lockout_longest_ms`. While it is locked nothing is looked at:
 //! no code is good, and nothing is counted. A day without a lockout brings the first length back.
@@ -17,7 +18,7 @@ use crate::turn::{Origin, Turn};
 use crate::{Now, text};
 
 /// Keypad entries and scans for a locker that are older than this when they arrive open nothing:
-/// who made them may have left long ago. Only judged when the box knows the time. Milliseconds.
+/// who made them may have left long ago. How the age is known: [`crate::freshness`]. Milliseconds.
 pub const STALE_MS: i64 = 120_000;
 
 /// So many codes of other points count as one wrong code.
@@ -150,11 +151,6 @@ impl Estate {
                 row.wrong = 0;
             }
         }
-    }
-
-    /// Whether a gesture is too old to open anything.
-    pub(crate) fn stale(now: &Now, from: &Origin) -> bool {
-        now.wall_known() && now.wall_ms.saturating_sub(from.at_ms) > STALE_MS
     }
 }
 

@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod announce;
+pub mod bank_codes;
 mod cancel;
 pub mod change;
 pub mod claim;
@@ -35,6 +36,7 @@ mod desk;
 pub mod device;
 mod doors;
 mod estate;
+pub mod freshness;
 mod hours;
 pub mod input;
 pub mod keypad;
@@ -48,6 +50,8 @@ mod overdue;
 pub mod parcel;
 mod places;
 mod placing;
+mod results;
+mod retries;
 mod retrieval;
 mod returns;
 pub mod settings;

@@ -7,13 +7,16 @@ use alloc::vec::Vec;
 
 use firmware_protocols::Slot;
 
+use crate::bank_codes::BankLists;
 use crate::change::Snapshot;
 use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
+use crate::freshness::Clocks;
 use crate::hours::Demand;
 use crate::layout::Layout;
 use crate::parcel::{Place, Stage};
 use crate::places::{LoadError, Places};
+use crate::retries::Retries;
 use crate::settings;
 use crate::tracked::Tracked;
 
@@ -58,6 +61,9 @@ impl Estate {
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),
             mislaid: BTreeMap::new(),
+            clocks: Clocks::default(),
+            retries: Retries::default(),
+            bank_lists: BankLists::default(),
             receipts: BTreeSet::new(),
             traces: Vec::new(),
             uplinks: Vec::new(),

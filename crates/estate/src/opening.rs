@@ -3,7 +3,8 @@
 //! * Each open command has an id of its own, an end, and a row that says what became of it.
 //! * A command is made by a gesture of a person only: a scan, a code, a technician. Time and
 //!   restarts never make one, so nothing fires again by itself; after a command has ended the
-//!   person repeats the gesture, and that makes a new one.
+//!   person repeats the gesture, and that makes a new one. Within its time the same command may be
+//!   sent again (`retries.rs`).
 //! * An authorised open is never refused because a sensor says that the door is open already.
 
 use alloc::format;
@@ -11,7 +12,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use firmware_protocols::command::{Command, Order, Tone};
-use firmware_protocols::event::Done;
 use firmware_protocols::{Ident, Slot};
 
 use crate::command::{CommandRow, CommandState, Purpose};
@@ -19,7 +19,7 @@ use crate::estate::Estate;
 use crate::input::Happening;
 use crate::parcel::Stage;
 use crate::turn::{Origin, Turn};
-use crate::{Effect, Now, Verdict, text};
+use crate::{Effect, Verdict, text};
 
 /// The most commands in memory. They leave it [`KEEP_MS`] after their end; beyond this many, new
 /// ones aren't made, and the person is asked to come back in a few minutes.
@@ -61,7 +61,9 @@ impl Estate {
         let order = Order::Open {
             compartment: slot.compartment,
         };
-        self.command(turn, &slot.bank, id.clone(), order);
+        let expires_ms = self.command(turn, &slot.bank, id.clone(), order);
+        let next_tick_ms = now.tick_in(self.rules.command_retry_ms);
+        self.retries.add(&id, slot, expires_ms, next_tick_ms);
         Some(id)
     }
 
@@ -98,65 +100,6 @@ impl Estate {
         Verdict::Taken
     }
 
-    /// A device says what became of a command.
-    pub(crate) fn command_result(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        from: &Origin,
-        id: &str,
-        outcome: Done,
-        reason: Option<String>,
-    ) {
-        let Some(row) = self.commands.get(id) else {
-            return;
-        };
-        let slot = row.slot.clone();
-        let own = slot.bank == from.device || from.point.as_ref() == Some(&slot.bank);
-        if !own || !row.state.waiting() {
-            return;
-        }
-        let reason = reason.unwrap_or_else(|| "no reason given".to_string());
-        let state = match outcome {
-            Done::Done => CommandState::Done,
-            Done::Refused => CommandState::Refused {
-                reason: reason.clone(),
-            },
-            Done::Failed => CommandState::Failed {
-                reason: reason.clone(),
-            },
-        };
-        if let Some(row) = self.commands.get_mut(id) {
-            row.state = state;
-        }
-        if outcome == Done::Done {
-            return;
-        }
-        if outcome == Done::Failed
-            && let Some(row) = self.compartments.get_mut(&slot)
-        {
-            row.fault = Some(format!("did not open: {reason}"));
-        }
-        if let Some(parcel) = self.parcel_waiting_for(id) {
-            let why = format!("{} by {}: {reason}", outcome.word(), from.device);
-            self.hand_over_failed(turn, &parcel, &why);
-        } else if self.is_reopening(id) {
-            self.show_at(turn, &slot.bank, text::DID_NOT_OPEN, Tone::Error);
-        }
-    }
-
-    /// A link has handed a command to its device.
-    pub(crate) fn command_sent(&mut self, now: &Now, id: &str) -> Verdict {
-        let waits = self
-            .commands
-            .get(id)
-            .is_some_and(|row| row.state == CommandState::Requested);
-        if waits && let Some(row) = self.commands.get_mut(id) {
-            row.state = CommandState::Sent;
-            row.sent_ms = Some(now.wall_ms);
-        }
-        Verdict::Taken
-    }
-
     /// The parcel whose hand-over waits for this command's door to open.
     pub(crate) fn parcel_waiting_for(&self, command: &str) -> Option<String> {
         let slot = &self.commands.get(command)?.slot;
@@ -174,7 +117,7 @@ impl Estate {
     }
 
     /// Whether a command is to open again what was collected.
-    fn is_reopening(&self, command: &str) -> bool {
+    pub(crate) fn is_reopening(&self, command: &str) -> bool {
         let Some(Purpose::Collect { parcel }) = self.commands.get(command).map(|row| &row.purpose)
         else {
             return false;
@@ -256,18 +199,27 @@ impl Estate {
         self.command(turn, device, id, Order::Show { text, tone });
     }
 
-    fn command(&self, turn: &mut Turn<'_, '_>, device: &Ident, id: String, order: Order) {
+    /// Sends an order. Its end, ms since the Unix epoch.
+    pub(crate) fn command(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        device: &Ident,
+        id: String,
+        order: Order,
+    ) -> i64 {
         let ttl_ms = self.rules.command_ttl_ms;
         let ttl = i64::try_from(ttl_ms).unwrap_or(i64::MAX);
+        let expires = turn.now.wall_ms.saturating_add(ttl);
         turn.effects.push(Effect::Command {
             device: device.clone(),
             form: self.form_of(device),
             command: Command {
                 id,
-                expires: turn.now.wall_ms.saturating_add(ttl),
+                expires,
                 ttl_ms,
                 order,
             },
         });
+        expires
     }
 }

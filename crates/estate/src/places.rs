@@ -93,6 +93,11 @@ impl Places {
         self.banks.contains_key(id) || self.desks.contains(id)
     }
 
+    /// Every bank and desk.
+    pub(crate) fn points(&self) -> impl Iterator<Item = &Ident> {
+        self.banks.keys().chain(&self.desks)
+    }
+
     pub(crate) fn is_desk(&self, id: &Ident) -> bool {
         self.desks.contains(id)
     }

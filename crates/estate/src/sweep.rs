@@ -21,10 +21,13 @@ use crate::{Now, text};
 impl Estate {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_, '_>) {
         self.end_commands(turn);
+        self.retry_commands(turn);
         self.watch_hand_overs(turn);
         self.end_unlisted(&turn.now);
         self.watch_deadlines(&turn.now);
         self.end_codes(&turn.now);
+        self.end_courier_codes(&turn.now);
+        self.tell_banks(turn);
         self.close_hours(&turn.now);
         self.put_away(&turn.now);
     }
@@ -88,6 +91,9 @@ impl Estate {
             }
         }
         for (parcel, slot, opened) in late {
+            if opened && self.takes_banks_word(turn, &parcel, &slot) {
+                continue;
+            }
             if opened {
                 self.raise_door_alarm(turn, &parcel, &slot);
             } else {
@@ -149,6 +155,21 @@ impl Estate {
         }
         for key in rested {
             self.codes.remove(&key);
+        }
+    }
+
+    /// Couriers' codes are forgotten some time after they ran out: each known one makes residents'
+    /// codes longer.
+    fn end_courier_codes(&mut self, now: &Now) {
+        let rest = self.rules.code_rest_ms;
+        let over: Vec<_> = self
+            .couriers
+            .values()
+            .filter(|row| row.digits.is_some() && row.valid_until.later(rest).passed(now))
+            .map(|row| row.proof)
+            .collect();
+        for proof in over {
+            self.couriers.remove(&proof);
         }
     }
 

@@ -262,3 +262,10 @@ fn listed(parcels: &[String]) -> String {
     }
     names
 }
+
+// Codes of other points.
+
+/// `place`: a point and its address.
+pub(crate) fn waits_elsewhere(place: &str) -> String {
+    format!("您的包裹在 {place} Your parcel is at {place}")
+}

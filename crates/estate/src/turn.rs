@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) building: Ident,
     /// When it happened, ms since the Unix epoch.
     pub(crate) at_ms: i64,
+    /// Whether it happened just now, as far as that is known.
+    pub(crate) fresh: bool,
 }
 
 impl<'t, 'c> Turn<'t, 'c> {
@@ -63,6 +65,18 @@ impl<'t, 'c> Turn<'t, 'c> {
     /// The digest of `digits` for a bank that checks codes by itself.
     pub(crate) fn bank_digest(&self, bank: &Ident, digits: &str) -> Digest {
         self.context.digests.bank_digest(bank, digits)
+    }
+
+    /// The keyed digest of `digits` as a courier's code.
+    pub(crate) fn courier_digest(&self, site: &Ident, digits: &str) -> Digest {
+        let mut text = String::from("courier:");
+        text.push_str(digits);
+        self.digest(site, &text)
+    }
+
+    /// The salt with which a bank digests what is typed, if it checks codes by itself.
+    pub(crate) fn bank_salt(&self, bank: &Ident) -> Digest {
+        self.context.digests.bank_salt(bank)
     }
 
     /// The keyed digest of `digits` at `point`.

@@ -18,7 +18,7 @@ use crate::App;
 use crate::body::{self, Refused, malformed};
 use crate::connections::Line;
 use crate::gateway_calls::failed;
-use crate::store::{HeadView, LanesView, ParcelView, StoreError};
+use crate::store::{HeadView, LanesView, ParcelView, StoreError, Told};
 
 /// The calls, closed to all but loopback peers.
 pub(crate) fn calls() -> Router<App> {
@@ -162,7 +162,31 @@ fn parcel_value(view: &ParcelView) -> Value {
         ("compartment", view.compartment.map(Value::from)),
         ("desk", view.desk.as_deref().map(Value::from)),
         ("code", view.code.as_ref().map(|code| code.reveal().into())),
+        ("unlisted", view.unlisted.then(|| true.into())),
+        ("return_of", view.return_of.as_deref().map(Value::from)),
+        (
+            "unplaceable",
+            told(&view.unplaceable, |what| Report::Unplaceable(what.clone())),
+        ),
+        (
+            "claims",
+            told(&view.claims, |what| Report::Claim(what.clone())),
+        ),
     ])
+}
+
+/// Items about one parcel, with their times; nothing if there are none.
+fn told<T>(items: &[Told<T>], report: impl Fn(&T) -> Report) -> Option<Value> {
+    let items = items.iter().map(|told| {
+        let item = Item {
+            seq: 1,
+            at: told.at,
+            report: report(&told.what),
+        };
+        without(item.to_value(), &["seq", "kind", "parcel"])
+    });
+    let items: Vec<Value> = items.collect();
+    (!items.is_empty()).then_some(Value::Array(items))
 }
 
 fn lanes_value(view: &LanesView) -> Value {

@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 pub use connections::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
 pub use store::{
-    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, StoreError,
+    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, StoreError, Told,
 };
 
 /// How a cloud is set up.

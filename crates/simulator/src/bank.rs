@@ -1,14 +1,19 @@
-//! A locker bank: compartments with doors, locks and occupancy sensors behind one front.
+//! A locker bank: compartments with doors, locks and occupancy sensors behind one front. One whose
+//! `hello` names the capability `codes` also checks codes by itself while nobody answers.
+
+mod own_codes;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use firmware_protocols::event::{Done, Door};
+use firmware_protocols::command::Tone;
+use firmware_protocols::event::{Done, Door, Secret};
 use firmware_protocols::{Ident, Kind, Order};
 
-use crate::device::{Model, Obeyed, Spec, lock};
-use crate::front::{Display, Queue, Turn};
+use crate::device::{Model, Obeyed, Place, Spec, lock};
+use crate::front::{Alone, Answer, Display, Queue, Turn};
 use crate::{Device, Latency, Tempo};
+use own_codes::{OwnCodes, Verdict};
 
 /// A running locker bank.
 pub struct Bank {
@@ -22,21 +27,27 @@ pub struct Bank {
 pub struct Compartment {
     /// The door is open.
     pub open: bool,
-    /// The parcel inside.
-    pub inside: Option<String>,
+    /// The parcels inside, in the order in which they were put in.
+    pub inside: Vec<String>,
     /// The lock doesn't move.
     pub jammed: bool,
 }
+
+/// The events of an opening: the entry, the door open, the door closed.
+const ROOM_FOR_AN_OPENING: usize = 3;
 
 /// The mechanics of a bank.
 struct Lockers {
     display: Display,
     compartments: Mutex<Vec<Compartment>>,
     occupancy_sensor: bool,
+    tempo: Tempo,
+    own_codes: Option<Mutex<OwnCodes>>,
 }
 
 impl Bank {
     /// Starts a bank of `count` compartments, all closed and empty. Each reports its state once.
+    /// With the capability `codes` it keeps the list that the gateway sends.
     pub fn start(
         spec: Spec,
         count: u16,
@@ -44,10 +55,13 @@ impl Bank {
         broker: SocketAddr,
         tempo: Tempo,
     ) -> Self {
+        let checks_codes = spec.capabilities.iter().any(|word| word == "codes");
         let lockers = Arc::new(Lockers {
             display: Display::default(),
             compartments: Mutex::new(vec![Compartment::default(); usize::from(count)]),
             occupancy_sensor,
+            tempo,
+            own_codes: checks_codes.then(Mutex::default),
         });
         let model: Arc<dyn Model> = Arc::clone(&lockers) as _;
         Self {
@@ -75,7 +89,28 @@ impl Bank {
     /// Waits for one's turn at keypad and scanner.
     pub async fn turn(&self) -> Turn<'_> {
         let display = &self.lockers.display;
-        self.queue.turn(&self.device, display, true).await
+        let lockers: &dyn Alone = &*self.lockers;
+        let alone = self.lockers.own_codes.as_ref().map(|_| lockers);
+        self.queue.turn(&self.device, display, true, alone).await
+    }
+
+    /// Waits for one's turn, types digits, and waits for the answer.
+    pub async fn type_code(&self, digits: &str) -> Answer {
+        self.turn().await.type_code(digits).await
+    }
+
+    /// Fault: the network cable is out, or in again. Returns when the bank has noticed.
+    pub async fn cut_off(&self, cut_off: bool) {
+        match cut_off {
+            true => {
+                self.device.unplug().await;
+                self.device.until_offline().await;
+            }
+            false => {
+                self.device.come_back().await;
+                self.device.until_online().await;
+            }
+        }
     }
 
     /// What is the case in each compartment, from number 1.
@@ -83,36 +118,37 @@ impl Bank {
         lock(&self.lockers.compartments).clone()
     }
 
-    /// Puts a parcel into an open compartment; false if it isn't open, or something is inside.
-    pub fn put(&self, compartment: u16, parcel: &str) -> bool {
-        self.lockers
-            .with(compartment, |c| {
-                let fits = c.open && c.inside.is_none();
-                if fits {
-                    c.inside = Some(parcel.to_string());
-                }
-                fits
-            })
-            .unwrap_or(false)
+    /// The parcels in a compartment; none if there is no such compartment.
+    pub fn inside(&self, compartment: u16) -> Vec<String> {
+        let inside = self.lockers.with(compartment, |c| c.inside.clone());
+        inside.unwrap_or_default()
     }
 
-    /// Takes what is inside an open compartment, if `wanted` says that it is one's own.
+    /// Puts a parcel into an open compartment, beside what is inside; false if it isn't open.
+    pub fn put(&self, compartment: u16, parcel: &str) -> bool {
+        let put = |c: &mut Compartment| {
+            if c.open {
+                c.inside.push(parcel.to_string());
+            }
+            c.open
+        };
+        self.lockers.with(compartment, put).unwrap_or(false)
+    }
+
+    /// Takes the first parcel inside an open compartment of which `wanted` says that it is one's own.
     pub fn take(&self, compartment: u16, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let take = |c: &mut Compartment| {
-            let mine = c.open && c.inside.as_deref().is_some_and(wanted);
-            if mine { c.inside.take() } else { None }
+            let mine = c.inside.iter().position(|parcel| wanted(parcel))?;
+            c.open.then(|| c.inside.remove(mine))
         };
         self.lockers.with(compartment, take).flatten()
     }
 
-    /// Pushes a door shut; the bank reports it.
+    /// Pushes a door shut; the bank reports it. One that is shut already changes nothing.
     pub fn close(&self, compartment: u16) {
-        let closed = self.lockers.with(compartment, |c| c.open = false);
-        if closed.is_some()
-            && let Some(state) = self.lockers.state(compartment)
-            && let Err(error) = self.device.report(state)
-        {
-            tracing::warn!(%error, "an event is lost");
+        let shut = |c: &mut Compartment| std::mem::take(&mut c.open);
+        if self.lockers.with(compartment, shut) == Some(true) {
+            report(&self.device, self.lockers.state(compartment));
         }
     }
 
@@ -137,8 +173,13 @@ impl Lockers {
         self.with(compartment, |c| Kind::Compartment {
             compartment,
             door: if c.open { Door::Open } else { Door::Closed },
-            occupied: self.occupancy_sensor.then_some(c.inside.is_some()),
+            occupied: self.occupancy_sensor.then_some(!c.inside.is_empty()),
         })
+    }
+
+    fn answer_is_late(&self) -> bool {
+        let own = self.own_codes.as_ref();
+        own.is_some_and(|own| lock(own).answer_is_late())
     }
 
     fn open(&self, compartment: u16) -> Obeyed {
@@ -166,16 +207,100 @@ impl Lockers {
     }
 }
 
+/// Puts events into the outbox, in this order.
+fn report(device: &Device, kinds: impl IntoIterator<Item = Kind>) {
+    for kind in kinds {
+        if let Err(error) = device.report(kind) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+}
+
+impl Lockers {
+    /// Opens by the bank's own list, and reports it with the door's events after it.
+    fn open_alone(
+        &self,
+        own: &mut OwnCodes,
+        device: &Device,
+        digits: &str,
+        compartment: u16,
+    ) -> Answer {
+        let obeyed = self.open(compartment);
+        if obeyed.outcome != Done::Done {
+            own.not_used(digits);
+            report(device, obeyed.then);
+            return self.say_no("锁打不开 The lock doesn't move");
+        }
+        let used = Kind::Keypad {
+            code: Secret::new(digits),
+            opened: Some(compartment),
+        };
+        match device.report(used) {
+            Ok(place) => own.reported(digits, place),
+            Err(error) => tracing::warn!(%error, "an event is lost"),
+        }
+        report(device, obeyed.then);
+        Answer::Opened(compartment)
+    }
+
+    fn say_no(&self, text: &str) -> Answer {
+        self.display.show(text, Tone::Error);
+        Answer::No(text.to_string())
+    }
+}
+
+impl Alone for Lockers {
+    fn gateway_is_asked(&self) {
+        if let Some(own) = &self.own_codes {
+            lock(own).gateway_is_asked();
+        }
+    }
+
+    fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer {
+        let Some(own) = &self.own_codes else {
+            return Answer::Silence;
+        };
+        // Held until the use is reported, so that its promise can't be overheard.
+        let mut own = lock(own);
+        if let Some(place) = sent {
+            own.decided(place, device.is_waiting(place));
+        }
+        if !device.has_room(ROOM_FOR_AN_OPENING) {
+            return self.say_no("暂不可用 Not available");
+        }
+        match own.check(digits, self.tempo.now_ms()) {
+            Verdict::Opens(compartment) => self.open_alone(&mut own, device, digits, compartment),
+            Verdict::Wrong => self
+                .say_no("取件码错误或暂不可用 Wrong code, or not available without a connection"),
+            Verdict::Locked => self.say_no("已锁定，请稍候 Locked, wait a while"),
+            Verdict::Function => self.say_no("未连接 Not connected"),
+        }
+    }
+}
+
 impl Model for Lockers {
     fn obey(&self, order: &Order) -> Obeyed {
         match order {
+            Order::Open { .. } if self.answer_is_late() => {
+                Obeyed::refused("late: the bank has answered this entry itself")
+            }
             Order::Open { compartment } => self.open(*compartment),
             Order::Show { text, tone } => {
                 self.display.show(text, *tone);
                 Obeyed::done()
             }
             Order::Identify => Obeyed::done(),
-            Order::Codes { .. } => Obeyed::failed("this bank doesn't check codes by itself"),
+            Order::Codes { salt, digests } => match &self.own_codes {
+                None => Obeyed::failed("this bank doesn't check codes by itself"),
+                Some(own) if lock(own).take_list(salt, digests) => Obeyed::done(),
+                Some(_) => Obeyed::refused("another salt, and a use isn't promised yet"),
+            },
+        }
+    }
+
+    fn promised(&self, places: &[Place]) {
+        if let Some(own) = &self.own_codes {
+            lock(own).promised(places);
         }
     }
 

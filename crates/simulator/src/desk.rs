@@ -56,7 +56,7 @@ impl Desk {
     /// Waits for one's turn at keypad and scanner.
     pub async fn turn(&self) -> Turn<'_> {
         let display = &self.terminal.display;
-        self.queue.turn(&self.device, display, false).await
+        self.queue.turn(&self.device, display, false, None).await
     }
 
     /// What lies on the shelf.

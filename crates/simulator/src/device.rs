@@ -7,6 +7,7 @@ mod outbox;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use firmware_protocols::event::Done;
 use firmware_protocols::{Form, Ident, Kind, Order};
@@ -36,12 +37,15 @@ pub struct Spec {
     pub boot: u32,
     /// For its `hello`.
     pub model: String,
-    /// For its `hello`.
+    /// For its `hello`. A bank with `codes` checks codes by itself while nobody answers.
     pub capabilities: Vec<String>,
+    /// How long such a bank waits for an answer, in real time.
+    pub answer_within: Duration,
 }
 
 impl Spec {
-    /// MQTT 5, CBOR, PUBACK as promise, a clock, one event a publication, boot 1.
+    /// MQTT 5, CBOR, PUBACK as promise, a clock, one event a publication, boot 1, no capabilities,
+    /// 5 s for an answer.
     pub fn new(login: Login, model: &str) -> Self {
         Self {
             login,
@@ -53,6 +57,7 @@ impl Spec {
             boot: 1,
             model: model.to_string(),
             capabilities: Vec::new(),
+            answer_within: Duration::from_secs(5),
         }
     }
 }
@@ -66,6 +71,9 @@ pub trait Model: Send + Sync {
     fn at_start(&self) -> Vec<Kind> {
         Vec::new()
     }
+
+    /// Hears that these events are on disk, or given up.
+    fn promised(&self, _: &[Place]) {}
 }
 
 /// What came of an order.
@@ -86,6 +94,14 @@ impl Obeyed {
             outcome: Done::Done,
             reason: None,
             then: Vec::new(),
+        }
+    }
+
+    /// It isn't done now.
+    pub fn refused(reason: &str) -> Self {
+        Self {
+            outcome: Done::Refused,
+            ..Self::failed(reason)
         }
     }
 
@@ -131,6 +147,8 @@ struct Inner {
     news: Notify,
     asks: mpsc::Sender<Ask>,
     online: watch::Sender<bool>,
+    /// Events were promised or given up.
+    settled: watch::Sender<()>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -140,6 +158,7 @@ enum Ask {
     Cut,
     Reboot,
     Leave,
+    Unplug,
     Return,
     Stop,
 }
@@ -158,6 +177,7 @@ impl Device {
             news: Notify::new(),
             asks,
             online: watch::channel(false).0,
+            settled: watch::channel(()).0,
             task: Mutex::new(None),
         });
         inner.say_hello();
@@ -187,6 +207,35 @@ impl Device {
     /// Waits until it is logged in and subscribed.
     pub async fn until_online(&self) {
         let _ = self.inner.online.subscribe().wait_for(|on| *on).await;
+    }
+
+    /// Waits until it isn't logged in any more.
+    pub async fn until_offline(&self) {
+        let _ = self.inner.online.subscribe().wait_for(|on| !*on).await;
+    }
+
+    /// Waits until an event is promised to be on disk, or given up.
+    pub async fn until_settled(&self, place: Place) {
+        let mut settled = self.inner.settled.subscribe();
+        while self.is_waiting(place) {
+            if settled.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether an event waits for the promise to be on disk.
+    pub fn is_waiting(&self, place: Place) -> bool {
+        lock(&self.inner.outbox).is_waiting(place)
+    }
+
+    /// Whether so many more events fit into its memory.
+    pub(crate) fn has_room(&self, events: usize) -> bool {
+        self.waiting() + events <= outbox::WAITING_MAX
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.inner.spec
     }
 
     /// Events that wait for the promise to be on disk.
@@ -231,7 +280,12 @@ impl Device {
         self.ask(Ask::Leave).await;
     }
 
-    /// After [`Self::go_away`].
+    /// Fault: the network cable is out, without a goodbye, until [`Self::come_back`].
+    pub async fn unplug(&self) {
+        self.ask(Ask::Unplug).await;
+    }
+
+    /// After [`Self::go_away`] or [`Self::unplug`].
     pub async fn come_back(&self) {
         self.ask(Ask::Return).await;
     }
@@ -251,6 +305,12 @@ impl Device {
 }
 
 impl Inner {
+    /// These events wait no longer.
+    fn settled(&self, places: &[Place]) {
+        self.model.promised(places);
+        self.settled.send_replace(());
+    }
+
     fn report(&self, kind: Kind) -> Result<Place, OutboxFull> {
         let place = lock(&self.outbox).add(kind, self.tempo.now_ms())?;
         self.news.notify_one();

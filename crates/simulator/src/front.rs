@@ -9,7 +9,7 @@ use firmware_protocols::event::Secret;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use crate::device::lock;
+use crate::device::{Place, lock};
 use crate::{Device, Latency};
 
 /// What a person at the front sees or hears.
@@ -111,11 +111,22 @@ impl Display {
     }
 }
 
+/// A point that checks codes by itself while nobody answers.
+pub(crate) trait Alone: Send + Sync {
+    /// Somebody types or scans while there is a connection.
+    fn gateway_is_asked(&self);
+
+    /// Decides on digits that nobody answers; `sent`: the event that says them, if it was made.
+    fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer;
+}
+
 /// A person's turn at the front; the next one waits until it is dropped.
 pub struct Turn<'a> {
     device: &'a Device,
     display: &'a Display,
     opens: bool,
+    /// What the point itself can do about digits while nobody answers.
+    alone: Option<&'a dyn Alone>,
     _place: tokio::sync::MutexGuard<'a, ()>,
 }
 
@@ -130,11 +141,13 @@ impl Queue {
         device: &'a Device,
         display: &'a Display,
         opens: bool,
+        alone: Option<&'a dyn Alone>,
     ) -> Turn<'a> {
         Turn {
             device,
             display,
             opens,
+            alone,
             _place: self.0.lock().await,
         }
     }
@@ -143,23 +156,55 @@ impl Queue {
 impl Turn<'_> {
     /// Types a code and waits for the answer.
     pub async fn type_code(&self, code: &str) -> Answer {
-        let code = Secret::new(code);
         *lock(&self.display.pressed) = Some(Instant::now());
-        let answer = self
-            .after(Kind::Keypad { code, opened: None }, self.opens)
-            .await;
+        let answer = match self.alone {
+            Some(alone) => self.type_where_it_is_checked(code, alone).await,
+            None => self.after(digits(code), self.opens).await,
+        };
         *lock(&self.display.pressed) = None;
         answer
     }
 
+    /// The gateway decides if it answers in time, else the point itself.
+    async fn type_where_it_is_checked(&self, code: &str, alone: &dyn Alone) -> Answer {
+        if !self.device.is_online() {
+            return self.decide_alone(alone, code, None);
+        }
+        alone.gateway_is_asked();
+        let mut seen = self.display.seen.subscribe();
+        let Ok(place) = self.device.report(digits(code)) else {
+            return Answer::Silence;
+        };
+        let first = tokio::select! {
+            biased;
+            answer = next(&mut seen) => Some(answer),
+            () = self.device.until_settled(place) => None,
+            () = self.device.until_offline() => {
+                return self.decide_alone(alone, code, Some(place));
+            }
+            () = tokio::time::sleep(self.device.spec().answer_within) => {
+                return self.decide_alone(alone, code, Some(place));
+            }
+        };
+        self.look(&mut seen, first, self.opens).await
+    }
+
+    /// Without the gateway, whose time isn't measured then.
+    fn decide_alone(&self, alone: &dyn Alone, code: &str, sent: Option<Place>) -> Answer {
+        *lock(&self.display.pressed) = None;
+        alone.decide(self.device, code, sent)
+    }
+
     /// Holds a waybill to the scanner and waits for the answer.
     pub async fn scan_waybill(&self, parcel: &str) -> Answer {
+        self.gateway_is_asked();
         let symbol = Secret::new(parcel);
         self.after(Kind::Scan { symbol }, self.opens).await
     }
 
     /// Holds a badge to the scanner and waits for a word.
     pub async fn scan_badge(&self, badge: &str) -> Answer {
+        self.gateway_is_asked();
         let symbol = Secret::new(badge);
         self.after(Kind::Scan { symbol }, false).await
     }
@@ -179,20 +224,40 @@ impl Turn<'_> {
         timeout(LAST_LOOK, word).await.unwrap_or(Answer::Silence)
     }
 
+    fn gateway_is_asked(&self) {
+        if let Some(alone) = self.alone.filter(|_| self.device.is_online()) {
+            alone.gateway_is_asked();
+        }
+    }
+
     /// Reports and looks. Where a door is expected, a word on the display is not the end of it.
     async fn after(&self, kind: Kind, door: bool) -> Answer {
         let mut seen = self.display.seen.subscribe();
         if self.device.report(kind).is_err() {
             return Answer::Silence;
         }
-        let Ok(first) = timeout(PATIENCE, next(&mut seen)).await else {
-            return Answer::Silence;
+        self.look(&mut seen, None, door).await
+    }
+
+    /// Looks at the front, where `first` was seen already if it is there.
+    async fn look(
+        &self,
+        seen: &mut broadcast::Receiver<Seen>,
+        first: Option<Answer>,
+        door: bool,
+    ) -> Answer {
+        let first = match first {
+            Some(first) => first,
+            None => match timeout(PATIENCE, next(seen)).await {
+                Ok(first) => first,
+                Err(_) => return Answer::Silence,
+            },
         };
         match first {
             Answer::Yes(_) | Answer::Word(_) | Answer::No(_) if door => {
                 let opened = async {
                     loop {
-                        if let Answer::Opened(compartment) = next(&mut seen).await {
+                        if let Answer::Opened(compartment) = next(seen).await {
                             return Answer::Opened(compartment);
                         }
                     }
@@ -201,6 +266,13 @@ impl Turn<'_> {
             }
             other => other,
         }
+    }
+}
+
+fn digits(code: &str) -> Kind {
+    Kind::Keypad {
+        code: Secret::new(code),
+        opened: None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! * [`Device`] — a device with an outbox and a record of its own, over MQTT 3.1.1 or 5; faults.
 //! * [`Bank`], [`Desk`] — points with keypad, scanner, display; [`reading`] — what sensors send.
 //! * [`World`] — the estate: its points and devices, and where every parcel really is.
-//! * [`people`] — couriers, residents, a stranger, passers-by; [`Witness`] — who looks on.
+//! * [`people`] — couriers who bring and take back, residents who collect and return, a stranger,
+//!   passers-by; [`Witness`] — who looks on.
 //! * [`Load`] — many connections that publish and keep a record of what was acknowledged.
 //!
 //! Everything random comes from a seed ([`Random`]), everything timed from a [`Tempo`]; what is

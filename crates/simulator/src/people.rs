@@ -3,12 +3,16 @@
 mod courier;
 mod passer_by;
 mod resident;
+mod send_back;
 mod stranger;
+mod take_back;
 
 pub use courier::{Round, deliver};
 pub use passer_by::{come_and_go, read_climate, wish};
 pub use resident::{Errand, collect};
+pub use send_back::{Return, send_back};
 pub use stranger::try_codes;
+pub use take_back::{Pickup, Proof, take_back};
 
 use crate::{Random, World};
 

@@ -69,6 +69,15 @@ pub enum Sight {
         /// The compartment, at a bank.
         compartment: Option<u16>,
     },
+    /// A courier took back what goes back.
+    TakenBack {
+        /// The parcel.
+        parcel: String,
+        /// The bank or desk.
+        point: Ident,
+        /// The compartment, at a bank.
+        compartment: Option<u16>,
+    },
     /// A resident opened the right compartment and closed it with the parcel still inside.
     LeftInside {
         /// The parcel.

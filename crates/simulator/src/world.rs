@@ -36,6 +36,12 @@ pub enum Point {
 pub trait Notices: Send + Sync {
     /// The code that the resident has been told for a parcel.
     fn code(&self, parcel: &str) -> Option<String>;
+
+    /// Whether the labels of two parcels name the same recipient: only then may they lie in one
+    /// compartment.
+    fn same_recipient(&self, _: &str, _: &str) -> bool {
+        false
+    }
 }
 
 /// The estate. Shared by everybody in it.
@@ -109,6 +115,15 @@ impl World {
 
     pub(crate) fn code(&self, parcel: &str) -> Option<String> {
         self.notices.code(parcel)
+    }
+
+    pub(crate) fn same_recipient(&self, one: &str, other: &str) -> bool {
+        self.notices.same_recipient(one, other)
+    }
+
+    /// Whether a parcel is with its recipient.
+    pub(crate) fn is_home(&self, parcel: &str) -> bool {
+        lock(&self.parcels).get(parcel) == Some(&Whereabouts::Home)
     }
 
     pub(crate) fn saw(&self, sight: Sight) {

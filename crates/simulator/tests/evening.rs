@@ -70,7 +70,7 @@ fn answers() -> Answers {
     Arc::new(move |device, kind| {
         let symbol = match kind {
             Kind::Scan { symbol } => symbol.reveal().to_string(),
-            Kind::Keypad { code } => match code.reveal().strip_prefix("10000") {
+            Kind::Keypad { code, .. } => match code.reveal().strip_prefix("10000") {
                 Some(rest) => format!("P{rest}"),
                 None => return say("wrong", Tone::Error),
             },
@@ -167,7 +167,7 @@ async fn parcels_come_and_go_and_everything_is_on_record() {
     assert!(
         bank.compartments()
             .iter()
-            .all(|c| !c.open && c.inside.is_none())
+            .all(|c| !c.open && c.inside.is_empty())
     );
     assert_eq!(world.wrong_doors(), 0);
     let seen = eyes.0.lock().unwrap();

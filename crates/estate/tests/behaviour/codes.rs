@@ -3,11 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloud_protocol::Downlink;
-use estate::Verdict;
+use cloud_protocol::downlink::Proof;
 use estate::code::CodeState;
-use firmware_protocols::event::Door;
+use estate::{Layout, Verdict};
+use firmware_protocols::event::{Door, Secret};
 
 use crate::common::*;
+
+fn courier_code(world: &mut World, code: &str, valid_until: i64) -> Verdict {
+    world.cloud(Downlink::Courier {
+        courier: format!("courier {code}"),
+        proof: Proof::Code(Secret::new(code.to_string())),
+        valid_until,
+    })
+}
 
 #[test]
 fn a_code_goes_out_once_with_its_salt_when_the_parcel_is_expected() {
@@ -24,11 +33,20 @@ fn a_code_goes_out_once_with_its_salt_when_the_parcel_is_expected() {
     assert_eq!(world.reports[0].state.word(), "expected");
 }
 
+/// A site with bank-a alone.
+fn one_bank() -> Layout {
+    let mut layout = layout();
+    layout.banks.truncate(1);
+    layout.desks.clear();
+    layout.devices.clear();
+    layout
+}
+
 /// With 5 compartments, one keypad and the default lockout T = 500 + 4 × max(5, n): n × T must stay
 /// at or below 10^d / 1,000.
 #[test]
 fn codes_are_as_long_as_the_live_codes_and_the_lockout_need() {
-    let mut world = World::new();
+    let mut world = World::with(one_bank());
     let mut lengths = Vec::new();
     for n in 1..=110 {
         assert_eq!(
@@ -53,12 +71,19 @@ fn codes_are_as_long_as_the_live_codes_and_the_lockout_need() {
     );
 }
 
-#[test]
-fn the_documented_example_is_true() {
+/// The site of the example in the documentation: 24 compartments with a keypad, and a desk.
+fn documented() -> World {
     let mut layout = layout();
     let spec = layout.banks[0].compartments[0];
+    layout.banks.truncate(1);
     layout.banks[0].compartments = vec![spec; 24];
-    let mut world = World::with(layout);
+    layout.devices.clear();
+    World::with(layout)
+}
+
+#[test]
+fn the_documented_example_is_true() {
+    let mut world = documented();
     let mut lengths = BTreeMap::new();
     for n in 1..=107 {
         let code = world.expect(parcel(&format!("p{n}"), "bank-a"));
@@ -66,20 +91,44 @@ fn the_documented_example_is_true() {
         assert!(!world.steps(&format!("p{n}")).contains(&"code-too-short"));
     }
     assert_eq!(lengths, BTreeMap::from([(6, 1), (7, 15), (8, 91)]));
+    world.expect(parcel("p108", "bank-a"));
+    assert!(world.steps("p108").contains(&"code-too-short"));
 }
 
 #[test]
-fn each_keypad_of_a_point_counts() {
+fn each_couriers_code_takes_the_place_of_a_residents() {
+    let mut world = documented();
+    for n in 0..20 {
+        let until = EVENING_MS + 86_400_000;
+        assert_eq!(
+            courier_code(&mut world, &format!("{n:08}"), until),
+            Verdict::Taken
+        );
+    }
+    let mut enough = 0;
+    for n in 1..=107 {
+        let name = format!("p{n}");
+        world.expect(parcel(&name, "bank-a"));
+        enough += u32::from(!world.steps(&name).contains(&"code-too-short"));
+    }
+    assert_eq!(enough, 94);
+}
+
+#[test]
+fn the_point_that_lets_most_tries_through_counts_wherever_a_code_is_issued() {
     let mut world = World::rules(|rules| rules.guess_one_in = 900);
-    // bank-b has two keypads: 2 × (500 + 8) × 900 = 914,400; with another, 2 × 508 × 2 × 900.
-    assert_eq!(world.estate.code_digits(&id("bank-b")), 6);
-    world.expect(parcel("p1", "bank-b"));
-    assert_eq!(world.estate.code_digits(&id("bank-b")), 7);
-    assert_eq!(
-        world.estate.code_digits(&id("bank-a")),
-        6,
-        "points don't matter to each other"
-    );
+    // bank-b has two keypads: 2 × (500 + 8) × 900 = 914,400; with another code, twice that.
+    for point in ["bank-a", "bank-b", "desk-c"] {
+        assert_eq!(world.estate.code_digits(&id(point)), 6);
+    }
+    world.expect(parcel("p1", "desk-c"));
+    for point in ["bank-a", "bank-b", "desk-c"] {
+        assert_eq!(
+            world.estate.code_digits(&id(point)),
+            7,
+            "it can be found at {point}"
+        );
+    }
 }
 
 #[test]
@@ -132,18 +181,87 @@ fn no_code_is_given_twice_while_live_or_resting_and_all_can_be_given() {
 }
 
 #[test]
-fn the_same_digits_may_live_at_two_points() {
+fn the_same_digits_never_live_at_two_points_nor_with_a_courier() {
     let mut world = World::rules(|rules| {
-        rules.code_min_digits = 1;
-        rules.code_max_digits = 1;
+        rules.code_min_digits = 2;
+        rules.code_max_digits = 2;
     });
-    let a: BTreeSet<_> = (0..5)
-        .map(|n| world.expect(parcel(&format!("a{n}"), "bank-a")))
-        .collect();
-    let b: BTreeSet<_> = (0..9)
-        .map(|n| world.expect(parcel(&format!("b{n}"), "bank-b")))
-        .collect();
-    assert!(a.intersection(&b).count() > 0);
+    let mut all = BTreeSet::new();
+    for n in 0..15 {
+        let code = format!("{n:02}");
+        assert_eq!(courier_code(&mut world, &code, i64::MAX), Verdict::Taken);
+        all.insert(code);
+    }
+    for n in 0..84 {
+        let point = ["bank-a", "bank-b", "desk-c"][n % 3];
+        let code = world.expect(parcel(&format!("p{n}"), point));
+        assert!(all.insert(code), "it means two things");
+        if n % 20 == 0 {
+            world.reload();
+        }
+    }
+    let two_digits = all.iter().filter(|code| code.len() == 2).count();
+    assert!(two_digits > 90, "nearly all of 100: {two_digits}");
+}
+
+#[test]
+fn a_couriers_code_that_is_too_short_or_somebodys_is_refused() {
+    let mut world = World::new();
+    let refused = |verdict: Verdict, word: &str| match verdict {
+        Verdict::Refused(why) => assert!(why.contains(word), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    refused(courier_code(&mut world, "1234567", i64::MAX), "at least 8");
+    assert_eq!(
+        courier_code(&mut world, "12345678", i64::MAX),
+        Verdict::Taken
+    );
+    for point in ["bank-a", "desk-c"] {
+        let name = format!("at {point}");
+        let mut code = world.expect(parcel(&name, point));
+        while code.len() < 8 {
+            world.cloud(Downlink::CodeReissue {
+                parcel: name.clone(),
+            });
+            let more = format!("{name} {}", world.codes.len());
+            world.expect(parcel(&more, "bank-b"));
+            code.clone_from(&world.codes[&name]);
+        }
+        let verdict = courier_code(&mut world, &code, i64::MAX);
+        if let Verdict::Refused(why) = &verdict {
+            assert!(!why.contains(&code), "never the code itself");
+        }
+        refused(verdict, "give another");
+    }
+    assert_eq!(world.snapshot.couriers.len(), 1);
+}
+
+#[test]
+fn a_couriers_code_is_forgotten_some_time_after_it_ran_out_and_a_badge_is_not() {
+    let mut world = World::new();
+    let until = EVENING_MS + 1_000;
+    courier_code(&mut world, "12345678", until);
+    world.courier("badge", until);
+    world.pass(1_000 + DAY_MS - 1);
+    assert_eq!(world.snapshot.couriers.len(), 2);
+    world.pass(1);
+    assert_eq!(world.snapshot.couriers.len(), 1);
+    assert!(
+        world
+            .snapshot
+            .couriers
+            .values()
+            .all(|row| row.digits.is_none())
+    );
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_forgets_no_couriers_code() {
+    let mut world = World::new();
+    courier_code(&mut world, "12345678", EVENING_MS + 3_600_000);
+    world.now.wall_ms += 31_536_000_000;
+    world.pass(1_000);
+    assert_eq!(world.snapshot.couriers.len(), 1);
 }
 
 #[test]
@@ -207,34 +325,4 @@ fn a_reissued_code_kills_the_old_one_in_every_stage() {
         }),
         Verdict::Refused(_)
     ));
-}
-
-/// One who guesses at random at a keypad that locks, for many days: the share of days with a hit
-/// stays below the set chance. Short codes make it measurable.
-#[test]
-fn one_who_guesses_all_day_stays_below_the_chance() {
-    let mut world = World::rules(|rules| {
-        rules.code_min_digits = 1;
-        rules.lockout_after = 2;
-        rules.lockout_first_ms = HOUR_MS;
-        rules.lockout_longest_ms = 4 * HOUR_MS;
-        rules.guess_one_in = 8;
-    });
-    world.expect(parcel("p1", "bank-a"));
-    let digits = world.codes["p1"].len();
-    // T = 2 × 8 + max(5, 1) × 1 = 21 tries a day; 21 × 8 = 168 needs 3 digits.
-    assert_eq!(digits, 3);
-    let mut days_hit = 0;
-    for _ in 0..400 {
-        let mut hit = false;
-        for _ in 0..24 * 12 {
-            let guess = format!("{:03}", world.dice.below(1_000));
-            hit |= text(&world.key("bank-a", &guess)).contains("not here yet");
-            world.skip(300_000);
-        }
-        world.pass(0);
-        days_hit += u32::from(hit);
-    }
-    assert!(days_hit > 0, "a guess can hit at all");
-    assert!(days_hit < 400 / 8, "{days_hit} of 400 days");
 }

@@ -198,8 +198,8 @@ fn a_door_seen_open_late_takes_the_deposit_up_again() {
     assert_eq!(world.stage("p1"), "deposited");
     assert_eq!(
         world.command_state(&command),
-        CommandState::Expired,
-        "its end stays"
+        CommandState::Closed,
+        "the door knows better"
     );
 }
 

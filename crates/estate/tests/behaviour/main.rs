@@ -5,19 +5,24 @@
 mod common;
 
 mod announcing;
+mod attacker;
+mod bank_codes;
 mod cancellation;
 mod claims;
 mod codes;
 mod collection;
+mod commands;
 mod couriers;
 mod demand;
 mod deposit;
 mod desk;
 mod downlink;
+mod freshness;
 mod hand;
 mod layout;
 mod ledger;
 mod lockout;
+mod meanings;
 mod mislaid;
 mod one_at_a_time;
 mod overdue;

@@ -314,6 +314,25 @@ impl World {
         outcome
     }
 
+    /// An event with a time of the device's own.
+    pub fn event_at(&mut self, device: &str, at_ms: i64, what: Happening) -> Outcome {
+        let device = id(device);
+        let seq = self.seqs.entry(device.clone()).or_insert(0);
+        *seq += 1;
+        let event = DeviceEvent {
+            device,
+            form: Form::Json,
+            boot: 1,
+            seq: *seq,
+            at_ms,
+            fingerprint: *seq,
+            what,
+        };
+        let outcome = self.handle(Input::Event(event));
+        assert_eq!(outcome.verdict, Verdict::Taken);
+        outcome
+    }
+
     pub fn cloud(&mut self, item: Downlink) -> Verdict {
         self.handle(Input::Downlink(item)).verdict
     }

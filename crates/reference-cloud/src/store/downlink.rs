@@ -26,8 +26,9 @@ impl Store {
                 item.kind()
             )));
         };
-        entries.retain(|(key, _)| !is_seq(key));
+        entries.retain(|(key, _)| !is(key, "seq"));
         let announced = announced_parcel(&entries);
+        let has_code = entries.iter().any(|(key, _)| is(key, "code"));
         let body = Value::Map(entries).to_cbor();
         if body.len() > ITEM_MAX_BYTES {
             return Err(StoreError::NotAnItem(format!(
@@ -39,8 +40,8 @@ impl Store {
                 let tx = connection.transaction()?;
                 let seq = next_number(&tx, &gateway)?;
                 tx.execute(
-                    "INSERT INTO downlink (gateway, seq, body) VALUES (?1, ?2, ?3)",
-                    params![gateway, seq, body],
+                    "INSERT INTO downlink (gateway, seq, body, code) VALUES (?1, ?2, ?3, ?4)",
+                    params![gateway, seq, body, has_code],
                 )?;
                 if let Some(parcel) = announced {
                     tx.execute(
@@ -112,6 +113,7 @@ fn after_cursor(tx: &Transaction<'_>, gateway: &str, after: u64) -> Result<Vec<V
         "UPDATE gateway SET downlink_last = ?2 WHERE gateway = ?1 AND downlink_last < ?2",
         params![gateway, signed(after)],
     )?;
+    forget_codes(tx, gateway, after)?;
     let mut select = tx.prepare(
         "SELECT seq, body FROM downlink WHERE gateway = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
@@ -129,6 +131,28 @@ fn after_cursor(tx: &Transaction<'_>, gateway: &str, after: u64) -> Result<Vec<V
     Ok(items)
 }
 
+/// The gateway has the items up to `after` on disk: couriers' codes in them are needed no longer.
+fn forget_codes(tx: &Transaction<'_>, gateway: &str, after: u64) -> Result<(), StoreError> {
+    let mut select =
+        tx.prepare("SELECT seq, body FROM downlink WHERE gateway = ?1 AND seq <= ?2 AND code")?;
+    let with_code: Vec<(i64, Vec<u8>)> = select
+        .query_map(params![gateway, signed(after)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (seq, body) in with_code {
+        let Ok(Value::Map(mut entries)) = Value::from_cbor(&body) else {
+            return Err(StoreError::Unreadable(format!("downlink item {seq}")));
+        };
+        entries.retain(|(key, _)| !is(key, "code"));
+        tx.execute(
+            "UPDATE downlink SET body = ?3, code = 0 WHERE gateway = ?1 AND seq = ?2",
+            params![gateway, seq, Value::Map(entries).to_cbor()],
+        )?;
+    }
+    Ok(())
+}
+
 fn numbered(seq: u64, body: &[u8]) -> Result<Value, StoreError> {
     match Value::from_cbor(body) {
         Ok(Value::Map(mut entries)) => {
@@ -139,8 +163,8 @@ fn numbered(seq: u64, body: &[u8]) -> Result<Value, StoreError> {
     }
 }
 
-fn is_seq(key: &Key) -> bool {
-    matches!(key, Key::Text(name) if name == "seq")
+fn is(key: &Key, name: &str) -> bool {
+    matches!(key, Key::Text(text) if text == name)
 }
 
 /// The parcel that an item announces, if it does.

@@ -61,7 +61,7 @@ fn take(tx: &Transaction<'_>, gateway: &str, batch: &Received) -> Result<Acked, 
                 position.duplicates += 1;
             } else {
                 position.append(tx, item, chain)?;
-                project(tx, gateway, item)?;
+                project(tx, gateway, batch.epoch, item)?;
             }
         }
         position.save(tx)?;
@@ -251,9 +251,17 @@ fn conflict(
 }
 
 /// What an item means for the tables that people ask.
-fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(), Stop> {
+fn project(
+    tx: &Transaction<'_>,
+    gateway: &str,
+    epoch: u64,
+    item: &ReceivedItem,
+) -> Result<(), Stop> {
+    let about = |parcel: &str| project_about(tx, gateway, parcel, epoch, item.seq);
     match &item.report {
         Some(Report::Parcel(report)) => project_parcel(tx, gateway, report),
+        Some(Report::Unplaceable(report)) => about(&report.parcel),
+        Some(Report::Claim(report)) => about(&report.parcel),
         Some(Report::Demand(report)) => project_demand(tx, gateway, report, item),
         Some(Report::Health(_)) => {
             tx.execute(
@@ -265,14 +273,15 @@ fn project(tx: &Transaction<'_>, gateway: &str, item: &ReceivedItem) -> Result<(
         Some(Report::Audit { entries, head }) => {
             Ok(super::audit::keep(tx, gateway, item.at, *entries, head)?)
         }
-        Some(Report::Unplaceable(_) | Report::Claim(_)) | None => Ok(()),
+        None => Ok(()),
     }
 }
 
 fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) -> Result<(), Stop> {
     tx.prepare(
-        "INSERT OR REPLACE INTO parcel (gateway, parcel, state, since, bank, compartment, desk)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO parcel
+         (gateway, parcel, state, since, bank, compartment, desk, unlisted, return_of)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         gateway,
@@ -282,6 +291,8 @@ fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) ->
         report.bank.as_ref().map(|id| id.as_str()),
         report.compartment,
         report.desk.as_ref().map(|id| id.as_str()),
+        report.unlisted,
+        report.return_of,
     ])?;
     if let Some(code) = &report.code {
         tx.execute(
@@ -289,15 +300,44 @@ fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) ->
             params![gateway, report.parcel, code.digits.reveal()],
         )?;
     }
-    if matches!(
-        report.state,
-        ParcelState::Collected | ParcelState::Cancelled
-    ) {
+    if code_is_dead(report) {
         tx.execute(
             "DELETE FROM notice WHERE gateway = ?1 AND parcel = ?2",
             params![gateway, report.parcel],
         )?;
     }
+    Ok(())
+}
+
+/// Whether nobody has a use for the parcel's code any more. A return's code is for putting it in.
+const fn code_is_dead(report: &ParcelReport) -> bool {
+    match report.state {
+        ParcelState::Expected | ParcelState::Overdue => false,
+        ParcelState::Deposited => report.return_of.is_some(),
+        ParcelState::Refused
+        | ParcelState::Claimed
+        | ParcelState::Collected
+        | ParcelState::Retrieved
+        | ParcelState::Cancelled => true,
+    }
+}
+
+/// An item that says something of a parcel and changes no state. The parcel needn't be known.
+fn project_about(
+    tx: &Transaction<'_>,
+    gateway: &str,
+    parcel: &str,
+    epoch: u64,
+    seq: u64,
+) -> Result<(), Stop> {
+    tx.execute(
+        "INSERT OR IGNORE INTO parcel (gateway, parcel) VALUES (?1, ?2)",
+        params![gateway, parcel],
+    )?;
+    tx.execute(
+        "INSERT INTO about (gateway, parcel, epoch, seq) VALUES (?1, ?2, ?3, ?4)",
+        params![gateway, parcel, signed(epoch), signed(seq)],
+    )?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit::{AuditView, HeadView};
 pub(crate) use ingest::Ingest;
-pub use views::{HealthView, LaneView, LanesView, ParcelView};
+pub use views::{HealthView, LaneView, LanesView, ParcelView, Told};
 
 /// The most jobs that wait for the store.
 pub const QUEUE_MAX: usize = 256;

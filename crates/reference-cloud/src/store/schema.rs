@@ -88,6 +88,22 @@ const MIGRATIONS: &[&str] = &["
         contradicts TEXT,                           -- what earlier head it contradicts, in words
         UNIQUE (gateway, epoch, entries, head)
     ) STRICT;
+", "
+    ALTER TABLE parcel ADD COLUMN unlisted INTEGER NOT NULL DEFAULT 0;  -- came without being announced
+    ALTER TABLE parcel ADD COLUMN return_of TEXT;
+
+    -- The items that say more of a parcel than its state: claims, and that no compartment took it.
+    CREATE TABLE about (
+        gateway TEXT NOT NULL,
+        parcel  TEXT NOT NULL,
+        epoch   INTEGER NOT NULL,
+        seq     INTEGER NOT NULL,                   -- the item in the lane `fulfilment`
+        PRIMARY KEY (gateway, parcel, epoch, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    -- A courier's code stays in the item only until the gateway has it.
+    ALTER TABLE downlink ADD COLUMN code INTEGER NOT NULL DEFAULT 0;    -- 1: `body` has a code
+    CREATE INDEX downlink_code ON downlink (gateway, seq) WHERE code;
 "];
 
 /// Opens the store, checks that it is durable, and migrates it.

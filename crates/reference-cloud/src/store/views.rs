@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::uplink::{DemandReport, ParcelState};
+use cloud_protocol::uplink::{ClaimReport, DemandReport, ParcelState, Unplaceable};
 use cloud_protocol::{Item, Lane, Report};
 use firmware_protocols::Value;
 use firmware_protocols::event::Secret;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, signed, unsigned};
 
@@ -27,6 +27,23 @@ pub struct ParcelView {
     pub desk: Option<String>,
     /// Its live pickup code.
     pub code: Option<Secret>,
+    /// Whether it came without having been announced.
+    pub unlisted: bool,
+    /// The parcel whose return it is.
+    pub return_of: Option<String>,
+    /// When no compartment took it, in the order of the reports.
+    pub unplaceable: Vec<Told<Unplaceable>>,
+    /// What its recipient complained of, in the order of the reports.
+    pub claims: Vec<Told<ClaimReport>>,
+}
+
+/// Something that the gateway told at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<T> {
+    /// When the item was made, ms since the Unix epoch.
+    pub at: i64,
+    /// What it says.
+    pub what: T,
 }
 
 /// How a gateway's lanes stand.
@@ -81,12 +98,14 @@ impl Store {
     ) -> Result<Vec<ParcelView>, StoreError> {
         self.run(move |connection| {
             let mut select = connection.prepare(
-                "SELECT parcel, state, since, bank, compartment, desk, digits
+                "SELECT parcel, state, since, bank, compartment, desk, digits, unlisted, return_of
                  FROM parcel LEFT JOIN notice USING (gateway, parcel)
                  WHERE gateway = ?1 AND (?2 IS NULL OR parcel = ?2) ORDER BY parcel",
             )?;
             let parcels = select.query_map(params![gateway, only], parcel_view)?;
-            Ok(parcels.collect::<Result<_, _>>()?)
+            let mut parcels: Vec<_> = parcels.collect::<Result<_, _>>()?;
+            tell_about(connection, &gateway, only.as_deref(), &mut parcels)?;
+            Ok(parcels)
         })
         .await
     }
@@ -187,7 +206,48 @@ fn parcel_view(row: &Row<'_>) -> rusqlite::Result<ParcelView> {
         compartment: row.get(4)?,
         desk: row.get(5)?,
         code: code.map(Secret::new),
+        unlisted: row.get(7)?,
+        return_of: row.get(8)?,
+        unplaceable: Vec::new(),
+        claims: Vec::new(),
     })
+}
+
+/// Adds the items that say more of these parcels, which are in the order of their ids.
+fn tell_about(
+    connection: &Connection,
+    gateway: &str,
+    only: Option<&str>,
+    parcels: &mut [ParcelView],
+) -> Result<(), StoreError> {
+    let mut select = connection.prepare(
+        "SELECT body FROM about JOIN item USING (gateway, epoch, seq)
+         WHERE gateway = ?1 AND (?2 IS NULL OR parcel = ?2) AND lane = ?3
+         ORDER BY epoch, seq",
+    )?;
+    let bodies = select.query_map(params![gateway, only, Lane::Fulfilment.name()], |row| {
+        row.get::<_, Vec<u8>>(0)
+    })?;
+    for body in bodies {
+        let Item { at, report, .. } = stored_item(&body?)?;
+        let parcel = match &report {
+            Report::Unplaceable(what) => &what.parcel,
+            Report::Claim(what) => &what.parcel,
+            _ => continue,
+        };
+        let Ok(index) = parcels.binary_search_by(|view| view.parcel.cmp(parcel)) else {
+            continue;
+        };
+        let Some(view) = parcels.get_mut(index) else {
+            continue;
+        };
+        match report {
+            Report::Unplaceable(what) => view.unplaceable.push(Told { at, what }),
+            Report::Claim(what) => view.claims.push(Told { at, what }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn stored_item(body: &[u8]) -> Result<Item, StoreError> {

@@ -167,11 +167,16 @@ impl Ledger {
 }
 
 pub fn parcel(id: &str, state: ParcelState) -> Report {
+    Report::Parcel(parcel_report(id, state))
+}
+
+/// At compartment 7 of the bank, with its code if it is new.
+pub fn parcel_report(id: &str, state: ParcelState) -> ParcelReport {
     let code = CodeForResident {
         digits: Secret::new("004711"),
         salt: vec![7; 16],
     };
-    Report::Parcel(ParcelReport {
+    ParcelReport {
         parcel: id.to_string(),
         state,
         since: 1_760_000_000_000,
@@ -179,7 +184,9 @@ pub fn parcel(id: &str, state: ParcelState) -> Report {
         compartment: Some(7),
         desk: None,
         code: (state == ParcelState::Expected).then_some(code),
-    })
+        unlisted: false,
+        return_of: None,
+    }
 }
 
 pub fn parcels(n: usize) -> Ledger {

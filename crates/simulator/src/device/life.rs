@@ -47,6 +47,12 @@ pub(super) async fn live(inner: Arc<Inner>, mut asked: mpsc::Receiver<Ask>) {
                 }
             }
             End::Stopped => return connection.say_goodbye().await,
+            End::Unplugged => {
+                drop(connection);
+                if !stay_away(&inner, &mut asked).await {
+                    return;
+                }
+            }
             End::Lost => drop(connection),
         }
         if was_up {
@@ -63,6 +69,7 @@ pub(super) async fn live(inner: Arc<Inner>, mut asked: mpsc::Receiver<Ask>) {
 enum End {
     Lost,
     Left,
+    Unplugged,
     Stopped,
 }
 
@@ -75,7 +82,7 @@ async fn wait(inner: &Inner, pause: Duration, asked: &mut mpsc::Receiver<Ask>) -
             () = &mut over => return true,
             ask = asked.recv() => match ask {
                 None | Some(Ask::Stop) => return false,
-                Some(Ask::Leave) => return stay_away(inner, asked).await,
+                Some(Ask::Leave | Ask::Unplug) => return stay_away(inner, asked).await,
                 Some(Ask::Reboot) => reboot(inner),
                 Some(Ask::Cut | Ask::Return) => {}
             },
@@ -90,7 +97,7 @@ async fn stay_away(inner: &Inner, asked: &mut mpsc::Receiver<Ask>) -> bool {
             None | Some(Ask::Stop) => return false,
             Some(Ask::Return) => return true,
             Some(Ask::Reboot) => reboot(inner),
-            Some(Ask::Cut | Ask::Leave) => {}
+            Some(Ask::Cut | Ask::Leave | Ask::Unplug) => {}
         }
     }
 }
@@ -159,6 +166,7 @@ impl<'a> Connection<'a> {
                 ask = asked.recv() => match ask {
                     None | Some(Ask::Stop) => return End::Stopped,
                     Some(Ask::Leave) => return End::Left,
+                    Some(Ask::Unplug) => return End::Unplugged,
                     Some(Ask::Cut) => return End::Lost,
                     Some(Ask::Reboot) => {
                         reboot(self.inner);
@@ -199,15 +207,18 @@ impl<'a> Connection<'a> {
             Told::Taken if self.inner.spec.promise == Promise::Puback => {
                 outbox.acknowledged(places, now_ms);
             }
-            Told::Taken => {}
+            Told::Taken => return,
             Told::Quarantined => outbox.given_up(places, true),
             Told::Refused => outbox.given_up(places, false),
-            Told::Lost => outbox.lost(places),
+            Told::Lost => return outbox.lost(places),
             Told::Full => {
                 outbox.lost(places);
                 self.not_before = Some(Instant::now() + PAUSE_FULL);
+                return;
             }
         }
+        drop(outbox);
+        self.inner.settled(places);
     }
 
     fn hear(&mut self, channel: Channel, payload: &[u8]) {
@@ -220,7 +231,10 @@ impl<'a> Connection<'a> {
                 let promised = self.inner.spec.promise == Promise::Receipt;
                 if let (true, Ok(receipt)) = (promised, Receipt::decode(payload)) {
                     let now_ms = self.inner.tempo.now_ms();
-                    lock(&self.inner.outbox).receipt(receipt.boot, receipt.seq, now_ms);
+                    let mut outbox = lock(&self.inner.outbox);
+                    let places = outbox.receipt(receipt.boot, receipt.seq, now_ms);
+                    drop(outbox);
+                    self.inner.settled(&places);
                 }
             }
             Channel::Event | Channel::Status => {}
@@ -258,7 +272,7 @@ impl<'a> Connection<'a> {
         if has_clock && command.expires < self.inner.tempo.now_ms() {
             return Some("too late");
         }
-        if matches!(command.order, Order::Open { .. }) {
+        if matches!(command.order, Order::Open { .. } | Order::Codes { .. }) {
             obeyed.push_back(command.id.clone());
             if obeyed.len() > OBEYED_MAX {
                 obeyed.pop_front();

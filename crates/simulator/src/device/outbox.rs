@@ -180,13 +180,15 @@ impl Outbox {
     }
 
     /// Everything of `boot` up to `seq` is on disk.
-    pub(super) fn receipt(&mut self, boot: u32, seq: u64, now_ms: i64) {
+    /// Returns which they are.
+    pub(super) fn receipt(&mut self, boot: u32, seq: u64, now_ms: i64) -> Vec<Place> {
         let places: Vec<Place> = self
             .waiting
             .range((boot, 0)..=(boot, seq))
             .map(|(place, _)| *place)
             .collect();
         self.acknowledged(&places, now_ms);
+        places
     }
 
     /// These won't be taken: the device gives them up.
@@ -210,6 +212,11 @@ impl Outbox {
             self.waiting.insert(place, entry);
         }
         count
+    }
+
+    /// Whether this one isn't promised or given up yet.
+    pub(super) fn is_waiting(&self, place: Place) -> bool {
+        self.waiting.contains_key(&place)
     }
 
     pub(super) fn waiting(&self) -> usize {

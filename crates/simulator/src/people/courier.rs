@@ -185,6 +185,14 @@ impl Courier<'_> {
         (Answer::Silence, at)
     }
 
+    /// Whether all that is inside is for the same recipient, as the labels say.
+    fn may_put(&self, bank: &Bank, compartment: u16, parcel: &str) -> bool {
+        let inside = bank.inside(compartment);
+        inside
+            .iter()
+            .all(|other| self.world.same_recipient(other, parcel))
+    }
+
     /// In front of the open compartment.
     async fn put_in(&mut self, bank: &Bank, compartment: u16, parcel: &str) -> Brought {
         let world = self.world;
@@ -194,7 +202,8 @@ impl Courier<'_> {
             false => take_time(world, &mut self.random, 6, 20).await,
         }
         let forgets = self.random.chance(self.round.forgets_percent);
-        let put = !forgets && bank.put(compartment, parcel);
+        let put = !forgets && self.may_put(bank, compartment, parcel);
+        let put = put && bank.put(compartment, parcel);
         bank.turn().await.close(|| bank.close(compartment)).await;
         if put {
             let to = Whereabouts::Compartment(point.clone(), compartment);

@@ -47,6 +47,10 @@ pub async fn collect(world: Arc<World>, errand: Errand, random: Random) {
     }
     let mut forgets = errand.forgets;
     loop {
+        // Taken out together with another of the household's.
+        if world.is_home(&errand.parcel) {
+            return;
+        }
         let brought = match world.points.get(&errand.point) {
             None => return,
             Some(Point::Bank(bank)) => {
@@ -62,7 +66,7 @@ pub async fn collect(world: Arc<World>, errand: Errand, random: Random) {
 }
 
 /// Waits for the operator's message with the code.
-async fn notice(world: &World, parcel: &str) -> String {
+pub(super) async fn notice(world: &World, parcel: &str) -> String {
     let mut told = false;
     loop {
         if let Some(code) = world.code(parcel) {
@@ -106,7 +110,9 @@ async fn at_bank(
     take_time(world, random, 4, 15).await;
     let point = errand.point.clone();
     let parcel = errand.parcel.clone();
-    let mine = |inside: &str| inside == errand.parcel;
+    let mine =
+        |inside: &str| inside == errand.parcel || world.same_recipient(inside, &errand.parcel);
+    let all_mine = || std::iter::from_fn(|| bank.take(compartment, mine)).collect::<Vec<_>>();
     let taken = if *forgets {
         *forgets = false;
         world.saw(Sight::LeftInside {
@@ -115,13 +121,17 @@ async fn at_bank(
             compartment,
         });
         false
-    } else if bank.take(compartment, mine).is_some() {
-        world.moved(&parcel, Whereabouts::Home);
-        world.saw(Sight::Collected {
-            parcel,
-            point,
-            compartment: Some(compartment),
-        });
+    } else if let parcels = all_mine()
+        && !parcels.is_empty()
+    {
+        for parcel in parcels {
+            world.moved(&parcel, Whereabouts::Home);
+            world.saw(Sight::Collected {
+                parcel,
+                point: point.clone(),
+                compartment: Some(compartment),
+            });
+        }
         true
     } else {
         world.saw(Sight::WrongDoor { point, compartment });
@@ -146,7 +156,7 @@ async fn at_desk(world: &World, desk: &Desk, errand: &Errand, code: &str) -> boo
     true
 }
 
-fn refused(world: &World, point: &Ident, answer: &Answer) {
+pub(super) fn refused(world: &World, point: &Ident, answer: &Answer) {
     if matches!(answer, Answer::Opened(_)) {
         return;
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use firmware_protocols::event::{Done, decode};
@@ -24,6 +25,7 @@ pub struct Gateway {
     pub kept: Arc<Mutex<Kept>>,
     client: AsyncClient,
     tempo: Tempo,
+    deaf: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -85,9 +87,11 @@ impl Gateway {
         options.set_network_options(network);
         let (client, mut events) = AsyncClient::builder(options).unbounded().build();
         let kept = Arc::new(Mutex::new(Kept::default()));
+        let deaf = Arc::new(AtomicBool::new(false));
         let (up, is_up) = tokio::sync::oneshot::channel();
         let task = tokio::spawn({
             let (kept, client) = (Arc::clone(&kept), client.clone());
+            let deaf = Arc::clone(&deaf);
             let mut up = Some(up);
             async move {
                 loop {
@@ -100,7 +104,9 @@ impl Gateway {
                         Ok(rumqttc::Event::Incoming(Packet::SubAck(_))) => {
                             up.take().map(|up| up.send(()));
                         }
-                        Ok(rumqttc::Event::Incoming(Packet::Publish(p))) => {
+                        Ok(rumqttc::Event::Incoming(Packet::Publish(p)))
+                            if !deaf.load(Ordering::SeqCst) =>
+                        {
                             hear(&p.topic, &p.payload, &kept, &client, tempo, &answers);
                         }
                         Ok(_) => {}
@@ -114,8 +120,14 @@ impl Gateway {
             kept,
             client,
             tempo,
+            deaf,
             task,
         }
+    }
+
+    /// Keeps nothing and answers nobody, while the broker goes on, or listens again.
+    pub fn be_deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::SeqCst);
     }
 
     /// Sends a command of one's own making.
