@@ -402,29 +402,27 @@ impl Day {
             return false;
         }
         let waits = self.model.in_slot(slot).any(|(_, p)| p.waits());
-        let again = now < code.grace_until && code.opened.as_ref() == Some(slot);
+        // Something was left inside, or is put in beside a return.
+        let emptied = self.model.emptied.get(slot) == Some(&own.recipient);
+        let again = own.at == At::Gone && emptied || own.returned && own.slot() == Some(slot);
         let brings = own.returned && matches!(own.at, At::Expected | At::Coming(..));
         waits || again || brings
     }
 
     /// Whether the compartment may take the parcel.
     fn takes(&self, symbol: &str, slot: &Slot) -> bool {
-        let (recipient, announced) = match self.estate.parcel(symbol) {
-            Some(row) => (row.parcel.recipient.clone(), row.parcel.clone()),
-            None => return false,
+        let Some(row) = self.estate.parcel(symbol) else {
+            return false;
         };
-        let alone = self
-            .model
-            .in_slot(slot)
-            .all(|(name, p)| name == symbol || p.recipient == recipient);
-        alone
-            && announced.consent
-            && self.fits(&announced, slot)
-            && self
-                .model
-                .parcels
-                .get(symbol)
-                .is_none_or(|p| matches!(p.at, At::Expected | At::Coming(..)))
+        let (announced, known) = (&row.parcel, self.model.parcels.get(symbol));
+        let beside = self.model.in_slot(slot).filter(|(name, _)| *name != symbol);
+        let alone = beside
+            .into_iter()
+            .all(|(_, p)| p.recipient == announced.recipient);
+        // Who brings a return back to a locker has agreed to it.
+        let begun = row.is_return() && known.is_some_and(|p| matches!(p.at, At::Coming(..)));
+        let expected = known.is_none_or(|p| matches!(p.at, At::Expected | At::Coming(..)));
+        alone && (announced.consent || begun) && self.fits(announced, slot) && expected
     }
 
     fn fits(&self, announced: &ExpectedParcel, slot: &Slot) -> bool {
@@ -601,10 +599,17 @@ impl Day {
                 at_ms: 0,
                 sure: false,
                 excused: true,
+                unreckoned: false,
             });
             return Ok(());
         };
         self.saw(event_word(&was, &at, back));
+        if at == At::Gone
+            && let Some(slot) = was.slot()
+        {
+            let recipient = was.recipient.clone();
+            self.model.emptied.insert(slot.clone(), recipient);
+        }
         if matches!(at, At::Gone | At::Here(_)) {
             self.grace_begins(&name, &was, &at, grace);
         }

@@ -91,6 +91,8 @@ pub struct Model {
     pub codes: Vec<Code>,
     /// The code by which a compartment was opened last.
     pub opener: BTreeMap<Slot, usize>,
+    /// Whose a compartment was that was emptied last.
+    pub emptied: BTreeMap<Slot, String>,
     by_digest: BTreeMap<(Ident, Digest), usize>,
 }
 

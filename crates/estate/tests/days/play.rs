@@ -170,6 +170,7 @@ impl Day {
         if self.ahead_ms != ahead_ms || self.now.quality != quality {
             self.clock_jumps += 1;
         }
+        let better = quality > self.now.quality;
         self.ahead_ms = ahead_ms;
         self.now.quality = quality;
         self.now.wall_ms = self.true_ms() + ahead_ms;
@@ -177,6 +178,9 @@ impl Day {
             // What was heard without knowing the time is reckoned by this clock: nobody can tell.
             let unreckoned = self.record.moments().filter(|moment| moment.unreckoned);
             unreckoned.for_each(|moment| moment.excused = true);
+        }
+        if better {
+            self.apply(Act::Tick)?; // Which comes every second.
         }
         Ok(())
     }
