@@ -59,6 +59,8 @@ pub struct Prepared {
     pub at_ms: i64,
     /// Whose word that is.
     pub at_by: &'static str,
+    /// See [`estate::DeviceEvent::said_ms`].
+    pub said_ms: Option<i64>,
     /// When it was received, ms since the Unix epoch.
     pub received_ms: i64,
     /// How far that can be trusted.
@@ -258,6 +260,11 @@ impl Intake {
 
     fn prepare(&self, device: &Ident, event: Event, now: Now) -> Result<Prepared, KeyError> {
         let (at_ms, at_by) = happened(event.when, now);
+        let said_ms = match event.when {
+            When::At(at) if clock::plausible(at) => Some(at),
+            When::Age(_) if at_by == "age" => Some(at_ms),
+            _ => None,
+        };
         let kind = event.kind.name();
         let (what, body, steady) = self.digest(device, event.kind, at_ms)?;
         Ok(Prepared {
@@ -266,6 +273,7 @@ impl Intake {
             kind,
             at_ms,
             at_by,
+            said_ms,
             received_ms: now.wall_ms,
             quality: now.quality,
             fingerprint: fingerprint(kind, &steady),

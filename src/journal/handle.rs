@@ -135,6 +135,7 @@ impl Handler<'_> {
             boot: prepared.boot,
             seq: prepared.seq,
             at_ms: prepared.at_ms,
+            said_ms: prepared.said_ms,
             fingerprint: prepared.fingerprint,
             what,
         }));

@@ -224,6 +224,7 @@ impl Evening {
             boot: 1 + self.random.below(3) as u32,
             seq: self.seq,
             at_ms: 1_780_000_000_000 + self.tick_ms as i64,
+            said_ms: None,
             fingerprint: self.seq,
             what,
         })

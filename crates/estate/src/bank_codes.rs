@@ -96,7 +96,7 @@ impl Estate {
         }
     }
 
-    fn checks_codes(&self, bank: &Ident) -> bool {
+    pub(crate) fn checks_codes(&self, bank: &Ident) -> bool {
         let named = |row: &DeviceRow| row.capabilities.iter().any(|name| name == CAPABILITY);
         self.places.bank(&self.layout, bank).is_some() && self.devices.get(bank).is_some_and(named)
     }

@@ -29,7 +29,8 @@
 //!   [`crate::keypad::tries_per_day`] of one keypad, 500 by default. A collection forgives up to
 //!   `lockout_after − 1` wrong codes; c is how many collections a day are reckoned with: as many as
 //!   the bank has compartments, or as the point has live codes, if these are more. K is the number
-//!   of keypads: the point itself and each device that is a part of it. Since a code can be found at
+//!   of keypads: the point itself and each device that is a part of it, and one more for a bank that
+//!   checks codes by itself, whose lockout of its own counts apart. Since a code can be found at
 //!   any point, the point that lets most tries through counts, wherever the code is issued.
 //! * Codes are drawn evenly from the 10^d, so each try hits a live code with a chance of at most
 //!   n / (10^d − r), whatever is tried first; with T tries a day that makes the left side.
@@ -207,6 +208,7 @@ impl Estate {
         let bank = self.places.bank(&self.layout, point);
         let compartments = bank.map_or(0, |bank| bank.compartments.len() as u64);
         let keypads = self.places.parts(point).len().max(1) as u64;
+        let keypads = keypads + u64::from(self.checks_codes(point));
         let forgiven = u64::from(self.rules.lockout_after.max(1) - 1);
         let collections = u128::from(compartments.max(live));
         let tries = u128::from(tries_per_day(&self.rules)) + collections * u128::from(forgiven);

@@ -77,11 +77,11 @@ impl Estate {
     /// Whether an event that was just received is fresh. To be asked once for each event of a
     /// configured device: what it says of the device's clock is remembered.
     pub(crate) fn is_fresh(&mut self, now: &Now, event: &DeviceEvent) -> bool {
-        if event.at_ms == now.wall_ms {
+        let Some(said_ms) = event.said_ms else {
             return true;
-        }
+        };
         let clock = self.clocks.0.entry(event.device.clone()).or_default();
-        clock.hear(now, event)
+        clock.hear(now, event, said_ms)
     }
 
     /// Whether a gesture is too old to open anything.
@@ -102,14 +102,14 @@ impl Origin {
 }
 
 impl Clock {
-    fn hear(&mut self, now: &Now, event: &DeviceEvent) -> bool {
+    fn hear(&mut self, now: &Now, event: &DeviceEvent, said_ms: i64) -> bool {
         let mut heard = Baseline {
             boot: event.boot,
             seq: event.seq,
-            offset_ms: tick(now).saturating_sub(event.at_ms),
+            offset_ms: tick(now).saturating_sub(said_ms),
             heard_tick_ms: now.tick_ms,
         };
-        let wall = Wall::of(now, event.at_ms);
+        let wall = Wall::of(now, said_ms);
         let by_wall = matches!(wall, Wall::Fresh);
         let Some(known) = self.baseline.filter(|known| known.boot == event.boot) else {
             return match wall {

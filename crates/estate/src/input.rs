@@ -72,6 +72,10 @@ pub struct DeviceEvent {
     /// When it happened, ms since the Unix epoch: the device's time if it is plausible, else the
     /// receiving time.
     pub at_ms: i64,
+    /// When it happened by the device's own word, ms since the Unix epoch, right or wrong; `None` if
+    /// it said nothing. Only [compared](crate::keypad::STALE_MS) with its own earlier words and the
+    /// running time.
+    pub said_ms: Option<i64>,
     /// A hash of what it says, without times: tells a redelivery from a boot number used twice.
     pub fingerprint: u64,
     /// What.

@@ -78,7 +78,7 @@ impl Estate {
         }
         let elsewhere = self.code_elsewhere(typed);
         if let Some((parcel, place)) = &elsewhere
-            && place == point
+            && (place == point || self.takes_in(point, parcel))
         {
             return Meaning::Parcel(parcel.clone());
         }
@@ -109,6 +109,13 @@ impl Estate {
         })
     }
 
+    /// Whether a desk takes in a return that its own point had no room for.
+    fn takes_in(&self, point: &Ident, parcel: &str) -> bool {
+        let row = self.parcels.get(parcel);
+        let expected = row.filter(|row| matches!(row.stage, Stage::Expected));
+        self.places.is_desk(point) && expected.is_some_and(|row| row.is_return() && row.to_desk)
+    }
+
     /// The point at which a parcel is, was last, or is expected.
     pub(crate) fn point_where(&self, parcel: &str) -> Option<Ident> {
         let row = self.parcels.get(parcel)?;
@@ -135,22 +142,10 @@ impl Estate {
     fn astray(&mut self, turn: &mut Turn<'_, '_>, from: &Origin, point: &Ident) {
         match self.count_wrong(&turn.now, &from.device, true) {
             Wrong::Left(_) => {
-                let words = text::waits_elsewhere(&self.place_words(point));
+                let words = text::waits_elsewhere(&self.named(point));
                 self.show_info(turn, from, words);
             }
             Wrong::Locked(length) => self.show_error(turn, from, text::locked(length)),
         }
-    }
-
-    /// A point for a person who must go there: its id and its address.
-    pub(crate) fn place_words(&self, point: &Ident) -> String {
-        let banks = self.layout.banks.iter();
-        let banks = banks.map(|bank| (&bank.id, &bank.address));
-        let desks = self.layout.desks.iter();
-        let desks = desks.map(|desk| (&desk.id, &desk.address));
-        banks.chain(desks).find(|(id, _)| *id == point).map_or_else(
-            || point.to_string(),
-            |(id, address)| format!("{id} ({address})"),
-        )
     }
 }

@@ -120,16 +120,8 @@ impl Estate {
         point: &'e Ident,
     ) -> impl Iterator<Item = &'e ParcelRow> + 'e {
         self.parcels.values().filter(move |row| {
-            let here = match &row.stage {
-                Stage::Deposited {
-                    place: Place::Slot(slot),
-                } => slot.bank == *point,
-                Stage::Deposited {
-                    place: Place::Desk(desk),
-                } => desk == point,
-                _ => false,
-            };
-            here && row.back.is_some()
+            let here = matches!(&row.stage, Stage::Deposited { place } if place.point() == point);
+            here && row.waits_to_go_back()
         })
     }
 

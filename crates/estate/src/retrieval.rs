@@ -138,11 +138,10 @@ impl Estate {
 
     /// What goes back at a point, the one that has waited longest first.
     pub(crate) fn waiting_to_go_back(&self, point: &Ident) -> Vec<String> {
-        let waiting = self.parcels.iter().filter(|(_, row)| {
-            let here = matches!(&row.stage, Stage::Deposited { place } if place.point() == point);
-            here && row.waits_to_go_back()
-        });
-        let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.since_tick_ms, id)).collect();
+        let mut waiting: Vec<_> = self
+            .going_back(point)
+            .map(|row| (row.since_tick_ms, &row.parcel.parcel))
+            .collect();
         waiting.sort_unstable();
         waiting.into_iter().map(|(_, id)| id.clone()).collect()
     }

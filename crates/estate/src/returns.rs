@@ -164,11 +164,14 @@ impl Estate {
             self.show_info(turn, from, words);
             return;
         }
+        if self.another_comes_first(turn, from, point) {
+            return;
+        }
         if let Some(slot) = self.choose(&turn.now, announced) {
             self.start_deposit(turn, from, parcel, slot, RECIPIENT.to_string(), false);
             return;
         }
-        let desk = self.desk_for_return(point);
+        let desk = self.desk_near(point).map(|desk| self.named(&desk.id));
         if let Some(row) = self.parcels.get_mut(parcel) {
             row.to_desk = true;
         }
@@ -199,14 +202,5 @@ impl Estate {
         };
         self.set_stage(&turn.now, parcel, stage);
         self.show_ok(turn, from, words);
-    }
-
-    /// The desk to send a person to from a point, with its address: one of the same building first.
-    fn desk_for_return(&self, point: &Ident) -> Option<String> {
-        let building = self.places.building(point);
-        let desks = &self.layout.desks;
-        let near = desks.iter().find(|desk| Some(&desk.building) == building);
-        near.or_else(|| desks.first())
-            .map(|desk| self.named(&desk.id))
     }
 }

@@ -361,6 +361,7 @@ fn delivered_twice_it_happened_once() {
         boot: 9,
         seq: 1,
         at_ms: world.now.wall_ms - 1_000,
+        said_ms: Some(world.now.wall_ms - 1_000),
         fingerprint: 1,
         what: Happening::Keypad {
             typed: typed(&world.layout, &id("bank-a"), &code),
@@ -401,4 +402,17 @@ fn a_compartment_that_doesnt_exist_changes_nothing() {
     let before = world.snapshot.parcels.clone();
     used(&mut world, &code, 99, 1_000);
     assert_eq!(world.snapshot.parcels, before);
+}
+
+#[test]
+fn the_banks_own_lockout_counts_as_one_more_keypad() {
+    // One keypad lets 520 tries through, two 1,040: with one code and 1 in 1,000 that is 10^6 or more.
+    let digits = |world: &World| world.estate.code_digits(&id("bank-a"));
+    let one_in = |rules: &mut estate::layout::Rules| rules.guess_one_in = 980;
+    let mut world = World::rules(one_in);
+    world.layout.devices.clear();
+    world.reload();
+    assert_eq!(digits(&world), 6);
+    hello(&mut world, &["codes"]);
+    assert_eq!(digits(&world), 7);
 }

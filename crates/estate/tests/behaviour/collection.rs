@@ -265,6 +265,7 @@ fn a_key_press_that_arrives_late_opens_nothing_unless_the_clock_is_unknown() {
             boot: 2,
             seq,
             at_ms: world.now.wall_ms - age,
+            said_ms: Some(world.now.wall_ms - age),
             fingerprint: seq,
             what,
         })
@@ -314,6 +315,7 @@ fn a_device_that_uses_its_boot_number_twice_is_told_to_people_waiting() {
         boot: 1,
         seq: 1,
         at_ms: world.now.wall_ms,
+        said_ms: None,
         fingerprint: 999,
         what: Happening::Keypad {
             typed: typed(&world.layout, &id("bank-a"), &code),
@@ -384,6 +386,7 @@ fn a_key_press_delivered_again_opens_nothing_and_counts_nothing() {
             boot: 2,
             seq,
             at_ms: world.now.wall_ms,
+            said_ms: None,
             fingerprint: seq,
             what: Happening::Keypad {
                 typed: typed(&world.layout, &id("bank-a"), digits),

@@ -214,6 +214,7 @@ fn late_events_are_not_counted_but_told() {
         boot: 1,
         seq,
         at_ms: EVENING_MS + 5,
+        said_ms: None,
         fingerprint: seq,
         what: Happening::Intent {
             item: "eggs".into(),
@@ -257,6 +258,7 @@ fn a_time_ahead_counts_as_now_and_hours_of_a_clock_that_was_ahead_are_withheld()
             boot: 7,
             seq: n + 1,
             at_ms: i64::MAX,
+            said_ms: None,
             fingerprint: n,
             what: Happening::Intent {
                 item: "eggs".into(),

@@ -405,13 +405,16 @@ fn a_stale_scan_opens_nothing() {
         boot: 9,
         seq: 1,
         at_ms: world.now.wall_ms - 120_001,
+        said_ms: Some(world.now.wall_ms - 120_001),
         fingerprint: 0,
         what,
     };
     let outcome = world.handle(estate::Input::Event(event.clone()));
     assert!(text(&outcome).contains("too late"));
     assert_eq!(opened(&outcome), None);
-    (event.seq, event.at_ms) = (2, world.now.wall_ms - 120_000);
+    event.seq = 2;
+    event.at_ms = world.now.wall_ms - 120_000;
+    event.said_ms = Some(event.at_ms);
     assert!(opened(&world.handle(estate::Input::Event(event))).is_some());
 }
 

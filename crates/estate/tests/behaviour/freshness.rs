@@ -51,6 +51,7 @@ impl Keypad {
             boot: self.boot,
             seq: self.seq,
             at_ms: self.true_ms() - age_ms + self.ahead_ms,
+            said_ms: Some(self.true_ms() - age_ms + self.ahead_ms),
             fingerprint: self.seq,
             what,
         };

@@ -52,6 +52,7 @@ fn a_bank_that_left_the_layout_keeps_its_rows_and_its_events_go_to_quarantine() 
         boot: 1,
         seq: 900,
         at_ms: 0,
+        said_ms: None,
         fingerprint: 0,
         what,
     };

@@ -16,6 +16,7 @@ fn event(boot: u32, seq: u64) -> DeviceEvent {
         boot,
         seq,
         at_ms: EVENING_MS,
+        said_ms: None,
         fingerprint: seq,
         what: Happening::Reading,
     }

@@ -43,7 +43,7 @@ fn a_code_of_another_point_is_told_where_its_parcel_is() {
     let outcome = world.key("keypad-b", &code);
     assert_eq!(opened(&outcome), None);
     let words = text(&outcome);
-    assert!(words.contains("bank-a (north gate)"), "{words}");
+    assert!(words.contains("bank-a, north gate"), "{words}");
     assert!(!words.contains(&code));
     assert_eq!(shown(&outcome)[0].1, Tone::Info);
     assert_eq!(wrong(&world, "keypad-b"), (0, 1));
@@ -111,7 +111,7 @@ fn at_a_third_point_the_code_is_told_to_go_to_the_desk() {
     let (_, code) = world.bring("p1");
     bring_to_desk(&mut world, "p1");
     let words = text(&world.key("keypad-b", &code));
-    assert!(words.contains("desk-c (the group leader's)"), "{words}");
+    assert!(words.contains("desk-c, the group leader's"), "{words}");
 }
 
 #[test]

@@ -191,3 +191,40 @@ fn while_the_clock_is_unknown_a_return_is_taken_too() {
     swing(&mut world, "bank-a/1", Some(true));
     assert_eq!(back(&world, "r1"), Some(Back::Return));
 }
+
+#[test]
+fn a_return_that_found_no_room_is_taken_in_at_a_desks_terminal_too() {
+    let mut world = World::new();
+    let large = ExpectedParcel {
+        return_of: Some("p0".into()),
+        size: Size::L,
+        zone: cloud_protocol::downlink::Zone::Frozen,
+        ..parcel_of("wang", "r1", "bank-a")
+    };
+    let code = world.expect(large);
+    let outcome = world.key("desk-c", &code);
+    assert!(
+        text(&outcome).contains("bank-a, north gate"),
+        "its bank first"
+    );
+    assert!(text(&world.key("bank-a", &code)).contains("desk-c"));
+    world.reload();
+    assert!(text(&world.key("desk-c", &code)).contains("Return registered"));
+    assert_eq!(back(&world, "r1"), Some(Back::Return));
+}
+
+#[test]
+fn a_return_waits_for_the_deposit_before_it() {
+    let mut world = World::new();
+    let code = returned(&mut world, "r1", "bank-a");
+    world.expect(parcel("p1", "bank-a"));
+    world.courier("badge", i64::MAX);
+    world.scan("bank-a", "badge");
+    world.scan("bank-a", "p1");
+    world.door("bank-a/1", Door::Open, Some(false));
+    let outcome = world.key("bank-a", &code);
+    assert_eq!(opened(&outcome), None);
+    assert!(text(&outcome).contains("Close compartment 1 first"));
+    world.door("bank-a/1", Door::Closed, Some(true));
+    assert_eq!(opened(&world.key("bank-a", &code)), Some(slot("bank-a/2")));
+}

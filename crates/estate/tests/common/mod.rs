@@ -306,6 +306,7 @@ impl World {
             boot: 1,
             seq: *seq,
             at_ms: self.now.wall_ms,
+            said_ms: None,
             fingerprint: *seq,
             what,
         };
@@ -325,6 +326,7 @@ impl World {
             boot: 1,
             seq: *seq,
             at_ms,
+            said_ms: Some(at_ms),
             fingerprint: *seq,
             what,
         };
