@@ -235,6 +235,7 @@ impl Sent {
             boot: self.boot,
             seq: self.seq,
             at_ms: self.at_ms.unwrap_or(now.wall_ms),
+            said_ms: self.at_ms,
             fingerprint: self.seq ^ (u64::from(self.boot) << 32),
             what,
         }

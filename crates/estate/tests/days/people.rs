@@ -406,6 +406,8 @@ impl Day {
                 told = false;
             }
         }
+        // Two at one door: the sensor's word is nobody's.
+        told &= !careless || coming.is_empty() || leaving.is_empty();
         if !told {
             self.field.doubt(slot);
         }
