@@ -522,6 +522,11 @@ impl Day {
         let mut moved: Vec<(String, At, Option<Back>)> = Vec::new();
         let mut known = 0;
         for row in self.estate.parcels() {
+            if let Some(p) = self.model.parcels.get_mut(&row.parcel.parcel) {
+                p.to_desk = row.to_desk;
+            }
+        }
+        for row in self.estate.parcels() {
             let name = &row.parcel.parcel;
             let Some(p) = self.model.parcels.get(name) else {
                 moved.push((name.clone(), seen(row), row.back));
@@ -579,6 +584,7 @@ impl Day {
                 returned: row.is_return(),
                 at: at.clone(),
                 back,
+                to_desk: row.to_desk,
             },
         );
         let Some(was) = was else {
@@ -811,6 +817,7 @@ impl Day {
         let meaning = match self.meaning(point, digits) {
             // Whether a courier is still good is a matter of deadlines; here his tries are counted.
             Meaning::Wrong if courier && !got.counted() => Meaning::Right,
+            Meaning::Astray if self.is_return_handed_in(outcome, digits) => Meaning::Right,
             meaning => meaning,
         };
         let ladder = self.record.ladders.entry(keypad.clone()).or_default();
@@ -828,6 +835,14 @@ impl Day {
             self.saw("lockout");
         }
         Ok(())
+    }
+
+    /// The staff takes in a return at any desk.
+    fn is_return_handed_in(&self, outcome: &Outcome, digits: &str) -> bool {
+        let expected = |p: &Parcel| p.returned && p.at == At::Expected;
+        let asked = outcome.told.is_some() && outcome.verdict == Verdict::Taken;
+        let mut codes = self.model.codes.iter().filter(|code| code.digits == digits);
+        asked && codes.any(|code| expected(&self.model.parcels[&code.parcel]))
     }
 
     /// What digits mean at a keypad.

@@ -69,6 +69,8 @@ pub struct Parcel {
     pub returned: bool,
     pub at: At,
     pub back: Option<Back>,
+    /// A desk takes it, wherever it was expected.
+    pub to_desk: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -341,8 +343,11 @@ impl Model {
 
     pub fn live_index(&self, point: &Ident, digits: &str, now: u64) -> Option<usize> {
         let here = |code: &&Code| {
-            code.point == *point
-                || matches!(&self.parcels[&code.parcel].at, At::Here(Place::Desk(desk)) if desk == point)
+            let p = &self.parcels[&code.parcel];
+            let desk = point.as_str().starts_with("desk");
+            let handed_in = desk && p.returned && p.to_desk && p.at == At::Expected;
+            let waits = matches!(&p.at, At::Here(Place::Desk(desk)) if desk == point);
+            code.point == *point || waits || handed_in
         };
         let alive = |code: &&Code| code.dead_since.is_none() && self.may_live(code, now);
         self.codes
