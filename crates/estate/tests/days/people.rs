@@ -369,11 +369,13 @@ impl Day {
         for name in &coming {
             if careless && self.wrong_compartment(name, slot)? {
                 self.saw("put into a wrong compartment");
+                // Beside another parcel no sensor tells that this one is missing.
+                told &= self.field.inside(slot).is_empty();
             } else if !careless && self.field.is_outside(name) {
                 self.field.put(name, here.clone());
             } else if self.field.parcels.get(name) != Some(&here) {
                 // Nothing was put in: only a sensor in an otherwise empty compartment can tell.
-                told = self.field.inside(slot).is_empty() && self.sensor(slot);
+                told &= self.field.inside(slot).is_empty() && self.sensor(slot);
                 self.saw("nothing put in");
             }
         }
@@ -387,7 +389,7 @@ impl Day {
                 continue; // Something was forgotten and is put in beside it.
             }
             if careless && !adds {
-                told =
+                told &=
                     leaving.len() == 1 && self.field.inside(slot).len() == 1 && self.sensor(slot);
                 self.saw("left inside");
                 break;

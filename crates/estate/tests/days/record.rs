@@ -136,7 +136,8 @@ pub fn follows(from: Option<ParcelState>, to: ParcelState) -> bool {
         (Some(Cancelled | Refused | Claimed), to) => {
             matches!(to, Cancelled | Refused | Claimed | Retrieved)
         }
-        (Some(Collected), Claimed | Collected) => true,
+        // What nobody announced is told again, as it stands, when it is announced.
+        (Some(Collected), Claimed | Collected) | (Some(Retrieved), Retrieved) => true,
         _ => false,
     }
 }
