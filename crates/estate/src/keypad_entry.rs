@@ -9,8 +9,7 @@
 //!
 //! Before all that: digits that arrive late open nothing, and a locked keypad looks at nothing.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use firmware_protocols::Ident;
 

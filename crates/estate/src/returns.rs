@@ -6,7 +6,7 @@
 //! are expected again. A return never shares a compartment with what waits for its recipient.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use cloud_protocol::downlink::ExpectedParcel;
