@@ -16,7 +16,7 @@ use firmware_protocols::event::Secret;
 use crate::code::Length;
 use crate::context::Deadline;
 use crate::estate::Estate;
-use crate::parcel::{CourierRow, ParcelRow, Stage};
+use crate::parcel::{Back, CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
 use crate::{Digest, Now, Verdict};
 
@@ -146,10 +146,25 @@ impl Estate {
         } else {
             self.set_deadline(&now, &id, deadline);
         }
+        self.wait_for_a_courier(&id);
         let who = "cloud".to_string();
         self.trace(&now, &id, "announced", who, Some(detail));
         self.report(&now, &id, None);
         Verdict::Taken
+    }
+
+    /// What is here and turns out to be a return goes back.
+    fn wait_for_a_courier(&mut self, id: &str) {
+        let Some(row) = self.parcels.get_mut(id) else {
+            return;
+        };
+        let here = matches!(
+            row.stage,
+            Stage::Deposited { .. } | Stage::Collecting { .. }
+        );
+        if here && row.is_return() && row.back.is_none_or(Back::still_for_recipient) {
+            row.back = Some(Back::Return);
+        }
     }
 
     /// Gives a parcel a new code, and the old one dies. The new one, which the cloud is told too.

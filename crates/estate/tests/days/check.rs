@@ -524,6 +524,11 @@ impl Day {
         for row in self.estate.parcels() {
             if let Some(p) = self.model.parcels.get_mut(&row.parcel.parcel) {
                 p.to_desk = row.to_desk;
+                if matches!(cause, Cause::Announce(name) if *name == row.parcel.parcel) {
+                    p.recipient.clone_from(&row.parcel.recipient);
+                    p.point.clone_from(&row.parcel.point);
+                    p.returned = row.is_return();
+                }
             }
         }
         for row in self.estate.parcels() {

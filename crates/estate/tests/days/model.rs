@@ -309,7 +309,12 @@ impl Model {
     pub fn may_turn(cause: &Cause, p: &Parcel, name: &str, at: &At, to: Option<Back>) -> bool {
         match (cause, p.back, to) {
             (Cause::Tick, None, Some(Back::Overdue)) => matches!(at, At::Here(_)),
-            (Cause::Extend(parcel), Some(Back::Overdue), None) => parcel == name,
+            (Cause::Extend(parcel) | Cause::Announce(parcel), Some(Back::Overdue), None) => {
+                parcel == name
+            }
+            // It came unannounced, and turns out to be a return.
+            (Cause::Announce(parcel), _, Some(Back::Return)) => parcel == name,
+
             (Cause::Cancel(parcel), _, Some(Back::Cancelled)) => parcel == name,
             (Cause::Claim(parcel), _, Some(Back::Refused | Back::Claimed)) => parcel == name,
             (

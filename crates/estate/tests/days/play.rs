@@ -71,6 +71,8 @@ pub struct Day {
     /// Nothing is left to the dice: whoever plays says what becomes of each message.
     pub exact: bool,
     batch: Option<Batch>,
+    /// What wasn't taken comes again: until it has, the box can't know what is inside.
+    resending: bool,
     /// Drained, but not on disk yet.
     pending: Vec<Change>,
     effects: Vec<Effect>,
@@ -122,6 +124,7 @@ impl Day {
             calm: seed.is_multiple_of(4),
             exact: false,
             batch: None,
+            resending: false,
             pending: Vec::new(),
             effects: Vec::new(),
             reported: BTreeMap::new(),
@@ -326,7 +329,9 @@ impl Day {
         for effect in std::mem::take(&mut self.effects) {
             self.deliver(effect)?;
         }
-        self.check_physical()?;
+        if !self.resending {
+            self.check_physical()?;
+        }
         if !self.exact && self.dice.one_in(16) {
             self.check_reloaded()?;
         }
@@ -455,6 +460,7 @@ impl Day {
         (self.model, self.record, self.demand) = (batch.model, batch.record, batch.demand);
         self.load()?;
         // What devices and the cloud didn't get an answer for they send again; people don't.
+        self.resending = true;
         for act in batch.acts {
             match act {
                 Act::Event(sent) if !self.calm && self.dice.one_in(10) => self.lose(&sent),
@@ -464,6 +470,7 @@ impl Day {
                 _ => {}
             }
         }
+        self.resending = false;
         Ok(())
     }
 
