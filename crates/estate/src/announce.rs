@@ -107,7 +107,10 @@ impl Estate {
         };
         let detail = particulars(&parcel);
         if let Some(row) = self.parcels.get_mut(&id) {
-            row.due = Deadline::at(&now, parcel.deadline);
+            // The same moment was reckoned when it was named first: the clock may have jumped since.
+            if row.parcel.deadline != parcel.deadline {
+                row.due = Deadline::at(&now, parcel.deadline);
+            }
             row.to_desk &= places_alike(&row.parcel, &parcel);
             row.parcel = parcel;
         }
