@@ -259,15 +259,14 @@ impl Day {
             return;
         }
         let until = self.now.tick_ms + self.estate.rules().courier_session_ms;
-        if self.record.couriers.contains_key(proof) {
-            self.record
-                .sessions
-                .insert(point.clone(), (proof.into(), until));
-        } else if let Some(session) = self.record.sessions.get_mut(point)
-            && self.now.tick_ms < session.1
-        {
-            session.1 = until;
+        let known = self.record.couriers.contains_key(proof);
+        let sessions = self.record.sessions.entry(point.clone()).or_default();
+        if known {
+            sessions.insert(proof.into(), until);
         }
+        let now = self.now.tick_ms;
+        let live = sessions.values_mut().filter(|live| now < **live);
+        live.for_each(|live| *live = until);
     }
 
     /// Who types the code of what waits there gets it.
@@ -441,13 +440,17 @@ impl Day {
 
     /// Whether a courier who may be here is at the point.
     pub fn courier_valid(&self, point: &Ident) -> bool {
-        let Some((proof, until)) = self.record.sessions.get(point) else {
+        let Some(sessions) = self.record.sessions.get(point) else {
             return false;
         };
-        let good = self.record.couriers.get(proof).is_some_and(|moment| {
-            !(moment.sure && self.clock_right()) || self.true_ms() < moment.at_ms
-        });
-        good && self.now.tick_ms <= *until
+        let good = |proof: &String| {
+            let moment = self.record.couriers.get(proof);
+            moment.is_some_and(|moment| {
+                !(moment.sure && self.clock_right()) || self.true_ms() < moment.at_ms
+            })
+        };
+        let mut sessions = sessions.iter();
+        sessions.any(|(proof, until)| self.now.tick_ms <= *until && good(proof))
     }
 
     /// 2. The contents of a compartment are of one recipient, and no parcel is in two places.

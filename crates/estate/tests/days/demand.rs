@@ -28,8 +28,9 @@ struct Count {
 pub struct DemandModel {
     /// By hour, building, series.
     open: BTreeMap<(i64, &'static str, String), Count>,
-    /// What parcels count makes hours too, but isn't compared.
     closed: BTreeSet<i64>,
+    /// Hours in which parcels were counted: they close too.
+    others: BTreeSet<i64>,
     due: Vec<Release>,
     pub released: u64,
 }
@@ -60,18 +61,28 @@ impl DemandModel {
         count.who.insert(who.clone());
     }
 
+    /// A parcel was counted.
+    pub fn counted(&mut self, hour: i64, series: &str) {
+        if !compared(series) && !series.is_empty() {
+            self.others.insert(hour);
+        }
+    }
+
     /// The box looks at its clock.
     pub fn close(&mut self, now: &Now) {
         if now.quality == TimeQuality::Unknown {
             return;
         }
-        let hours: BTreeSet<_> = self.open.keys().map(|(hour, ..)| *hour).collect();
+        let open = self.open.keys().map(|(hour, ..)| *hour);
+        let hours: BTreeSet<_> = open.chain(std::mem::take(&mut self.others)).collect();
         for hour in hours {
             let ahead = hour > now.wall_ms + 24 * HOUR_MS;
             if over(now, hour) {
                 self.release(hour);
             } else if ahead {
                 self.open.retain(|(h, ..), _| *h != hour);
+            } else {
+                self.others.insert(hour);
             }
         }
     }
@@ -108,9 +119,6 @@ impl DemandModel {
 
     /// 8. Demand is released once, and only what enough households share.
     pub fn check(&mut self, reported: Vec<Release>) -> Kept {
-        let compared = |series: &String| {
-            series == "comings" || series == "goings" || series.starts_with("intent:")
-        };
         let mut said = reported;
         for (_, _, series) in &mut said {
             series.retain(|name, _| compared(name));
@@ -125,6 +133,10 @@ impl DemandModel {
         self.released += due.len() as u64;
         Ok(())
     }
+}
+
+fn compared(series: &str) -> bool {
+    ["comings", "goings"].contains(&series) || series.starts_with("intent:")
 }
 
 const fn over(now: &Now, hour: i64) -> bool {

@@ -201,6 +201,9 @@ impl Day {
             act,
             Act::Tick | Act::Sent(_) | Act::Unreadable(..) | Act::Hand(_)
         ) && !matches!(&act, Act::Event(sent) if !matches!(sent.said, Said::Scan(_)));
+        if matches!(act, Act::Tick) {
+            self.drain(&act)?; // Hours may close now: what they counted must be known.
+        }
         let mut context = Context {
             now: self.now,
             random: &mut self.entropy,
@@ -272,6 +275,9 @@ impl Day {
     fn drain(&mut self, act: &Act) -> Kept {
         let changes = self.estate.take_changes();
         for change in &changes {
+            if let Change::Cell(cell) = change {
+                self.demand.counted(cell.key.start_ms, &cell.key.series);
+            }
             let Change::Uplink {
                 report: Report::Parcel(report),
                 ..

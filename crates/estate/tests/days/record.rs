@@ -105,8 +105,8 @@ pub struct Record {
     pub taken: BTreeSet<(Ident, u32, u64)>,
     /// By badge, and by `code:DIGITS`.
     pub couriers: BTreeMap<String, Moment>,
-    /// The courier at a point, and until when without another gesture.
-    pub sessions: BTreeMap<Ident, (String, u64)>,
+    /// The couriers who may be at a point, and until when without another gesture.
+    pub sessions: BTreeMap<Ident, BTreeMap<String, u64>>,
     pub commands: BTreeMap<String, Made>,
     pub deadlines: BTreeMap<String, Moment>,
     pub starts: u32,

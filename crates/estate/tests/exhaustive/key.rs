@@ -56,7 +56,7 @@ pub fn of(day: &Day) -> u64 {
             .hash(&mut hash);
     }
     codes(day, &mut hash);
-    for (proof, until) in day.record.sessions.values() {
+    for (proof, until) in day.record.sessions.values().flatten() {
         (proof, left(day, *until)).hash(&mut hash);
     }
     world(day, &mut hash);
