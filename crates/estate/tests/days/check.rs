@@ -11,7 +11,7 @@ use estate::{Effect, Outcome, TimeQuality, Verdict};
 use firmware_protocols::command::Order;
 use firmware_protocols::{Ident, Slot};
 
-use crate::field::Sent;
+use crate::field::{Sent, Whereabouts};
 use crate::keep;
 use crate::model::{At, Cause, Code, Model, Parcel, seen};
 use crate::play::{Act, Day};
@@ -266,7 +266,7 @@ impl Day {
         }
         let now = self.now.tick_ms;
         let live = sessions.values_mut().filter(|live| now < **live);
-        live.for_each(|live| *live = until);
+        live.for_each(|live| *live = until.max(*live));
     }
 
     /// Who types the code of what waits there gets it.
@@ -421,10 +421,14 @@ impl Day {
         // Who brings a return back to a locker has agreed to it.
         let begun = row.is_return() && known.is_some_and(|p| matches!(p.at, At::Coming(..)));
         let expected = known.is_none_or(|p| matches!(p.at, At::Expected | At::Coming(..)));
-        alone && (announced.consent || begun) && self.fits(announced, slot) && expected
+        let lies_there = self.field.parcels.get(symbol) == Some(&Whereabouts::In(slot.clone()));
+        let fits = self.fits(announced, slot, lies_there);
+        alone && (announced.consent || begun) && fits && expected
     }
 
-    fn fits(&self, announced: &ExpectedParcel, slot: &Slot) -> bool {
+    /// Whether a parcel may lie in a compartment. One that was put into a wrong one stays there, low
+    /// or not.
+    fn fits(&self, announced: &ExpectedParcel, slot: &Slot, lies_there: bool) -> bool {
         let bank = self
             .layout
             .banks
@@ -435,7 +439,7 @@ impl Day {
         let has_low = bank.compartments.iter().any(|spec| spec.low);
         spec.zone == announced.zone
             && spec.size >= announced.size
-            && (!announced.low || !has_low || spec.low)
+            && (!announced.low || !has_low || spec.low || lies_there)
     }
 
     /// Whether a courier who may be here is at the point.

@@ -160,6 +160,10 @@ impl Model {
             (Cause::Key { point, digits }, At::Expected | At::Coming(..), At::Coming(slot, _)) => {
                 p.returned && his(point, digits) && slot.bank == *point
             }
+            // It was faulty, and no other fits.
+            (Cause::Key { digits, .. }, At::Coming(_, false), At::Expected) => {
+                p.returned && self.own_code_is(name, digits)
+            }
             (Cause::Receive(parcel), At::Expected, At::Here(Place::Desk(_))) => parcel == name,
             (Cause::HandOver { desk, digits }, At::Expected, At::Here(Place::Desk(at))) => {
                 p.returned && desk == at && self.own_code_is(name, digits)

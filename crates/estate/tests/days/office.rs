@@ -215,7 +215,12 @@ impl Day {
     }
 
     pub fn opens_by_hand(&mut self) -> Kept {
-        let slot = self.any_slot();
+        // Mostly a technician mends what is faulty.
+        let faulty = self.estate.compartments().filter(|row| row.fault.is_some());
+        let faulty: Vec<_> = faulty.map(|row| row.slot.clone()).collect();
+        let any = self.any_slot();
+        let slot = self.pick(&faulty).unwrap_or(any);
+        self.field.compartment(&slot).jammed = false;
         self.apply(Act::Hand(slot))?;
         self.carry_on()
     }

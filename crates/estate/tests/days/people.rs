@@ -332,7 +332,7 @@ impl Day {
                 self.report(&bank, Said::Result(told.command, Done::Failed))?;
             }
             0 => {
-                self.field.compartment(&slot).jammed = true;
+                self.field.compartment(&slot).jammed = self.dice.one_in(2);
                 self.report(&bank, Said::Result(told.command, Done::Failed))?;
             }
             1 => {}
