@@ -668,6 +668,12 @@ impl Day {
             let used =
                 opener == Some(index) && matches!(was.at, At::Leaving(_, Taker::Recipient, _));
             let by_it = used && parcels[&code.parcel].at == At::Gone;
+            // What a return's code opens again holds the goods: nothing is in doubt.
+            let grace = if put_in {
+                self.estate.rules().reopen_grace_ms
+            } else {
+                grace
+            };
             if own || by_it {
                 code.grace_until = code.grace_until.max(now + grace);
             }
@@ -733,8 +739,7 @@ impl Day {
             .find(|bank| bank.id == slot.bank)
             .unwrap();
         let rules = self.estate.rules();
-        // What a return's code opens again holds the goods: nothing is in doubt.
-        if bank.occupancy_sensor || matches!(at, At::Here(_)) {
+        if bank.occupancy_sensor {
             rules.reopen_grace_ms
         } else {
             rules.reopen_grace_ms.max(rules.no_sensor_hold_ms)

@@ -47,13 +47,29 @@ pub enum Move {
     Restart,
 }
 
+/// Where a history begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Expected,
+    OneDeposited,
+    BothDeposited,
+    OneCollected,
+}
+
+pub const STARTS: [Start; 4] = [
+    Start::Expected,
+    Start::OneDeposited,
+    Start::BothDeposited,
+    Start::OneCollected,
+];
+
 /// Short; past a command's end; past the alarm; past the grace.
 pub const STEPS_MS: [u64; 4] = [3_100, 10_000, 60_000, 120_000];
 
 pub const NAMES: [&str; 2] = ["p0", "p1"];
 
-/// The small estate, with two parcels that are expected, or one of them deposited.
-pub fn begin(sensor: bool, one_recipient: bool, deposited: bool) -> Day {
+/// The small estate, some way into the day.
+pub fn begin(sensor: bool, one_recipient: bool, start: Start) -> Day {
     let spec = CompartmentSpec {
         size: if one_recipient { Size::M } else { Size::S },
         zone: Zone::Ambient,
@@ -96,16 +112,22 @@ pub fn begin(sensor: bool, one_recipient: bool, deposited: bool) -> Day {
         };
         day.apply(Act::Cloud(Downlink::ParcelExpected(p))).unwrap();
     }
-    if deposited {
-        let start = [
-            Move::Badge,
-            Move::Scan(0, Fate::Comes),
-            Move::LockOpens(0, Fate::Comes),
-            Move::DoesAndCloses(1, Fate::Comes),
-        ];
-        for what in start {
-            step(&mut day, what).unwrap();
+    let brings = |number| [Move::Badge, Move::Scan(number, Fate::Comes)];
+    let takes = [Move::Key(0, Fate::Comes)];
+    let gestures: &[&[Move]] = match start {
+        Start::Expected => &[],
+        Start::OneDeposited => &[&brings(0)],
+        Start::BothDeposited => &[&brings(0), &brings(1)],
+        Start::OneCollected => &[&brings(0), &takes],
+    };
+    for gesture in gestures {
+        for what in *gesture {
+            step(&mut day, *what).unwrap();
         }
+        step(&mut day, Move::LockOpens(0, Fate::Comes)).unwrap();
+        let open = day.field.compartments.iter().find(|(_, c)| c.open);
+        let compartment = open.map(|(slot, _)| slot.compartment).unwrap();
+        step(&mut day, Move::DoesAndCloses(compartment, Fate::Comes)).unwrap();
     }
     day
 }
