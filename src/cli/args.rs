@@ -1,5 +1,7 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
+mod desk;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -8,6 +10,7 @@ use firmware_protocols::{Ident, Slot};
 use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
+pub use desk::{ClaimArgs, DeskCommand, Until, Yuan};
 
 /// The neighbourhood gateway, and the technician's commands for it.
 #[derive(Debug, Parser)]
@@ -59,7 +62,7 @@ pub enum Command {
     Banks,
     /// List parcels, those that changed last first
     Parcels {
-        /// Only those in this state
+        /// Only those in this state: a stage of their life, or why they go back
         #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(PARCEL_STATES))]
         state: Option<String>,
         /// At most so many
@@ -99,6 +102,40 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
     },
+    /// List the commands to open, newest first: what was asked for, and what became of it
+    Commands {
+        /// Only for this compartment
+        #[arg(long, value_name = "BANK/N")]
+        compartment: Option<Slot>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Work at a desk: hand parcels over, take them in, take down claims
+    #[command(subcommand)]
+    Desk(DeskCommand),
+    /// Give a parcel a new code, shown once; the old one dies at once
+    Reissue {
+        /// The parcel's id
+        #[arg(value_name = "PARCEL")]
+        parcel: String,
+    },
+    /// Let a parcel wait longer
+    #[command(group = clap::ArgGroup::new("how-long").required(true))]
+    Extend {
+        /// The parcel's id
+        #[arg(value_name = "PARCEL")]
+        parcel: String,
+        /// Until then: RFC 3339 (2026-11-22T18:00:00+08:00), or YYYY-MM-DD HH:MM in UTC
+        #[arg(long, value_name = "TIME", group = "how-long")]
+        until: Option<Until>,
+        /// For so many hours from now, by the daemon's clock
+        #[arg(long, value_name = "N", group = "how-long")]
+        hours: Option<u32>,
+    },
+    /// Take a compartment out of use, or put it back into use
+    #[command(subcommand)]
+    Compartment(CompartmentCommand),
     /// Open a compartment; it is recorded with your name
     Open {
         /// The compartment
@@ -125,6 +162,26 @@ pub enum DeviceCommand {
         /// The device
         #[arg(value_name = "ID")]
         id: Ident,
+    },
+}
+
+/// What can be done to a compartment. It is recorded with your name.
+#[derive(Debug, Subcommand)]
+pub enum CompartmentCommand {
+    /// Put nothing in any more; what is inside is collected as ever
+    Disable {
+        /// The compartment
+        #[arg(value_name = "BANK/N")]
+        slot: Slot,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Put it back into use
+    Enable {
+        /// The compartment
+        #[arg(value_name = "BANK/N")]
+        slot: Slot,
     },
 }
 

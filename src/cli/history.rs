@@ -3,7 +3,7 @@
 use super::lists::place;
 use super::look::{Look, Paint, safe};
 use super::words::{self, fact};
-use crate::store::read::{CommandRow, ParcelHistory, TraceRow};
+use crate::store::read::{CommandRow, ParcelHistory, ParcelRow, TraceRow};
 
 /// A parcel.
 pub fn parcel(look: &Look, history: &ParcelHistory) -> String {
@@ -38,19 +38,14 @@ fn facts(look: &Look, history: &ParcelHistory) -> String {
     let mut facts = vec![
         (fact::STATE, since),
         (fact::PLACE, place(parcel)),
-        (fact::NEEDS, format!("{}, {}", parcel.size, parcel.zone)),
-        (fact::DEADLINE, look.date_time(parcel.deadline_ms)),
+        (fact::NEEDS, needs(parcel)),
+        (fact::DEADLINE, look.date_time(parcel.due_ms)),
         (
             fact::CONSENT,
             words::yes_no(Some(parcel.consent)).to_string(),
         ),
     ];
-    if let Some(items) = parcel.items {
-        facts.push((fact::ITEMS, items.to_string()));
-    }
-    if let Some(courier) = &parcel.courier {
-        facts.push((fact::COURIER, courier.clone()));
-    }
+    facts.extend(special(parcel));
     let mut out = format!("{}\n", look.paint(Paint::Bold, &safe(&parcel.parcel)));
     for (label, text) in facts {
         let label = format!("{label:<18}");
@@ -61,6 +56,37 @@ fn facts(look: &Look, history: &ParcelHistory) -> String {
         ));
     }
     out
+}
+
+fn needs(parcel: &ParcelRow) -> String {
+    let low = if parcel.low { words::LOW } else { "" };
+    format!("{}, {}{low}", parcel.size, parcel.zone)
+}
+
+/// What not every parcel has.
+fn special(parcel: &ParcelRow) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(items) = parcel.items {
+        facts.push((fact::ITEMS, items.to_string()));
+    }
+    if let Some(back) = parcel.back.as_deref().filter(|_| parcel.goes_back()) {
+        facts.push((fact::BACK, words::desk::back(back)));
+    }
+    if let Some(original) = &parcel.return_of {
+        facts.push((fact::RETURN_OF, original.clone()));
+    }
+    if parcel.unlisted {
+        facts.push((fact::ANNOUNCED, words::yes_no(Some(false)).to_string()));
+    }
+    match (&parcel.taker, &parcel.courier) {
+        (Some(taker), name) => {
+            let (name, desk) = (name.as_deref(), parcel.desk.as_deref());
+            facts.push((fact::TAKER, words::desk::taker(taker, name, desk)));
+        }
+        (None, Some(courier)) => facts.push((fact::COURIER, courier.clone())),
+        (None, None) => {}
+    }
+    facts
 }
 
 struct Line {
@@ -108,7 +134,7 @@ fn commanded(look: &Look, row: &CommandRow) -> Line {
         step: row.id.clone(),
         who_and_more: words::command(&slot, &row.purpose, &row.state, row.answer.as_deref()),
         paint: match row.state.as_str() {
-            "refused" | "failed" | "expired" => Paint::Warn,
+            "refused" | "failed" | "expired" | "unknown" => Paint::Warn,
             _ => Paint::Dim,
         },
     }
@@ -118,7 +144,6 @@ fn commanded(look: &Look, row: &CommandRow) -> Line {
 mod tests {
     use super::super::look::tests::{NOW_MS, plain};
     use super::*;
-    use crate::store::read::ParcelRow;
 
     #[test]
     fn a_parcel_shows_its_facts_and_its_whole_history() {
@@ -153,6 +178,8 @@ mod tests {
                 taker: None,
                 unlisted: false,
                 low: false,
+                to_desk: false,
+                due_ms: NOW_MS + 86_400_000,
                 return_of: None,
             },
             trace: vec![

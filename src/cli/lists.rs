@@ -76,18 +76,23 @@ pub fn parcels(look: &Look, parcels: &[ParcelRow]) -> String {
     let rows: Vec<Vec<Cell>> = parcels
         .iter()
         .map(|parcel| {
-            let over = matches!(parcel.state.as_str(), "collected" | "cancelled");
-            let late = !over && parcel.deadline_ms < look.now_ms;
+            let over = parcel.finished();
+            let late = !over && parcel.due_ms < look.now_ms;
             let paint = if over { Paint::Dim } else { Paint::Plain };
+            let state = if parcel.goes_back() {
+                Paint::Warn
+            } else {
+                paint
+            };
             vec![
                 Cell::painted(&parcel.parcel, paint),
-                Cell::painted(&parcel.state, paint),
+                Cell::painted(parcel.shown_state(), state),
                 Cell::painted(look.time(parcel.since_ms), paint),
                 Cell::painted(place(parcel), paint),
                 Cell::painted(&parcel.size, paint),
                 Cell::painted(&parcel.zone, paint),
                 Cell::painted(
-                    look.time(parcel.deadline_ms),
+                    look.time(parcel.due_ms),
                     if late { Paint::Warn } else { paint },
                 ),
             ]
@@ -151,7 +156,8 @@ pub fn quarantine(look: &Look, rows: &[QuarantineRow]) -> String {
     listed(look, &HEAD, &rows)
 }
 
-fn listed(look: &Look, head: &[Column], rows: &[Vec<Cell>]) -> String {
+/// A table, or that there is nothing.
+pub fn listed(look: &Look, head: &[Column], rows: &[Vec<Cell>]) -> String {
     match rows.is_empty() {
         true => format!("{}\n", words::NONE),
         false => table(look, head, rows),

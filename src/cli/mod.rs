@@ -5,7 +5,9 @@
 //! exit code ([`stop`]). A reader that closes early ends the command quietly.
 
 pub mod args;
+mod ask;
 pub mod audit;
+mod desk;
 mod elsewhere;
 mod history;
 mod lists;
@@ -30,8 +32,8 @@ use serde_json::Value as Json;
 use crate::control::client::{Client, ClientError};
 use crate::control::health::Health;
 use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
-use crate::control::wire::Request;
-use crate::store::read::{EventRow, ParcelHistory, ParcelRow, QuarantineRow};
+use crate::control::wire::{Act, Request};
+use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
 use audit::ParcelArgs;
 use look::Look;
@@ -127,6 +129,25 @@ impl Session {
                 let request = Request::Quarantine { limit: Some(limit) };
                 self.list(&request, lists::quarantine as Draw<QuarantineRow>)?;
             }
+            Command::Commands { compartment, limit } => {
+                let request = Request::Commands {
+                    slot: compartment.map(|slot| slot.to_string()),
+                    limit: Some(limit),
+                };
+                self.list(&request, desk::commands as Draw<LedgerRow>)?;
+            }
+            Command::Desk(command) => self.desk(command)?,
+            Command::Reissue { parcel } => self.act(Act::Reissue { parcel })?,
+            Command::Extend {
+                parcel,
+                until,
+                hours,
+            } => self.act(Act::Extend {
+                parcel,
+                until_ms: until.map(|until| until.ms),
+                hours,
+            })?,
+            Command::Compartment(command) => self.compartment(command)?,
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
             Command::Audit(command) => self.audit(command)?,
             Command::Sync => {
@@ -267,7 +288,7 @@ impl Session {
         let asked = client.ask(&request, |opening: Opening| {
             if last.is_none() && !quiet {
                 // Only news: what became of it is what counts.
-                let _ = writeln!(io::stderr(), "{}", words::opening(&opening));
+                let _ = writeln!(io::stderr(), "{}", words::desk::opening(&opening));
             }
             last = Some(opening);
             true
@@ -279,7 +300,7 @@ impl Session {
             let item = serde_json::to_value(&opening).unwrap_or_default();
             writeln!(self.out, "{item}")?;
         }
-        let text = words::opened(&opening);
+        let text = words::desk::opened(&opening);
         match (opening.succeeded(), self.global.json) {
             (true, false) => writeln!(self.out, "{}", look::safe(&text))?,
             (true, true) => {}

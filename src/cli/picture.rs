@@ -90,7 +90,13 @@ fn title(compartment: &CompartmentView) -> String {
         "frozen" => "**",
         _ => "",
     };
-    format!("{} {}{zone}", compartment.compartment, compartment.size)
+    let low = if compartment.low { "_" } else { "" };
+    let (number, size) = (compartment.compartment, &compartment.size);
+    let title = format!("{number} {size}{zone}{low}");
+    match title.len() > BOX {
+        true => format!("{number}{size}{zone}{low}"),
+        false => title,
+    }
 }
 
 /// How a state looks, the more ink the more is in it.
@@ -101,30 +107,47 @@ fn mark(state: CompartmentState) -> (&'static str, Paint) {
         CompartmentState::Occupied => ("#####", Paint::Used),
         CompartmentState::Open => ("/   /", Paint::Warn),
         CompartmentState::Faulty => ("! ! !", Paint::Bad),
+        CompartmentState::Disabled => ("x x x", Paint::Warn),
     }
 }
 
-/// What a box can't say: why it isn't used, what lies in it that no parcel accounts for.
+/// What a box can't say: why it isn't used, that there are several parcels in it, what lies in it
+/// that no parcel accounts for.
 fn note(look: &Look, compartment: &CompartmentView) -> String {
     let number = compartment.compartment;
+    let mut notes = Vec::new();
+    if let Some(reason) = &compartment.disabled {
+        notes.push((Paint::Warn, words::out_of_use(reason)));
+    }
     if let Some(fault) = &compartment.fault {
-        let text = format!("  {number}: {}", safe(fault));
-        return format!("{}\n", look.paint(Paint::Bad, &text));
+        notes.push((Paint::Bad, fault.clone()));
     }
-    if compartment.state == CompartmentState::Occupied && compartment.parcels.is_empty() {
-        return format!("  {number}: {}\n", words::NO_PARCEL);
+    match compartment.parcels.as_slice() {
+        [] if compartment.state == CompartmentState::Occupied => {
+            notes.push((Paint::Plain, words::NO_PARCEL.to_string()));
+        }
+        [] | [_] => {}
+        several => notes.push((Paint::Plain, words::several(several))),
     }
-    String::new()
+    let line = |(paint, note): (Paint, String)| {
+        let text = format!("  {number}: {}", safe(&note));
+        format!("{}\n", look.paint(paint, &text))
+    };
+    notes.into_iter().map(line).collect()
 }
 
 fn legend(look: &Look, banks: &[BankView]) -> String {
-    let states = [
+    let all = || banks.iter().flat_map(|bank| &bank.compartments);
+    let mut states = vec![
         CompartmentState::Free,
         CompartmentState::Reserved,
         CompartmentState::Occupied,
         CompartmentState::Open,
         CompartmentState::Faulty,
     ];
+    if all().any(|c| c.state == CompartmentState::Disabled) {
+        states.push(CompartmentState::Disabled);
+    }
     let mut parts: Vec<String> = states
         .into_iter()
         .map(|state| {
@@ -132,9 +155,11 @@ fn legend(look: &Look, banks: &[BankView]) -> String {
             format!("{} {}", look.paint(paint, mark), words::state(state))
         })
         .collect();
-    let cooled = |c: &CompartmentView| c.zone != "ambient";
-    if banks.iter().flat_map(|bank| &bank.compartments).any(cooled) {
+    if all().any(|c| c.zone != "ambient") {
         parts.push(words::ZONES.to_string());
+    }
+    if all().any(|c| c.low) {
+        parts.push(words::LOW_MARK.to_string());
     }
     format!("{}\n", parts.join("   "))
 }
@@ -197,6 +222,32 @@ bank-a  b1, Gate 1  1 free, 1 reserved, 2 occupied, 1 open, 1 faulty of 6 compar
 . free   r reserved   ##### occupied   /   / open   ! ! ! faulty   * chilled  ** frozen
 ";
         assert_eq!(banks(&plain(None), &[bank()]), wanted);
+    }
+
+    #[test]
+    fn what_is_out_of_use_shared_or_low_is_shown() {
+        let mut bank = bank();
+        let mut disabled = compartment(1, "ambient", CompartmentState::Disabled);
+        disabled.disabled = Some("wet\u{1b}".to_string());
+        disabled.fault = Some("jammed".to_string());
+        let mut shared = compartment(2, "ambient", CompartmentState::Occupied);
+        shared.parcels = vec!["P-1".to_string(), "P-2".to_string()];
+        let mut low = compartment(103, "frozen", CompartmentState::Free);
+        low.low = true;
+        bank.compartments = vec![disabled, shared, low];
+        let wanted = "\
+bank-a  b1, Gate 1  1 free, 1 occupied, 1 out of use of 3 compartments  connected
+  +-------+-------+-------+
+  |  1 S  |  2 S  |103S**_|
+  | x x x | ##### |   .   |
+  +-------+-------+-------+
+  1: out of use: wet?
+  1: jammed
+  2: 2 parcels: P-1, P-2
+
+. free   r reserved   ##### occupied   /   / open   ! ! ! faulty   x x x out of use   * chilled  ** frozen   _ within reach from a wheelchair
+";
+        assert_eq!(banks(&plain(None), &[bank]), wanted);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_RUNNING: u8 = 3;
 /// What was named isn't there.
 pub const NOT_FOUND: u8 = 4;
+/// Ctrl-C, as shells report it.
+pub const INTERRUPTED: u8 = 130;
 /// A fault of linli's own (`EX_SOFTWARE` of sysexits).
 pub const INTERNAL: u8 = 70;
 

@@ -2,6 +2,7 @@
 //! [`super::args`], so that another language needs only another such file.
 
 pub mod audit;
+pub mod desk;
 pub mod events;
 
 use std::fmt::Display;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::control::health::{Health, Trouble};
-use crate::control::views::{CompartmentState, DeviceCounts, Opening, StateCounts};
+use crate::control::views::{CompartmentState, DeviceCounts, StateCounts};
 
 use super::look::Look;
 
@@ -259,6 +260,12 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             },
             remedy.clone(),
         ),
+        Trouble::CompartmentsDisabled { .. }
+        | Trouble::KeypadsLocked { .. }
+        | Trouble::DoorsLeftOpen { .. }
+        | Trouble::ParcelsGoBack(_)
+        | Trouble::CloudRefused(_)
+        | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
@@ -327,6 +334,7 @@ pub fn compartments(counts: &StateCounts) -> String {
         (counts.occupied, CompartmentState::Occupied),
         (counts.open, CompartmentState::Open),
         (counts.faulty, CompartmentState::Faulty),
+        (counts.disabled, CompartmentState::Disabled),
     ];
     let shown = parts
         .iter()
@@ -405,6 +413,7 @@ pub const fn state(state: CompartmentState) -> &'static str {
         CompartmentState::Occupied => "occupied",
         CompartmentState::Open => "open",
         CompartmentState::Faulty => "faulty",
+        CompartmentState::Disabled => "out of use",
     }
 }
 
@@ -423,6 +432,23 @@ pub const ZONES: &str = "* chilled  ** frozen";
 /// A sensor sees something that no parcel accounts for.
 pub const NO_PARCEL: &str = "something lies in it, though no parcel is known to";
 
+/// Several parcels of one recipient in a compartment.
+pub fn several(parcels: &[String]) -> String {
+    format!(
+        "{}: {}",
+        count(parcels.len() as u64, "parcel", "parcels"),
+        some(parcels)
+    )
+}
+
+/// A technician took it out of use.
+pub fn out_of_use(reason: &str) -> String {
+    format!("out of use: {reason}")
+}
+
+/// The mark of low compartments, for the legend.
+pub const LOW_MARK: &str = "_ within reach from a wheelchair";
+
 /// There is no bank.
 pub const NO_BANKS: &str = "No banks stand in the configuration.";
 
@@ -438,7 +464,14 @@ pub mod fact {
     pub const DEADLINE: &str = "may wait until";
     pub const CONSENT: &str = "locker agreed to";
     pub const COURIER: &str = "courier";
+    pub const BACK: &str = "goes back";
+    pub const RETURN_OF: &str = "return of";
+    pub const ANNOUNCED: &str = "announced";
+    pub const TAKER: &str = "being taken by";
 }
+
+/// Beside the size of a parcel whose recipient needs that.
+pub const LOW: &str = ", low";
 
 /// Over a parcel's history.
 pub const HISTORY: &str = "History";
@@ -451,41 +484,6 @@ pub fn command(slot: &str, purpose: &str, state: &str, answer: Option<&str>) -> 
 
 /// Beside times that can't be trusted wholly.
 pub const TIME_MARKS: &str = "~ the clock was estimated then; ? it wasn't known";
-
-// Opening by hand.
-
-/// While it is under way.
-pub fn opening(opening: &Opening) -> String {
-    format!(
-        "Asked for {} as {} (command {})",
-        opening.slot, opening.operator, opening.command
-    )
-}
-
-/// What became of it.
-pub fn opened(opening: &Opening) -> String {
-    let slot = &opening.slot;
-    let after = length(opening.waited_ms);
-    let answer = opening
-        .answer
-        .as_deref()
-        .map_or_else(String::new, |said| format!(" It says: {said}."));
-    match opening.state.as_str() {
-        "opened" => format!("{slot} is open, after {after}."),
-        "done" => format!(
-            "{slot} was unlocked, after {after}; its door wasn't seen open yet. Pull it, or look whether it jams."
-        ),
-        "refused" => format!(
-            "{slot} stays shut: its controller refused.{answer} Is its clock right? Try again, then look at the controller."
-        ),
-        "failed" => format!(
-            "{slot} stays shut: its controller tried in vain.{answer} Does the door jam, is the lock's cable in?"
-        ),
-        _ => format!(
-            "No answer from {slot} within {after}, so whether it opened isn't known. Look at the door, and at the bank's connection: linli devices"
-        ),
-    }
-}
 
 // The way to the cloud.
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::backend::Backend;
 use super::health::judge;
+use super::known;
 use super::views::{
     BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, StateCounts, Status,
     Sync,
@@ -21,14 +22,19 @@ use crate::store::read::{self, CompartmentRow, DeviceRow, EventFilter, Reader};
 /// How many rows come when nobody says how many.
 pub const LIMIT_DEFAULT: usize = 1_000;
 
-/// The states that parcels can be asked for by.
-pub const PARCEL_STATES: [&str; 6] = [
+/// The states that parcels can be asked for by: the stages of their life, and why they go back.
+pub const PARCEL_STATES: [&str; 11] = [
     "expected",
     "depositing",
     "deposited",
     "collecting",
     "collected",
+    "retrieved",
     "cancelled",
+    "overdue",
+    "refused",
+    "claimed",
+    "return",
 ];
 
 /// An answer, or a part of one, as lines to send.
@@ -77,7 +83,10 @@ pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
     let banks = bank_views(backend, &reader)?;
     let devices = device_views(backend, &reader)?;
     let lanes = reader.lanes().map_err(failed)?;
-    let (health, troubles) = judge(&report, &banks, &devices, &lanes);
+    let concerns = reader
+        .concerns(report.clock.wall_ms, report.clock.tick_ms)
+        .map_err(failed)?;
+    let (health, troubles) = judge(&report, &banks, &devices, &lanes, &concerns);
     let states = banks.iter().flat_map(|bank| &bank.compartments);
     Answer::one(&Status {
         health,
@@ -142,6 +151,39 @@ pub fn unknown_parcel(id: &str) -> Failure {
 pub fn quarantine(backend: &dyn Backend, wanted: Option<usize>) -> Result<Answer, Failure> {
     let limit = limit(wanted);
     let rows = open(backend)?.quarantine(limit + 1).map_err(failed)?;
+    Answer::up_to(limit, &rows)
+}
+
+/// `at-desks`.
+pub fn at_desks(
+    backend: &dyn Backend,
+    desk: Option<&str>,
+    wanted: Option<usize>,
+) -> Result<Answer, Failure> {
+    let layout = backend.layout();
+    let desks: Vec<&str> = match desk {
+        Some(desk) => vec![known::desk(layout, Some(desk))?.as_str()],
+        None => layout.desks.iter().map(|desk| desk.id.as_str()).collect(),
+    };
+    let limit = limit(wanted);
+    let rows = open(backend)?.at_desks(&desks, limit + 1).map_err(failed)?;
+    Answer::up_to(limit, &rows)
+}
+
+/// `commands`.
+pub fn commands(
+    backend: &dyn Backend,
+    slot: Option<&str>,
+    wanted: Option<usize>,
+) -> Result<Answer, Failure> {
+    let slot = slot
+        .map(|slot| known::slot(backend.layout(), slot))
+        .transpose()?;
+    let slot = slot
+        .as_ref()
+        .map(|slot| (slot.bank.as_str(), slot.compartment));
+    let limit = limit(wanted);
+    let rows = open(backend)?.commands(slot, limit + 1).map_err(failed)?;
     Answer::up_to(limit, &rows)
 }
 
@@ -345,7 +387,8 @@ fn compartment_view(
 /// What matters most to somebody who stands before it comes first.
 fn compartment_state(row: &CompartmentRow) -> CompartmentState {
     match row {
-        _ if row.fault.is_some() || row.disabled.is_some() => CompartmentState::Faulty,
+        _ if row.disabled.is_some() => CompartmentState::Disabled,
+        _ if row.fault.is_some() => CompartmentState::Faulty,
         _ if row.door == "open" => CompartmentState::Open,
         _ if row.reserved.is_some() => CompartmentState::Reserved,
         _ if !row.parcels.is_empty() || row.occupied == Some(true) => CompartmentState::Occupied,

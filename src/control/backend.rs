@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use estate::Layout;
+use estate::input::DeskAct;
+use estate::{Layout, Told, Typed};
+use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::watch;
 
@@ -28,6 +30,25 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks the journal to open a compartment. The command's id once it is on disk, or why not,
     /// with the remedy.
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String>;
+
+    /// Whether a device is known not to be there, so that a command to it would be in vain.
+    fn away(&self, device: &Ident) -> bool;
+
+    /// Asks the journal to take a compartment out of use (`reason`), or back into it (`None`).
+    /// What came of it once that is on disk, or why not, with the remedy.
+    async fn disable(
+        &self,
+        slot: Slot,
+        operator: String,
+        reason: Option<String>,
+    ) -> Result<Told, String>;
+
+    /// Asks the journal for something that the staff does. What came of it once that is on disk,
+    /// or why not, with the remedy.
+    async fn desk(&self, operator: String, act: DeskAct) -> Result<Told, String>;
+
+    /// Digits that somebody said at a point, as all that may be known of them.
+    fn typed(&self, point: &Ident, digits: &Secret) -> Typed;
 
     /// What verifies and signs the parcels' history.
     fn auditing(&self) -> &Auditing;

@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use super::act;
 use super::answer::{self, Answer};
 use super::audit;
 use super::backend::Backend;
@@ -95,6 +96,7 @@ impl Conversation {
                 reason,
                 claims,
             } => open::open(self, &slot, &reason, claims).await,
+            Request::Act { act, claims } => act::act(self, act, claims).await,
             Request::Events {
                 device,
                 kind,
@@ -255,11 +257,13 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::Parcel { parcel } => answer::parcel(backend, &parcel),
         Request::Quarantine { limit } => answer::quarantine(backend, limit),
         Request::Sync => answer::sync(backend),
+        Request::AtDesks { desk, limit } => answer::at_desks(backend, desk.as_deref(), limit),
+        Request::Commands { slot, limit } => answer::commands(backend, slot.as_deref(), limit),
         Request::ParcelVerify { parcel } => audit::verify_one(backend, &parcel),
         Request::ParcelExport { parcel } => audit::export(backend, &parcel),
         Request::AuditVerify { against } => audit::verify(backend, against),
         Request::AuditKey => audit::key(backend),
-        Request::Events { .. } | Request::Open { .. } => Err(Failure::new(
+        Request::Events { .. } | Request::Open { .. } | Request::Act { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",
         )),

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::views::{BankView, CompartmentState, DeviceView, StatusReport};
+use super::views::{BankView, CompartmentState, DeviceView, PartReport, StatusReport};
 use crate::store::audit::Break;
-use crate::store::read::LanesRow;
+use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
 /// How long after the start a device may stay unheard of before it counts as gone, ms.
 pub const SETTLING_MS: u64 = 120_000;
@@ -73,6 +73,32 @@ pub enum Trouble {
         /// Their numbers.
         compartments: Vec<u16>,
     },
+    /// Compartments were taken out of use by a technician.
+    CompartmentsDisabled {
+        /// Of which bank.
+        bank: String,
+        /// Their numbers.
+        compartments: Vec<u16>,
+    },
+    /// Keypads are locked after wrong codes.
+    KeypadsLocked {
+        /// Which, and until when.
+        keypads: Vec<LockedRow>,
+    },
+    /// Doors were left open during a hand-over.
+    DoorsLeftOpen {
+        /// Which.
+        doors: Vec<LeftOpenRow>,
+    },
+    /// Parcels are overdue, or wait to be taken back for another reason.
+    ParcelsGoBack(GoingBack),
+    /// The cloud said something lately that can't be done.
+    CloudRefused(CloudRefused),
+    /// Devices use a boot number for more than one start, so their events can't all be told apart.
+    BootsReused {
+        /// Which.
+        devices: Vec<String>,
+    },
     /// The cloud hasn't taken anything for a while.
     Backlog {
         /// Items that wait.
@@ -108,6 +134,12 @@ impl Trouble {
             | Self::BankOffline { .. } => Health::Failing,
             Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
+            | Self::CompartmentsDisabled { .. }
+            | Self::KeypadsLocked { .. }
+            | Self::DoorsLeftOpen { .. }
+            | Self::ParcelsGoBack(_)
+            | Self::CloudRefused(_)
+            | Self::BootsReused { .. }
             | Self::Backlog { .. }
             | Self::Cloud { .. }
             | Self::HistoryBroken { .. }
@@ -122,12 +154,20 @@ pub fn judge(
     banks: &[BankView],
     devices: &[DeviceView],
     lanes: &LanesRow,
+    concerns: &Concerns,
 ) -> (Health, Vec<Trouble>) {
     let mut troubles = Vec::new();
     troubles.extend(own(report));
     troubles.extend(away(report.uptime_ms, devices));
+    troubles.extend(left_open(concerns));
+    troubles.extend(locked(concerns));
     troubles.extend(banks.iter().filter_map(faulty));
+    troubles.extend(banks.iter().filter_map(disabled));
+    troubles.extend(concerns.going_back.map(Trouble::ParcelsGoBack));
+    troubles.extend(boots_reused(devices));
     troubles.extend(cloud_problems(&report.cloud));
+    let refused = concerns.cloud_refused.clone();
+    troubles.extend(refused.map(Trouble::CloudRefused));
     if !report.cloud.is_null() {
         troubles.extend(backlog(report.clock.wall_ms, lanes));
     }
@@ -158,7 +198,12 @@ fn own(report: &StatusReport) -> Vec<Trouble> {
             error: error.clone(),
         });
     }
+    // A link that is down was named already, with the same reason.
+    let named = |part: &&PartReport| {
+        part.last_error.is_some() && part.last_error == report.links.last_error
+    };
     let down = report.parts.iter().filter(|part| !part.running);
+    let down = down.filter(|part| !named(part));
     troubles.extend(down.map(|part| Trouble::PartDown {
         part: part.name.clone(),
         restarts: part.restarts,
@@ -188,17 +233,51 @@ fn away(uptime_ms: u64, devices: &[DeviceView]) -> Vec<Trouble> {
     troubles
 }
 
+fn left_open(concerns: &Concerns) -> Option<Trouble> {
+    let doors = concerns.left_open.clone();
+    (!doors.is_empty()).then_some(Trouble::DoorsLeftOpen { doors })
+}
+
+fn locked(concerns: &Concerns) -> Option<Trouble> {
+    let keypads = concerns.locked.clone();
+    (!keypads.is_empty()).then_some(Trouble::KeypadsLocked { keypads })
+}
+
 fn faulty(bank: &BankView) -> Option<Trouble> {
-    let compartments: Vec<u16> = bank
-        .compartments
-        .iter()
-        .filter(|compartment| compartment.state == CompartmentState::Faulty)
-        .map(|compartment| compartment.compartment)
-        .collect();
+    let compartments = in_state(bank, CompartmentState::Faulty);
     (!compartments.is_empty()).then(|| Trouble::CompartmentsFaulty {
         bank: bank.bank.clone(),
         compartments,
     })
+}
+
+fn disabled(bank: &BankView) -> Option<Trouble> {
+    let compartments = in_state(bank, CompartmentState::Disabled);
+    (!compartments.is_empty()).then(|| Trouble::CompartmentsDisabled {
+        bank: bank.bank.clone(),
+        compartments,
+    })
+}
+
+fn in_state(bank: &BankView, state: CompartmentState) -> Vec<u16> {
+    let compartments = bank.compartments.iter();
+    compartments
+        .filter(|compartment| compartment.state == state)
+        .map(|compartment| compartment.compartment)
+        .collect()
+}
+
+/// A boot that was pushed out by newer ones doesn't matter any more.
+fn boots_reused(devices: &[DeviceView]) -> Option<Trouble> {
+    let configured = devices
+        .iter()
+        .filter(|device| device.role != "unconfigured");
+    let reused = configured.filter(|device| {
+        let mut boots = device.boots.iter();
+        boots.any(|boot| boot.reused && !boot.closed)
+    });
+    let devices: Vec<String> = reused.map(|device| device.device.clone()).collect();
+    (!devices.is_empty()).then_some(Trouble::BootsReused { devices })
 }
 
 /// The cloud client's `problems`.

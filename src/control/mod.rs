@@ -2,6 +2,7 @@
 //!
 //! * [`wire`] — requests and replies, one JSON object a line.
 //! * [`views`] — the shapes of the answers; they are also the CLI's `--json`.
+//! * [`secret`] — a pickup code on its way.
 //! * [`audit`] — the parcels' history, verified and exported.
 //! * [`health`] — what is wrong, if anything.
 //! * [`server`] — the socket, its bounds.
@@ -13,14 +14,17 @@
 //! Invariant: nothing here writes to the store, and no request can hold up the journal: answers are
 //! read on connections of their own, and a client that doesn't take its answer loses its connection.
 
+mod act;
 mod answer;
 pub mod audit;
 mod backend;
 pub mod client;
 mod conversation;
 pub mod health;
+mod known;
 mod open;
 mod operator;
+pub mod secret;
 pub mod server;
 mod socket;
 pub mod views;

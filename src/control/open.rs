@@ -4,21 +4,23 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use estate::Layout;
-use firmware_protocols::Slot;
+use firmware_protocols::{Ident, Slot};
+use serde::Serialize;
 
 use super::answer;
+use super::backend::Backend;
 use super::conversation::Conversation;
+use super::known;
 use super::operator::operator;
 use super::views::Opening;
 use super::wire::{End, Failure, FailureKind, Reply, write_line};
 use crate::store::read::CommandRow;
 
-/// The longest reason, in characters.
-pub const REASON_MAX_CHARS: usize = 200;
+/// What needs a reason.
+const WHAT: &str = "opening by hand";
 
-/// How long the journal may take to take the command.
-const TAKE_TIME: Duration = Duration::from_secs(15);
+/// How long the journal may take to take something.
+pub(super) const TAKE_TIME: Duration = Duration::from_secs(15);
 
 /// How long after the board said 'done' the door may take to be seen open.
 const DOOR_TIME: Duration = Duration::from_secs(2);
@@ -36,15 +38,30 @@ pub(super) async fn open(
     reason: &str,
     claims: Option<String>,
 ) -> io::Result<()> {
-    let slot = match check(client.shared.backend.layout(), slot, reason) {
-        Ok(slot) => slot,
-        Err(failure) => return client.fail(failure).await,
+    let layout = client.shared.backend.layout();
+    let checked =
+        known::slot(layout, slot).and_then(|slot| Ok((slot, known::reason(WHAT, reason)?)));
+    let opened = match checked {
+        Ok((slot, reason)) => command(client, slot, reason, claims).await,
+        Err(failure) => Err(failure),
     };
-    let reason = reason.trim();
-    match command(client, slot, reason, claims).await {
-        Ok(opening) => follow(client, opening).await,
+    match opened {
+        Ok(opening) => follow(client, opening, Opening::clone).await,
         Err(failure) => client.fail(failure).await,
     }
+}
+
+/// A bank that is known not to be there opens nothing.
+pub(super) fn reachable(backend: &dyn Backend, bank: &Ident) -> Result<(), Failure> {
+    if !backend.away(bank) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureKind::Refused,
+        format!(
+            "{bank} isn't connected, so nothing was sent. Check its power and network; linli devices says when it was last heard"
+        ),
+    ))
 }
 
 /// Has the command written. From here on it is on its way.
@@ -55,9 +72,10 @@ async fn command(
     claims: Option<String>,
 ) -> Result<Opening, Failure> {
     let uid = client.uid;
-    let who = move |_: &dyn super::Backend| Ok(operator(uid, claims.as_deref()));
+    let who = move |_: &dyn Backend| Ok(operator(uid, claims.as_deref()));
     let operator = client.shared.read(who).await?;
     let backend = &client.shared.backend;
+    reachable(&**backend, &slot.bank)?;
     let asked = backend.open(slot.clone(), operator.clone(), reason.to_string());
     let command = match tokio::time::timeout(TAKE_TIME, asked).await {
         Ok(Ok(command)) => command,
@@ -78,19 +96,23 @@ async fn command(
         slot: slot.to_string(),
         operator,
         reason: reason.to_string(),
-        state: "sent".to_string(),
+        state: "requested".to_string(),
         answer: None,
         waited_ms: 0,
     })
 }
 
-/// Sends each state that is seen, until one that stays.
-async fn follow(client: &mut Conversation, mut opening: Opening) -> io::Result<()> {
+/// Sends each state that is seen, until one that stays; `shown` makes of it what is sent.
+pub(super) async fn follow<T: Serialize>(
+    client: &mut Conversation,
+    mut opening: Opening,
+    shown: impl Fn(&Opening) -> T,
+) -> io::Result<()> {
     let start = Instant::now();
     let ttl = Duration::from_millis(client.shared.backend.layout().rules.command_ttl_ms);
     let mut end = start + ttl + LATE_TIME;
     let mut newest = client.shared.backend.events_watch();
-    send(client, &opening).await?;
+    send(client, &shown(&opening)).await?;
     loop {
         let id = opening.command.clone();
         let look = client
@@ -102,19 +124,20 @@ async fn follow(client: &mut Conversation, mut opening: Opening) -> io::Result<(
         };
         if let Some(row) = now {
             update(&mut opening, row, start);
-            send(client, &opening).await?;
+            send(client, &shown(&opening)).await?;
             if opening.state == "done" {
                 end = Instant::now() + DOOR_TIME;
             }
         }
-        if !matches!(opening.state.as_str(), "sent" | "done") {
+        if !opening.under_way() {
             break;
         }
         if Instant::now() >= end {
-            if opening.state == "sent" {
-                opening.state = "expired".to_string();
+            if opening.state != "done" {
+                // Not even the end of its time has reached the disk.
+                opening.state = "unknown".to_string();
                 opening.waited_ms = waited_ms(start);
-                send(client, &opening).await?;
+                send(client, &shown(&opening)).await?;
             }
             break;
         }
@@ -134,44 +157,8 @@ fn waited_ms(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn send(client: &mut Conversation, opening: &Opening) -> io::Result<()> {
+async fn send(client: &mut Conversation, item: &impl Serialize) -> io::Result<()> {
     let mut line = Vec::new();
-    write_line(&mut line, &Reply::Item(opening))?;
+    write_line(&mut line, &Reply::Item(item))?;
     client.send(&line, None).await
-}
-
-/// Refuses what can't be asked of the journal.
-fn check(layout: &Layout, slot: &str, reason: &str) -> Result<Slot, Failure> {
-    let bad = |message: String| Failure::new(FailureKind::BadRequest, message);
-    let slot: Slot = slot.parse().map_err(|e| bad(format!("{e}")))?;
-    let reason = reason.trim();
-    if reason.is_empty() {
-        return Err(bad(
-            "opening by hand needs a reason, for the record: --reason TEXT".to_string(),
-        ));
-    }
-    if reason.chars().count() > REASON_MAX_CHARS || reason.chars().any(char::is_control) {
-        return Err(bad(format!(
-            "a reason is one line of at most {REASON_MAX_CHARS} characters: shorten it"
-        )));
-    }
-    let Some(bank) = layout.banks.iter().find(|bank| bank.id == slot.bank) else {
-        let known: Vec<&str> = layout.banks.iter().map(|bank| bank.id.as_str()).collect();
-        return Err(Failure::new(
-            FailureKind::NotFound,
-            format!(
-                "there is no bank '{}' here. Its banks: {}",
-                slot.bank,
-                known.join(", ")
-            ),
-        ));
-    };
-    let most = bank.compartments.len();
-    if usize::from(slot.compartment) > most {
-        return Err(Failure::new(
-            FailureKind::NotFound,
-            format!("bank '{}' has compartments 1 to {most}", slot.bank),
-        ));
-    }
-    Ok(slot)
 }

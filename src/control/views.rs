@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
+use super::secret::PickupCode;
 use crate::audit::AuditReport;
 use crate::store::read::{BootRow, LanesRow, StoreCounts};
 
@@ -22,7 +23,7 @@ pub struct StatusReport {
     pub journal: JournalReport,
     /// The broker.
     pub links: LinksReport,
-    /// The daemon's parts, if it reports on them.
+    /// The daemon's parts that are started again when they fail.
     #[serde(default)]
     pub parts: Vec<PartReport>,
     /// The cloud client's own status; null without a cloud.
@@ -88,6 +89,9 @@ pub struct ClockReport {
     pub wall_ms: i64,
     /// `unknown`, `estimated`, `synchronised`.
     pub quality: String,
+    /// How long the estate has been running over all its starts: lockouts run on it.
+    #[serde(default)]
+    pub tick_ms: u64,
 }
 
 /// The whole status: the verdict first, then what it rests on.
@@ -221,6 +225,8 @@ pub enum CompartmentState {
     Open,
     /// Not used until somebody has looked at it.
     Faulty,
+    /// Taken out of use by a technician.
+    Disabled,
 }
 
 /// Compartments by state.
@@ -234,8 +240,11 @@ pub struct StateCounts {
     pub occupied: u64,
     /// The door stands open.
     pub open: u64,
-    /// Not used.
+    /// Not used: they failed to open.
     pub faulty: u64,
+    /// Taken out of use by a technician.
+    #[serde(default)]
+    pub disabled: u64,
 }
 
 impl StateCounts {
@@ -249,6 +258,7 @@ impl StateCounts {
                 CompartmentState::Occupied => counts.occupied += 1,
                 CompartmentState::Open => counts.open += 1,
                 CompartmentState::Faulty => counts.faulty += 1,
+                CompartmentState::Disabled => counts.disabled += 1,
             }
         }
         counts
@@ -256,7 +266,7 @@ impl StateCounts {
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.free + self.reserved + self.occupied + self.open + self.faulty
+        self.free + self.reserved + self.occupied + self.open + self.faulty + self.disabled
     }
 }
 
@@ -280,10 +290,50 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Whether what became of it isn't known yet.
+    pub fn under_way(&self) -> bool {
+        matches!(self.state.as_str(), "requested" | "sent" | "done")
+    }
+
     /// Whether the lock was moved, as far as is known.
     pub fn succeeded(&self) -> bool {
         matches!(self.state.as_str(), "opened" | "closed" | "done")
     }
+}
+
+/// Something that the staff did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// What: `hand-over`, `receive`, `claim`, `transfer`, `retrieve`, `reissue`, `extend`,
+    /// `disable`, `enable`.
+    pub act: String,
+    /// Who, as it is recorded.
+    pub operator: String,
+    /// The parcel that it is about.
+    pub parcel: Option<String>,
+    /// The desk, if it was at one.
+    pub desk: Option<String>,
+    /// The compartment that was taken out of use or put back into it: `BANK/NUMBER`.
+    pub slot: Option<String>,
+    /// What came of it, in words.
+    pub text: String,
+    /// A code that was issued for this. It is shown only now.
+    pub code: Option<PickupCode>,
+    /// Where that code is good.
+    pub good_at: Option<PointView>,
+    /// The new deadline, if it was extended.
+    pub until_ms: Option<i64>,
+    /// The compartment that is opened for this, and what became of that so far.
+    pub opening: Option<Opening>,
+}
+
+/// A bank or a desk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointView {
+    /// Its id.
+    pub point: String,
+    /// Where it is, for people.
+    pub address: String,
 }
 
 /// The way to the cloud.

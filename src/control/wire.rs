@@ -13,6 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::PickupCode;
+
 /// The longest request line, in bytes, with its newline.
 pub const REQUEST_MAX_BYTES: usize = 64 * 1024;
 
@@ -76,6 +78,35 @@ pub enum Request {
     },
     /// One [`super::views::Sync`].
     Sync,
+    /// A [`crate::store::read::ParcelRow`] each, oldest first: what waits at desks, is expected
+    /// there, or was sent there.
+    AtDesks {
+        /// Only at this desk.
+        #[serde(default)]
+        desk: Option<String>,
+        /// At most so many.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
+    /// A [`crate::store::read::LedgerRow`] each, newest first.
+    Commands {
+        /// Only for this compartment, `BANK/NUMBER`.
+        #[serde(default)]
+        slot: Option<String>,
+        /// At most so many.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
+    /// One [`super::views::Acted`]; if a compartment is opened for it, another for each step that
+    /// is seen.
+    Act {
+        /// What the staff does.
+        #[serde(flatten)]
+        act: Act,
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
     /// One [`super::audit::ParcelAuditView`].
     ParcelVerify {
         /// Its id.
@@ -94,6 +125,113 @@ pub enum Request {
     },
     /// One [`super::audit::KeyView`].
     AuditKey,
+}
+
+/// What the staff does. A desk may be left out where there is only one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Act {
+    /// Hands over what waits at a desk for a code.
+    HandOver {
+        /// What the resident said.
+        code: PickupCode,
+        /// The desk.
+        #[serde(default)]
+        desk: Option<String>,
+    },
+    /// Takes a parcel in at a desk.
+    Receive {
+        /// The parcel.
+        parcel: String,
+        /// Who brings it.
+        #[serde(default)]
+        courier: Option<String>,
+        /// The desk.
+        #[serde(default)]
+        desk: Option<String>,
+    },
+    /// Takes down a refusal or a claim for damage.
+    Claim {
+        /// The parcel.
+        parcel: String,
+        /// `refused` or `damaged`.
+        kind: String,
+        /// In words.
+        note: String,
+        /// What was paid on the spot, in fen (1/100 yuan).
+        #[serde(default)]
+        paid_fen: Option<u64>,
+        /// Whether the recipient keeps the goods.
+        #[serde(default)]
+        keeps: bool,
+        /// The bank or desk to which the recipient brings goods back that were collected.
+        #[serde(default)]
+        return_to: Option<String>,
+        /// The desk.
+        #[serde(default)]
+        desk: Option<String>,
+    },
+    /// Opens a parcel's compartment to bring it to a desk.
+    Transfer {
+        /// The parcel.
+        parcel: String,
+        /// The desk.
+        #[serde(default)]
+        desk: Option<String>,
+    },
+    /// Gives back a parcel that goes back.
+    Retrieve {
+        /// The parcel.
+        parcel: String,
+        /// To whom.
+        #[serde(default)]
+        courier: Option<String>,
+    },
+    /// Gives a parcel a new code.
+    Reissue {
+        /// The parcel.
+        parcel: String,
+    },
+    /// Lets a parcel wait longer: until a time, or for so many hours from now.
+    Extend {
+        /// The parcel.
+        parcel: String,
+        /// The new deadline.
+        #[serde(default)]
+        until_ms: Option<i64>,
+        /// Hours from now, by the daemon's clock.
+        #[serde(default)]
+        hours: Option<u32>,
+    },
+    /// Takes a compartment out of use.
+    Disable {
+        /// `BANK/NUMBER`.
+        slot: String,
+        /// Why.
+        reason: String,
+    },
+    /// Puts a compartment back into use.
+    Enable {
+        /// `BANK/NUMBER`.
+        slot: String,
+    },
+}
+
+impl Act {
+    /// Its word, on the wire and in the log.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::HandOver { .. } => "hand-over",
+            Self::Receive { .. } => "receive",
+            Self::Claim { .. } => "claim",
+            Self::Transfer { .. } => "transfer",
+            Self::Retrieve { .. } => "retrieve",
+            Self::Reissue { .. } => "reissue",
+            Self::Extend { .. } => "extend",
+            Self::Disable { .. } => "disable",
+            Self::Enable { .. } => "enable",
+        }
+    }
 }
 
 /// One line of a reply.
@@ -179,6 +317,47 @@ mod tests {
         );
         let events = read(r#"{"request":"events"}"#);
         assert!(matches!(events, Request::Events { follow: false, .. }));
+    }
+
+    #[test]
+    fn what_the_staff_does_is_written_as_documented_and_hides_the_code() {
+        let text = r#"{"request":"act","act":"hand-over","code":"48 29 15","claims":"wang"}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        let hand_over = Act::HandOver {
+            code: PickupCode::new("48 29 15"),
+            desk: None,
+        };
+        let claims = Some("wang".to_string());
+        assert_eq!(
+            request,
+            Request::Act {
+                act: hand_over,
+                claims
+            }
+        );
+        let shown = format!("{request:?}");
+        assert!(shown.contains("***") && !shown.contains("48"), "{shown}");
+        let wrong = r#"{"request":"act","act":"hand-over","code":482915}"#;
+        let error = serde_json::from_str::<Request>(wrong).unwrap_err();
+        assert!(!error.to_string().contains("4829"), "{error}");
+        let all = [
+            r#"{"request":"act","act":"receive","parcel":"P-1"}"#,
+            r#"{"request":"act","act":"claim","parcel":"P-1","kind":"damaged","note":"wet"}"#,
+            r#"{"request":"act","act":"transfer","parcel":"P-1"}"#,
+            r#"{"request":"act","act":"retrieve","parcel":"P-1"}"#,
+            r#"{"request":"act","act":"reissue","parcel":"P-1"}"#,
+            r#"{"request":"act","act":"extend","parcel":"P-1","hours":2}"#,
+            r#"{"request":"act","act":"disable","slot":"bank-a/1","reason":"x"}"#,
+            r#"{"request":"act","act":"enable","slot":"bank-a/1"}"#,
+        ];
+        for text in all {
+            let request: Request = serde_json::from_str(text).unwrap();
+            let Request::Act { act, .. } = &request else {
+                panic!("{text}");
+            };
+            let word = format!("\"act\":\"{}\"", act.word());
+            assert!(serde_json::to_string(&request).unwrap().contains(&word));
+        }
     }
 
     #[test]

@@ -6,16 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use estate::Layout;
+use estate::input::DeskAct;
+use estate::{Layout, Told, Typed};
+use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
-use super::parts::Link;
+use super::parts::{Link, PartsStatus};
 use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
 use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use crate::control::{Backend, memory_rss_bytes};
+use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
 use crate::presence::Presence;
@@ -30,6 +33,10 @@ pub struct DaemonBackend {
     pub clock: Clock,
     /// The way into the journal.
     pub inbox: Inbox,
+    /// Digests what is typed.
+    pub intake: Intake,
+    /// How the parts are that are started again when they fail.
+    pub parts: PartsStatus,
     /// How the journal is.
     pub journal: Arc<journal::Status>,
     /// How devices come.
@@ -45,12 +52,16 @@ pub struct DaemonBackend {
 }
 
 impl DaemonBackend {
-    /// Whether a device is known not to be there. Behind somebody else's broker that is only known
-    /// once it has said so.
-    fn not_there(&self, device: &Ident) -> bool {
-        match &self.link {
-            Link::Embedded { roster, .. } => !roster.is_connected(device),
-            Link::External { .. } => self.presence.of(device) == Some(false),
+    /// Hands work over and waits for what came of it.
+    async fn told(
+        &self,
+        work: impl FnOnce(oneshot::Sender<Result<Told, String>>) -> Work,
+    ) -> Result<Told, String> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.submit(work(reply));
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotTaken::Stopping.to_string()),
         }
     }
 
@@ -121,11 +132,12 @@ impl Backend for DaemonBackend {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             journal: self.journal(),
             links: self.links(),
-            parts: Vec::new(),
+            parts: self.parts.report(),
             cloud: cloud.unwrap_or_default(),
             clock: ClockReport {
                 wall_ms: now.wall_ms,
                 quality: now.quality.word().to_owned(),
+                tick_ms: now.tick_ms,
             },
             memory_rss_bytes: memory_rss_bytes(),
             audit: self.auditing.report(),
@@ -137,13 +149,6 @@ impl Backend for DaemonBackend {
     }
 
     async fn open(&self, slot: Slot, operator: String, reason: String) -> Result<String, String> {
-        let known = self.layout.banks.iter().any(|bank| bank.id == slot.bank);
-        if known && self.not_there(&slot.bank) {
-            return Err(format!(
-                "{} isn't connected, so nothing was sent. Check its power and network; linli devices says when it was last heard",
-                slot.bank
-            ));
-        }
         let (reply, answer) = oneshot::channel();
         self.inbox.submit(Work::Open {
             slot,
@@ -155,6 +160,42 @@ impl Backend for DaemonBackend {
             Ok(answer) => answer,
             Err(_) => Err(NotTaken::Stopping.to_string()),
         }
+    }
+
+    /// Behind somebody else's broker that is only known once the device has said so.
+    fn away(&self, device: &Ident) -> bool {
+        match &self.link {
+            Link::Embedded { roster, .. } => !roster.is_connected(device),
+            Link::External { .. } => self.presence.of(device) == Some(false),
+        }
+    }
+
+    async fn disable(
+        &self,
+        slot: Slot,
+        operator: String,
+        reason: Option<String>,
+    ) -> Result<Told, String> {
+        self.told(|reply| Work::Disable {
+            slot,
+            operator,
+            reason,
+            reply,
+        })
+        .await
+    }
+
+    async fn desk(&self, operator: String, act: DeskAct) -> Result<Told, String> {
+        self.told(|reply| Work::Desk {
+            operator,
+            act,
+            reply,
+        })
+        .await
+    }
+
+    fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
+        self.intake.typed(point, digits)
     }
 
     fn auditing(&self) -> &Auditing {

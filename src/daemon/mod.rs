@@ -31,7 +31,7 @@ use crate::presence::Presence;
 use crate::store::{StateDir, store_file};
 
 use backend::DaemonBackend;
-use parts::Router;
+use parts::{PartsStatus, Router};
 
 /// How long the uplink may take to send what waits when the daemon stops.
 const UPLINK_MOMENT: Duration = Duration::from_secs(3);
@@ -122,7 +122,15 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let (stop_links, links_stopped) = watch::channel(false);
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
-    let (link, mqtt, serving) = parts::start_link(&config, intake, router, links_stopped).await?;
+    let running = PartsStatus::default();
+    let (link, mqtt, serving) = parts::start_link(
+        &config,
+        intake.clone(),
+        router,
+        running.clone(),
+        links_stopped,
+    )
+    .await?;
 
     let (stop_cloud, cloud_stopped) = watch::channel(false);
     let cloud_status = config
@@ -141,6 +149,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
                 ledger,
                 status: Arc::clone(status),
                 nudge,
+                parts: running.clone(),
             };
             Some(tokio::spawn(part.supervise(cloud_stopped)))
         }
@@ -160,6 +169,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         layout,
         clock,
         inbox: journal.inbox.clone(),
+        intake,
+        parts: running,
         journal: Arc::clone(&journal.status),
         link,
         presence,

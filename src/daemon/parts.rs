@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::cloud::{self, CloudConfig, CloudStatus};
 use crate::config::{Broker, Config};
+use crate::control::views::PartReport;
 use crate::credentials::Credentials;
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
@@ -75,11 +76,55 @@ impl Router {
     }
 }
 
+/// How the parts are that are started again when they fail, for `linli status`. Clones share it.
+#[derive(Clone, Default)]
+pub struct PartsStatus(Arc<Mutex<Vec<PartReport>>>);
+
+impl PartsStatus {
+    /// Every part that was ever started.
+    pub fn report(&self) -> Vec<PartReport> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// It runs, for the first time or again.
+    fn started(&self, name: &str) {
+        self.set(name, |part| part.running = true);
+    }
+
+    /// It ended, and is going to be started again.
+    fn ended(&self, name: &str, why: &str) {
+        self.set(name, |part| {
+            part.running = false;
+            part.restarts += 1;
+            part.last_error = Some(why.to_owned());
+        });
+    }
+
+    fn set(&self, name: &str, change: impl FnOnce(&mut PartReport)) {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.iter_mut().find(|part| part.name == name) {
+            return change(part);
+        }
+        let mut part = PartReport {
+            name: name.to_owned(),
+            running: true,
+            restarts: 0,
+            last_error: None,
+        };
+        change(&mut part);
+        parts.push(part);
+    }
+}
+
 /// Starts the configured link. The first start must succeed; later ones are tried again.
 pub async fn start_link(
     config: &Config,
     intake: Intake,
     router: Router,
+    parts: PartsStatus,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let status = Arc::new(LinkStatus::default());
@@ -95,6 +140,7 @@ pub async fn start_link(
                 supervise(
                     "the link to the external broker",
                     &shown,
+                    &parts,
                     stopped,
                     |stopped| {
                         let outbound = router.open();
@@ -113,7 +159,7 @@ pub async fn start_link(
         }
         None => {
             let section = config.broker.clone().unwrap_or_default();
-            start_embedded(config, &section, intake, router, status, stopped).await
+            start_embedded(config, &section, intake, router, (status, parts), stopped).await
         }
     }
 }
@@ -123,7 +169,7 @@ async fn start_embedded(
     section: &Broker,
     intake: Intake,
     router: Router,
-    status: Arc<LinkStatus>,
+    (status, parts): (Arc<LinkStatus>, PartsStatus),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let credentials = Arc::new(Credentials::open(&config.passwords())?);
@@ -171,7 +217,7 @@ async fn start_embedded(
     let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
     let serving = tokio::spawn(async move {
         let mut first = Some(first);
-        supervise("the embedded broker", &status, stopped, |stopped| {
+        supervise("the embedded broker", &status, &parts, stopped, |stopped| {
             let first = first.take();
             let (broker, credentials) = (broker.clone(), Arc::clone(&credentials));
             let (intake, roster) = (Arc::clone(&intake), Arc::clone(&roster));
@@ -214,13 +260,15 @@ pub struct Cloud {
     pub status: Arc<CloudStatus>,
     /// Wakes the uplink.
     pub nudge: Arc<Notify>,
+    /// Where it shows that it runs.
+    pub parts: PartsStatus,
 }
 
 impl Cloud {
     /// Runs the sync client until `stopped`, and starts it again if it fails.
     pub async fn supervise(self, stopped: watch::Receiver<bool>) {
         let shown = LinkStatus::default();
-        supervise("the sync client", &shown, stopped, |stopped| {
+        supervise("the sync client", &shown, &self.parts, stopped, |stopped| {
             cloud::run(
                 self.config.clone(),
                 Arc::clone(&self.ledger) as Arc<dyn cloud::Ledger>,
@@ -237,6 +285,7 @@ impl Cloud {
 async fn supervise<F>(
     name: &str,
     status: &LinkStatus,
+    parts: &PartsStatus,
     mut stopped: watch::Receiver<bool>,
     mut make: impl FnMut(watch::Receiver<bool>) -> F,
 ) where
@@ -244,6 +293,7 @@ async fn supervise<F>(
 {
     let mut wait = RESTART_FIRST;
     loop {
+        parts.started(name);
         // In a task of its own, so that a panic in a library ends the part and not the daemon.
         let why = match tokio::spawn(make(stopped.clone())).await {
             Ok(Ok(())) => "it ended".to_owned(),
@@ -254,6 +304,7 @@ async fn supervise<F>(
             return;
         }
         status.down(&why);
+        parts.ended(name, &why);
         tracing::error!(part = name, %why, wait_s = wait.as_secs(), "failed; starting it again");
         let stop = tokio::time::timeout(wait, stopped.wait_for(|stop| *stop)).await;
         if stop.is_ok() {
@@ -284,4 +335,33 @@ pub async fn watched<T>(
             Err(e) => tracing::error!(part = name, error = %e, "ended"),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_fails_is_shown_with_the_reason_and_runs_again() {
+        let (parts, link) = (PartsStatus::default(), LinkStatus::default());
+        let (stop, stopped) = watch::channel(false);
+        let mut runs = 0;
+        let shown = parts.clone();
+        supervise("the part", &link, &parts, stopped, |mut stopped| {
+            runs += 1;
+            let (first, shown, stop) = (runs == 1, shown.clone(), stop.clone());
+            async move {
+                anyhow::ensure!(!first, "no address");
+                let part = shown.report().remove(0);
+                assert!(part.running && part.restarts == 1, "{part:?}");
+                stop.send_replace(true);
+                let _ = stopped.changed().await;
+                Ok(())
+            }
+        })
+        .await;
+        let part = parts.report().remove(0);
+        assert_eq!((part.name.as_str(), part.restarts), ("the part", 1));
+        assert_eq!(part.last_error.as_deref(), Some("no address"));
+    }
 }

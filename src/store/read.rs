@@ -9,6 +9,7 @@
 //! sensor readings, where they are data.
 
 mod from_sql;
+mod handover;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{StoreError, doing, schema};
 use from_sql::{command, compartment, device, event, parcel, quarantine, trace};
 pub use rows::{
-    BootRow, CommandRow, CompartmentRow, DeviceRow, EventPage, EventRow, LaneRow, LanesRow,
-    ParcelHistory, ParcelRow, QuarantineRow, StoreCounts, TraceRow,
+    BootRow, CloudRefused, CommandRow, CompartmentRow, Concerns, DeviceRow, EventPage, EventRow,
+    GoingBack, LaneRow, LanesRow, LedgerRow, LeftOpenRow, LockedRow, ParcelHistory, ParcelRow,
+    QuarantineRow, StoreCounts, TraceRow,
 };
 
 /// The longest that one request's queries may take.
@@ -95,13 +97,15 @@ impl Reader {
         )
     }
 
-    /// Parcels, those that changed last first, at most `limit`; only those in `stage` if one is given.
-    pub fn parcels(&self, stage: Option<&str>, limit: usize) -> Result<Vec<ParcelRow>, StoreError> {
+    /// Parcels, those that changed last first, at most `limit`; only those in `state` if one is
+    /// given: at that stage, or on their way back for that reason.
+    pub fn parcels(&self, state: Option<&str>, limit: usize) -> Result<Vec<ParcelRow>, StoreError> {
         let sql = format!(
             "SELECT {PARCEL} FROM parcels WHERE ?1 IS NULL OR stage = ?1
+                 OR (back = ?1 AND stage NOT IN ('collected', 'retrieved', 'cancelled'))
              ORDER BY since_ms DESC, parcel LIMIT ?2"
         );
-        self.all(&sql, params![stage, rows_max(limit)], parcel)
+        self.all(&sql, params![state, rows_max(limit)], parcel)
     }
 
     /// One parcel with every step and every command, oldest first. `None` if it isn't known.
@@ -370,7 +374,7 @@ pub fn is_too_slow(error: &StoreError) -> bool {
 
 const PARCEL: &str = "parcel, size, zone, point, deadline_ms, consent, items, stage, bank, \
                       compartment, desk, courier, opened, alarmed, since_ms, archived, back, taker, \
-                      unlisted, low, return_of";
+                      unlisted, low, return_of, to_desk, due_ms";
 const COMMAND: &str = "id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality, state, answer, sent_ms, \
      opened_ms, closed_ms";
 // The left join keeps the events on the outside, so they are read in the order of their ids.

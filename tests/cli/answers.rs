@@ -106,8 +106,9 @@ bank-a  b1, Gate 1  2 free, 1 occupied, 1 faulty of 4 compartments  connected
     let banks = bed.json(&["banks"]);
     let full = &banks[0]["compartments"][1];
     let wanted = json!({
-        "compartment": 2, "size": "M", "zone": "ambient", "state": "occupied", "holds": "parcel",
-        "parcel": "P-1", "door": "closed", "occupied": true, "fault": null, "openings": 3,
+        "compartment": 2, "size": "M", "zone": "ambient", "state": "occupied", "parcels": ["P-1"],
+        "reserved": null, "door": "closed", "occupied": true, "fault": null, "disabled": null,
+        "low": false, "openings": 3,
     });
     assert_eq!(full, &wanted);
     assert_eq!(banks[0]["compartments"][0]["door"], "unknown");

@@ -4,14 +4,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cloud_protocol::downlink::{Size, Zone};
+use estate::input::DeskAct;
 use estate::layout::{Bank, CompartmentSpec, Desk, Device, Rules};
 use estate::parcel::TraceEntry;
-use estate::{Layout, TimeQuality};
+use estate::{Layout, TimeQuality, Told, Typed};
+use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
 use linli::audit::Auditing;
@@ -36,8 +38,21 @@ pub struct Daemon {
     pub report: Mutex<StatusReport>,
     pub answer: Mutex<Result<String, String>>,
     pub asked: Mutex<Vec<(Slot, String, String)>>,
+    /// What the journal answers to the staff.
+    pub told: Mutex<Result<Told, String>>,
+    /// What the staff asked for: who, and what.
+    pub acts: Mutex<Vec<(String, Asked)>>,
+    /// Devices that are known not to be there.
+    pub away: Mutex<Vec<String>>,
     newest: watch::Sender<i64>,
     auditing: Auditing,
+}
+
+/// What the staff asked the journal for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    Desk(DeskAct),
+    Disable(Slot, Option<String>),
 }
 
 #[async_trait]
@@ -64,6 +79,28 @@ impl Backend for Daemon {
         self.asked.lock().unwrap().push((slot, operator, reason));
         self.answer.lock().unwrap().clone()
     }
+    fn away(&self, device: &Ident) -> bool {
+        let away = self.away.lock().unwrap();
+        away.iter().any(|known| known == device.as_str())
+    }
+    async fn disable(
+        &self,
+        slot: Slot,
+        operator: String,
+        reason: Option<String>,
+    ) -> Result<Told, String> {
+        let asked = Asked::Disable(slot, reason);
+        self.acts.lock().unwrap().push((operator, asked));
+        self.told.lock().unwrap().clone()
+    }
+    async fn desk(&self, operator: String, act: DeskAct) -> Result<Told, String> {
+        let asked = Asked::Desk(act);
+        self.acts.lock().unwrap().push((operator, asked));
+        self.told.lock().unwrap().clone()
+    }
+    fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
+        typed(point.as_str(), digits.reveal())
+    }
     fn auditing(&self) -> &Auditing {
         &self.auditing
     }
@@ -88,6 +125,7 @@ impl Bed {
     }
 
     pub fn within(limits: Limits) -> Self {
+        log();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("linli.db");
         let store = schema::open_writer(&path, NOW_MS).unwrap();
@@ -98,6 +136,9 @@ impl Bed {
             report: Mutex::new(report()),
             answer: Mutex::new(Err("the gateway is stopping".to_string())),
             asked: Mutex::new(Vec::new()),
+            told: Mutex::new(Ok(Told::default())),
+            acts: Mutex::new(Vec::new()),
+            away: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
             auditing: Auditing::new(&dir.path().join("keys")),
         });
@@ -165,10 +206,58 @@ impl Bed {
     }
 }
 
+/// What stands for the digest of digits at a point.
+pub fn typed(point: &str, digits: &str) -> Typed {
+    let digest = |text: &str| {
+        let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        <[u8; 32]>::try_from(hash.as_ref()).unwrap()
+    };
+    Typed {
+        code: digest(&format!("{point}:{digits}")),
+        elsewhere: Vec::new(),
+        courier: digest(digits),
+        digits: digits.len().try_into().unwrap(),
+    }
+}
+
+/// What is logged in this process, at any level.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// All that the servers have logged.
+pub fn logged() -> String {
+    String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
+}
+
+/// From the first bed on, everything is logged.
+fn log() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let everything = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .finish();
+        tracing::subscriber::set_global_default(everything).unwrap();
+    });
+}
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Sets what became of the command `o-9`.
 pub fn set_command(conn: &rusqlite::Connection, state: &str, answer: Option<&str>) {
     conn.execute(
-        "INSERT OR REPLACE INTO commands VALUES
+        "INSERT OR REPLACE INTO commands (id, bank, compartment, purpose, parcel, operator, reason,
+             at_ms, quality, expires_tick_ms, state, answer, archived) VALUES
          ('o-9', 'bank-a', 2, 'by-hand', NULL, 'x', 'y', ?1, 2, 0, ?2, ?3, 0)",
         params![NOW_MS, state, answer],
     )
@@ -351,6 +440,7 @@ fn report() -> StatusReport {
         clock: ClockReport {
             wall_ms: NOW_MS,
             quality: "synchronised".to_string(),
+            tick_ms: 1_000_000,
         },
         memory_rss_bytes: linli::control::memory_rss_bytes(),
         audit: linli::audit::AuditReport::default(),
@@ -364,14 +454,23 @@ fn fill(conn: &rusqlite::Connection) {
         "INSERT INTO devices VALUES (2, 'door-1', 'json', 1, 2, 2, 0, 0, 1795338100000, NULL, NULL, '[]')",
         "INSERT INTO devices VALUES (3, 'old-1', 'json', 1, 0, 0, 0, 0, 0, NULL, NULL, '[]')",
         "INSERT INTO boots VALUES ('bank-a', 3, 4, '[[7,7]]', '[]', NULL, 0, 9)",
-        "INSERT INTO compartments VALUES ('bank-a', 2, 'parcel', 'P-1', 'closed', 1, NULL, 3)",
-        "INSERT INTO compartments VALUES ('bank-a', 3, 'nothing', NULL, 'closed', 0, 'jammed', 1)",
-        "INSERT INTO parcels VALUES ('P-1', 'token-of-li', 'M', 'ambient', 'bank-a', 1795400000000, 1, 2,
-             'deposited', 'bank-a', 2, NULL, 'sf-22', NULL, 0, 0, NULL, 1795338000000, 5, 0)",
-        "INSERT INTO parcels VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0, NULL,
-             'expected', NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 1795337000000, 4, 0)",
-        "INSERT INTO commands VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', NULL, NULL, 1795337900000, 2, 0, 'opened', NULL, 1)",
+        "INSERT INTO compartments (bank, compartment, contents, door, occupied, openings)
+             VALUES ('bank-a', 2, '[\"P-1\"]', 'closed', 1, 3)",
+        "INSERT INTO compartments (bank, compartment, door, occupied, fault, openings)
+             VALUES ('bank-a', 3, 'closed', 0, 'jammed', 1)",
+        "INSERT INTO parcels (parcel, recipient, size, zone, point, deadline_ms, consent, items,
+             stage, bank, compartment, courier, opened, alarmed, since_ms, since_tick_ms)
+             VALUES ('P-1', 'token-of-li', 'M', 'ambient', 'bank-a', 1795400000000, 1, 2,
+             'deposited', 'bank-a', 2, 'sf-22', 0, 0, 1795338000000, 5)",
+        "INSERT INTO parcels (parcel, recipient, size, zone, point, deadline_ms, consent,
+             stage, opened, alarmed, since_ms, since_tick_ms)
+             VALUES ('P-2', 'token-of-wu', 'S', 'chilled', 'desk-1', 1795400000000, 0,
+             'expected', 0, 0, 1795337000000, 4)",
+        "INSERT INTO commands (id, bank, compartment, purpose, parcel, at_ms, quality,
+             expires_tick_ms, state, archived)
+             VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', 1795337900000, 2, 0, 'opened', 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
+        "UPDATE parcels SET due_ms = deadline_ms",
         "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",
         "INSERT INTO uplink VALUES ('fulfilment', 4, 1795338000000, x'a0', NULL, zeroblob(32))",
         "INSERT INTO uplink VALUES ('fulfilment', 5, 1795338100000, x'a0', NULL, zeroblob(32))",

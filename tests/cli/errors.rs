@@ -25,7 +25,7 @@ fn configured() -> tempfile::TempDir {
 fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 18] = [
         &["status"],
         &["devices"],
         &["banks"],
@@ -34,6 +34,11 @@ fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
         &["events", "--follow"],
         &["quarantine"],
         &["open", "bank-a/1", "--reason", "x"],
+        &["commands"],
+        &["desk", "list"],
+        &["reissue", "P-1"],
+        &["extend", "P-1", "--hours", "1"],
+        &["compartment", "enable", "bank-a/1"],
         &["sync", "--json"],
         &["parcel", "P-1", "--verify"],
         &["parcel", "P-1", "--export", "x.txt"],

@@ -2,6 +2,8 @@
 //!
 //! * `answers` — what each command shows, to people and to programs.
 //! * `opening` — a compartment opened by hand, and what became of it.
+//! * `desk` — what the staff does, and that no pickup code is seen on its way.
+//! * `ledgers` — what is at the desks, which commands were made, what in them needs a look.
 //! * `errors` — every exit code, each with its remedy.
 //! * `evidence` — the parcels' history verified, exported and checked.
 //! * `bounds` — what a client can't do to the others.
@@ -11,6 +13,8 @@
 mod answers;
 mod bed;
 mod bounds;
+mod desk;
 mod errors;
 mod evidence;
+mod ledgers;
 mod opening;

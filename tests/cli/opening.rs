@@ -82,9 +82,40 @@ fn what_the_controller_says_decides() {
 }
 
 #[test]
-fn silence_is_said_to_be_unknown() {
+fn a_door_that_is_closed_again_already_was_opened() {
     let bed = willing();
-    bed.command_is("sent", None);
+    bed.command_is("closed", None);
+    let done = bed.linli(&ARGS);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(
+        done.out.contains("was opened and is closed again"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_command_that_never_left_the_box_opened_nothing() {
+    let bed = willing();
+    bed.command_is("expired", None);
+    let late = bed.linli(&ARGS);
+    assert_eq!(late.code, 1, "{late:?}");
+    assert!(
+        late.err
+            .contains("its time ended before the command left this box"),
+        "{late:?}"
+    );
+}
+
+#[test]
+fn silence_is_said_to_be_unknown() {
+    for state in ["unknown", "sent", "requested"] {
+        silence(state);
+    }
+}
+
+fn silence(state: &str) {
+    let bed = willing();
+    bed.command_is(state, None);
     let silent = bed.linli(&ARGS);
     assert_eq!(silent.code, 1);
     assert!(

@@ -67,6 +67,8 @@ pub struct Setup {
     pub cloud: Option<String>,
     pub external: Option<SocketAddr>,
     pub more: String,
+    /// Log everything, to look for what mustn't be there.
+    pub trace: bool,
     pub port: u16,
 }
 
@@ -80,6 +82,7 @@ impl Setup {
             cloud: None,
             external: None,
             more: String::new(),
+            trace: false,
             port: 0,
         }
     }
@@ -162,7 +165,11 @@ impl Setup {
             .append(true)
             .open(self.log())
             .unwrap();
-        Command::new(env!("CARGO_BIN_EXE_linli"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_linli"));
+        if self.trace {
+            command.env("LINLI_LOG", "trace");
+        }
+        command
             .arg("run")
             .arg("--config")
             .arg(self.config())

@@ -48,6 +48,7 @@ fn sample() -> Status {
             clock: ClockReport {
                 wall_ms: NOW_MS,
                 quality: "synchronised".to_string(),
+                tick_ms: 0,
             },
             memory_rss_bytes: Some(14_680_064),
             audit: crate::audit::AuditReport::default(),

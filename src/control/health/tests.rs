@@ -21,6 +21,7 @@ fn report() -> StatusReport {
         clock: ClockReport {
             wall_ms: NOW_MS,
             quality: "synchronised".to_string(),
+            tick_ms: 0,
         },
         memory_rss_bytes: None,
         audit: crate::audit::AuditReport::default(),
@@ -64,7 +65,13 @@ fn lanes(oldest_waiting_ms: Option<i64>) -> LanesRow {
 #[test]
 fn nothing_wrong_is_well() {
     let devices = [device("bank-a", "bank", Some(true))];
-    let judged = judge(&report(), &[], &devices, &lanes(Some(NOW_MS - BACKLOG_MS)));
+    let judged = judge(
+        &report(),
+        &[],
+        &devices,
+        &lanes(Some(NOW_MS - BACKLOG_MS)),
+        &Concerns::default(),
+    );
     assert_eq!(judged, (Health::Well, Vec::new()));
 }
 
@@ -74,7 +81,7 @@ fn a_disk_that_refuses_comes_before_all_else() {
     sick.clock.quality = "unknown".to_string();
     sick.journal.writing = false;
     sick.journal.last_error = Some("disk full".to_string());
-    let (health, troubles) = judge(&sick, &[], &[], &lanes(None));
+    let (health, troubles) = judge(&sick, &[], &[], &lanes(None), &Concerns::default());
     assert_eq!(health, Health::Failing);
     assert!(matches!(troubles[0], Trouble::NotWriting { .. }));
     assert_eq!(troubles[1], Trouble::ClockUnknown);
@@ -87,7 +94,7 @@ fn a_silent_device_is_given_time_after_a_start() {
         device("door-1", "device", None),
         device("old-1", "unconfigured", Some(false)),
     ];
-    let (health, troubles) = judge(&report(), &[], &devices, &lanes(None));
+    let (health, troubles) = judge(&report(), &[], &devices, &lanes(None), &Concerns::default());
     assert_eq!(health, Health::Failing);
     let bank = "bank-a".to_string();
     let others = vec!["door-1".to_string()];
@@ -100,18 +107,24 @@ fn a_silent_device_is_given_time_after_a_start() {
     );
     let mut young = report();
     young.uptime_ms = SETTLING_MS;
-    assert_eq!(judge(&young, &[], &devices, &lanes(None)).0, Health::Well);
+    assert_eq!(
+        judge(&young, &[], &devices, &lanes(None), &Concerns::default()).0,
+        Health::Well
+    );
 }
 
 #[test]
 fn a_backlog_matters_only_when_it_is_old_and_there_is_a_cloud() {
     let old = lanes(Some(NOW_MS - BACKLOG_MS - 1));
-    let (health, troubles) = judge(&report(), &[], &[], &old);
+    let (health, troubles) = judge(&report(), &[], &[], &old, &Concerns::default());
     assert_eq!(health, Health::Attention);
     assert!(matches!(troubles[0], Trouble::Backlog { waiting: 3, .. }));
     let mut alone = report();
     alone.cloud = serde_json::Value::Null;
-    assert_eq!(judge(&alone, &[], &[], &old).0, Health::Well);
+    assert_eq!(
+        judge(&alone, &[], &[], &old, &Concerns::default()).0,
+        Health::Well
+    );
 }
 
 #[test]
@@ -120,7 +133,7 @@ fn what_the_cloud_client_names_is_passed_on() {
     report.cloud = serde_json::json!({"problems": [
         {"lane": "demand", "what": "refused", "remedy": "call", "since_ms": 1},
     ]});
-    let (health, troubles) = judge(&report, &[], &[], &lanes(None));
+    let (health, troubles) = judge(&report, &[], &[], &lanes(None), &Concerns::default());
     assert_eq!(health, Health::Attention);
     let named = Trouble::Cloud {
         lane: Some("demand".to_string()),
@@ -164,7 +177,7 @@ fn faulty_compartments_and_parts_are_named() {
             compartment(2, CompartmentState::Faulty),
         ],
     };
-    let (_, troubles) = judge(&report, &[bank], &[], &lanes(None));
+    let (_, troubles) = judge(&report, &[bank], &[], &lanes(None), &Concerns::default());
     assert!(matches!(
         &troubles[0],
         Trouble::PartDown { restarts: 4, .. }
@@ -176,4 +189,86 @@ fn faulty_compartments_and_parts_are_named() {
             compartments: vec![2]
         }
     );
+}
+
+#[test]
+fn what_in_the_hand_overs_needs_a_look_is_named_and_serves_on() {
+    let concerns = Concerns {
+        locked: vec![LockedRow {
+            keypad: "bank-a".to_string(),
+            until_ms: NOW_MS + 1,
+        }],
+        left_open: vec![LeftOpenRow {
+            bank: "bank-a".to_string(),
+            compartment: 2,
+            parcel: "P-1".to_string(),
+            since_ms: NOW_MS,
+        }],
+        going_back: Some(GoingBack {
+            count: 2,
+            overdue: 1,
+            oldest_ms: NOW_MS,
+        }),
+        cloud_refused: Some(CloudRefused {
+            count: 1,
+            newest_ms: NOW_MS,
+            newest_reason: "no such bank".to_string(),
+        }),
+    };
+    let (health, troubles) = judge(&report(), &[], &[], &lanes(None), &concerns);
+    assert_eq!(health, Health::Attention);
+    let wanted = [
+        Trouble::DoorsLeftOpen {
+            doors: concerns.left_open.clone(),
+        },
+        Trouble::KeypadsLocked {
+            keypads: concerns.locked.clone(),
+        },
+        Trouble::ParcelsGoBack(concerns.going_back.unwrap()),
+        Trouble::CloudRefused(concerns.cloud_refused.clone().unwrap()),
+    ];
+    assert_eq!(troubles, wanted);
+    let json = serde_json::to_value(&troubles).unwrap();
+    assert_eq!(json[2]["trouble"], "parcels-go-back");
+    let read: Vec<Trouble> = serde_json::from_value(json).unwrap();
+    assert_eq!(read, wanted);
+}
+
+#[test]
+fn a_boot_number_used_twice_is_named_until_newer_boots_push_it_out() {
+    let boot = |reused, closed| crate::store::read::BootRow {
+        boot: 1,
+        upto: 4,
+        missing: Vec::new(),
+        given_up: Vec::new(),
+        reused,
+        closed,
+    };
+    let mut devices = [
+        device("door-1", "device", Some(true)),
+        device("door-2", "device", Some(true)),
+        device("old-1", "unconfigured", None),
+    ];
+    devices[0].boots = vec![boot(false, false), boot(true, false)];
+    devices[1].boots = vec![boot(true, true), boot(false, true)];
+    devices[2].boots = vec![boot(true, false)];
+    let (health, troubles) = judge(&report(), &[], &devices, &lanes(None), &Concerns::default());
+    assert_eq!(health, Health::Attention);
+    let devices = vec!["door-1".to_string()];
+    assert_eq!(troubles, [Trouble::BootsReused { devices }]);
+}
+
+#[test]
+fn a_link_that_is_down_is_named_once() {
+    let mut sick = report();
+    sick.links.last_error = Some("refused".to_string());
+    sick.parts = vec![PartReport {
+        name: "the link to the external broker".to_string(),
+        running: false,
+        restarts: 3,
+        last_error: Some("refused".to_string()),
+    }];
+    let (_, troubles) = judge(&sick, &[], &[], &lanes(None), &Concerns::default());
+    assert_eq!(troubles.len(), 1);
+    assert!(matches!(troubles[0], Trouble::LinkDown { .. }));
 }

@@ -4,7 +4,9 @@
 use firmware_protocols::Value;
 use rusqlite::Row;
 
-use super::{CommandRow, CompartmentRow, DeviceRow, EventRow, ParcelRow, QuarantineRow, TraceRow};
+use super::{
+    CommandRow, CompartmentRow, DeviceRow, EventRow, LedgerRow, ParcelRow, QuarantineRow, TraceRow,
+};
 
 pub(super) fn device(row: &Row<'_>) -> rusqlite::Result<(DeviceRow, String)> {
     let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
@@ -63,6 +65,8 @@ pub(super) fn parcel(row: &Row<'_>) -> rusqlite::Result<ParcelRow> {
         unlisted: row.get(18)?,
         low: row.get(19)?,
         return_of: row.get(20)?,
+        to_desk: row.get(21)?,
+        due_ms: row.get(22)?,
     })
 }
 
@@ -93,6 +97,14 @@ pub(super) fn command(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         sent_ms: row.get(11)?,
         opened_ms: row.get(12)?,
         closed_ms: row.get(13)?,
+    })
+}
+
+/// A command, then who had it made.
+pub(super) fn ledger(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+    Ok(LedgerRow {
+        command: command(row)?,
+        who: row.get(14)?,
     })
 }
 

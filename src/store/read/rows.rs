@@ -88,8 +88,10 @@ pub struct ParcelRow {
     pub zone: String,
     /// The bank or desk where it is to wait.
     pub point: String,
-    /// Until when it may wait.
+    /// Until when it may wait, as the cloud announced it.
     pub deadline_ms: i64,
+    /// Until when it may wait, as it stands now.
+    pub due_ms: i64,
     /// Whether the recipient agreed to a locker.
     pub consent: bool,
     /// How many items are in it.
@@ -120,8 +122,30 @@ pub struct ParcelRow {
     pub unlisted: bool,
     /// Its recipient needs a low compartment.
     pub low: bool,
+    /// No compartment took it, or may: every desk takes it.
+    pub to_desk: bool,
     /// The parcel of which it is the return.
     pub return_of: Option<String>,
+}
+
+impl ParcelRow {
+    /// Its state at a glance: why it goes back, if it waits for that, else [`Self::state`].
+    pub fn shown_state(&self) -> &str {
+        match (self.state.as_str(), &self.back) {
+            ("deposited", Some(back)) => back,
+            (state, _) => state,
+        }
+    }
+
+    /// Whether it goes back instead of to its recipient, and hasn't gone yet.
+    pub fn goes_back(&self) -> bool {
+        self.back.is_some() && !self.finished()
+    }
+
+    /// Whether its life is over.
+    pub fn finished(&self) -> bool {
+        matches!(self.state.as_str(), "collected" | "retrieved" | "cancelled")
+    }
 }
 
 /// A step in a parcel's history.
@@ -172,6 +196,73 @@ pub struct CommandRow {
     pub opened_ms: Option<i64>,
     /// When its door was seen closed again.
     pub closed_ms: Option<i64>,
+}
+
+/// A command in the ledger of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// The command.
+    #[serde(flatten)]
+    pub command: CommandRow,
+    /// By whom, as the parcel's history has it: `courier NAME`, `keypad bank-a`, `operator NAME`.
+    pub who: Option<String>,
+}
+
+/// A keypad that is locked after wrong codes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedRow {
+    /// The device that has the keypad.
+    pub keypad: String,
+    /// When it unlocks.
+    pub until_ms: i64,
+}
+
+/// A door that was left open during a hand-over, so that its alarm was raised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOpenRow {
+    /// The bank.
+    pub bank: String,
+    /// The compartment.
+    pub compartment: u16,
+    /// A parcel of that hand-over.
+    pub parcel: String,
+    /// Since when.
+    pub since_ms: i64,
+}
+
+/// Parcels that wait to go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoingBack {
+    /// How many.
+    pub count: u64,
+    /// Of these, how many are overdue: their recipients may still come.
+    pub overdue: u64,
+    /// Since when the one that waits longest has been there.
+    pub oldest_ms: i64,
+}
+
+/// What the cloud said lately that couldn't be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudRefused {
+    /// How much of it.
+    pub count: u64,
+    /// When the newest came.
+    pub newest_ms: i64,
+    /// Why that can't be done.
+    pub newest_reason: String,
+}
+
+/// What in the hand-overs somebody should look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Concerns {
+    /// Keypads that are locked now.
+    pub locked: Vec<LockedRow>,
+    /// Doors left open.
+    pub left_open: Vec<LeftOpenRow>,
+    /// Parcels that wait to go back, if any.
+    pub going_back: Option<GoingBack>,
+    /// What the cloud said in the last 24 h that couldn't be done, if anything.
+    pub cloud_refused: Option<CloudRefused>,
 }
 
 /// A parcel with its whole history.
