@@ -408,6 +408,9 @@ impl Day {
                 told = false;
             }
         }
+        // A door that stood open already, before the gesture, tells nothing by being closed.
+        let unseen = |p: &Parcel| matches!(p.at, At::Coming(_, false) | At::Leaving(_, _, false));
+        told &= self.names_in(slot, unseen).is_empty();
         // Two at one door: the sensor's word is nobody's.
         told &= !careless || coming.is_empty() || leaving.is_empty();
         if !told {
