@@ -149,15 +149,15 @@ impl Estate {
         } else {
             self.set_deadline(&now, &id, deadline);
         }
-        self.wait_for_a_courier(&id);
+        self.wait_for_a_courier(&now, &id);
         let who = "cloud".to_string();
         self.trace(&now, &id, "announced", who, Some(detail));
         self.report(&now, &id, None);
         Verdict::Taken
     }
 
-    /// What is here and turns out to be a return goes back.
-    fn wait_for_a_courier(&mut self, id: &str) {
+    /// What is here and turns out to be a return goes back, and its code opens nothing.
+    fn wait_for_a_courier(&mut self, now: &Now, id: &str) {
         let Some(row) = self.parcels.get_mut(id) else {
             return;
         };
@@ -167,6 +167,8 @@ impl Estate {
         );
         if here && row.is_return() && row.back.is_none_or(Back::still_for_recipient) {
             row.back = Some(Back::Return);
+            let point = row.parcel.point.clone();
+            self.kill_code(&point, id, now.tick_ms);
         }
     }
 

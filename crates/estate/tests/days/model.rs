@@ -418,8 +418,10 @@ impl Model {
             .codes
             .iter()
             .any(|code| code.digits == digits && taken(code));
+        let mut sure = true;
         for code in self.codes.iter_mut().filter(|code| code.parcel == parcel) {
             code.dead_since.get_or_insert(now);
+            sure &= code.sure;
         }
         let key = (point.clone(), QuickDigest.digest(point, digits));
         self.by_digest.insert(key, self.codes.len());
@@ -430,7 +432,7 @@ impl Model {
             dead_since: None,
             grace_until: 0,
             opened: None,
-            sure: true,
+            sure,
         });
         free
     }
