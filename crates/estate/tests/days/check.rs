@@ -834,6 +834,8 @@ impl Day {
         let meaning = match self.meaning(point, digits) {
             // Whether a courier is still good is a matter of deadlines; here his tries are counted.
             Meaning::Wrong if courier && !got.counted() => Meaning::Right,
+            // A code whose compartment stands open for long is good as long as its command is known.
+            Meaning::Right if got.counted() && self.is_past_grace(point, digits) => Meaning::Wrong,
             Meaning::Astray if self.is_return_handed_in(outcome, digits) => Meaning::Right,
             meaning => meaning,
         };
@@ -852,6 +854,14 @@ impl Day {
             self.saw("lockout");
         }
         Ok(())
+    }
+
+    fn is_past_grace(&self, point: &Ident, digits: &str) -> bool {
+        let now = self.now.tick_ms;
+        let code = self.model.live(point, digits, now);
+        code.is_some_and(|code| {
+            now >= code.grace_until && self.model.parcels[&code.parcel].at == At::Gone
+        })
     }
 
     /// The staff takes in a return at any desk.
