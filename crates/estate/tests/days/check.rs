@@ -11,7 +11,7 @@ use estate::{Effect, Outcome, TimeQuality, Verdict};
 use firmware_protocols::command::Order;
 use firmware_protocols::{Ident, Slot};
 
-use crate::field::{Sent, Whereabouts};
+use crate::field::Sent;
 use crate::keep;
 use crate::model::{At, Cause, Code, Model, Parcel, seen};
 use crate::play::{Act, Day};
@@ -418,16 +418,18 @@ impl Day {
         let alone = beside
             .into_iter()
             .all(|(_, p)| p.recipient == announced.recipient);
-        // Who brings a return back to a locker has agreed to it.
-        let begun = row.is_return() && known.is_some_and(|p| matches!(p.at, At::Coming(..)));
+        // What was announced otherwise since goes into the compartment that was opened for it; so
+        // does a return, whose recipient asked for the locker himself.
+        let begun = known.is_some_and(|p| matches!(&p.at, At::Coming(at, _) if at == slot));
         let expected = known.is_none_or(|p| matches!(p.at, At::Expected | At::Coming(..)));
-        let lies_there = self.field.parcels.get(symbol) == Some(&Whereabouts::In(slot.clone()));
-        let fits = self.fits(announced, slot, lies_there);
-        alone && (announced.consent || begun) && fits && expected
+        let mut rows = self.estate.compartments();
+        let lies_there = rows.any(|row| row.slot == *slot && row.occupied == Some(true));
+        let may = announced.consent && self.fits(announced, slot, lies_there);
+        alone && (may || begun) && expected
     }
 
-    /// Whether a parcel may lie in a compartment. One that was put into a wrong one stays there, low
-    /// or not.
+    /// Whether a parcel may lie in a compartment. One that is said to lie in a wrong one stays
+    /// there, low or not.
     fn fits(&self, announced: &ExpectedParcel, slot: &Slot, lies_there: bool) -> bool {
         let bank = self
             .layout
