@@ -527,7 +527,11 @@ impl Day {
         }
         // He takes all that is his; what goes back isn't, and nothing tells the box of that.
         let rest = taken.iter().any(|name| !self.model.parcels[name].waits());
-        if rest || was_open || self.dice.one_in(3) && !self.calm {
+        // A deposit that is under way just there is taken for the one who closed the door.
+        let filling = !self
+            .names_in(&slot, |p| matches!(p.at, At::Coming(..)))
+            .is_empty();
+        if rest || was_open || filling || self.dice.one_in(3) && !self.calm {
             self.field.doubt(&slot);
         }
         let inside = self
