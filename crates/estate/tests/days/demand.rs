@@ -117,7 +117,7 @@ impl DemandModel {
         }
     }
 
-    /// 8. Demand is released once, and only what enough households share.
+    /// Demand is released once, and only what enough households share.
     pub fn check(&mut self, reported: Vec<Release>) -> Kept {
         let mut said = reported;
         for (_, _, series) in &mut said {

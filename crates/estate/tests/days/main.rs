@@ -21,10 +21,15 @@
 mod common;
 
 mod action;
+mod cause;
 mod check;
 mod clock;
+mod codes;
 mod demand;
+mod doors;
+mod entitled;
 mod field;
+mod follow;
 mod model;
 mod office;
 mod people;

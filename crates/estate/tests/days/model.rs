@@ -1,66 +1,16 @@
-//! The reference model: what may become of a parcel and of a code, and by what. It knows digits and
+//! The reference model of parcels: what may become of one, and by what. It knows digits and
 //! names in the clear, and no journal, digests or bounded lists. Where the estate has a choice (which
 //! compartment, which code), the model takes the choice over once it has seen that it was allowed.
 
 use std::collections::BTreeMap;
 
 use estate::Digest;
-use estate::context::CodeDigest as _;
 use estate::parcel::{Back, ParcelRow, Place, Stage, Taker};
 use firmware_protocols::event::Door;
 use firmware_protocols::{Ident, Slot};
 
-use crate::common::QuickDigest;
-
-/// Where a parcel is in its life. The flags say that the door was seen open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
-    Expected,
-    Coming(Slot, bool),
-    Here(Place),
-    Leaving(Slot, Taker, bool),
-    Gone,
-    Retrieved,
-    Cancelled,
-}
-
-/// What happened, as far as it can concern a parcel.
-#[derive(Clone, Debug)]
-pub enum Cause {
-    Cancel(String),
-    Extend(String),
-    /// Taken to the letter: the cloud announces this parcel.
-    Announce(String),
-    Scan {
-        point: Ident,
-        symbol: String,
-    },
-    Key {
-        point: Ident,
-        digits: String,
-    },
-    BankOpened {
-        slot: Slot,
-        digits: String,
-    },
-    Door {
-        slot: Slot,
-        door: Door,
-        occupied: Option<bool>,
-    },
-    Result,
-    HandOver {
-        desk: Ident,
-        digits: String,
-    },
-    Receive(String),
-    Claim(String),
-    Transfer(String),
-    Retrieve(String),
-    ByHand(Slot),
-    Tick,
-    Other,
-}
+use crate::cause::{At, Cause};
+use crate::codes::Code;
 
 #[derive(Clone, Debug)]
 pub struct Parcel {
@@ -73,20 +23,6 @@ pub struct Parcel {
     pub to_desk: bool,
 }
 
-#[derive(Clone, Debug)]
-pub struct Code {
-    pub point: Ident,
-    pub digits: String,
-    pub parcel: String,
-    pub dead_since: Option<u64>,
-    /// Until when it may be alive although its parcel is handed over.
-    pub grace_until: u64,
-    /// The compartment that it opened last.
-    pub opened: Option<Slot>,
-    /// Whether all that it did happened before our eyes: not if a bank opened by itself.
-    pub sure: bool,
-}
-
 #[derive(Clone, Default)]
 pub struct Model {
     pub parcels: BTreeMap<String, Parcel>,
@@ -95,7 +31,7 @@ pub struct Model {
     pub opener: BTreeMap<Slot, usize>,
     /// Whose a compartment was that was emptied last.
     pub emptied: BTreeMap<Slot, String>,
-    by_digest: BTreeMap<(Ident, Digest), usize>,
+    pub by_digest: BTreeMap<(Ident, Digest), usize>,
 }
 
 /// A row in the model's words.
@@ -342,103 +278,5 @@ impl Model {
         self.parcels
             .iter()
             .filter(move |(_, p)| p.slot() == Some(slot))
-    }
-
-    /// The live code that `digits` are at `point`: the point's own, or that of a parcel that waits there.
-    pub fn live(&self, point: &Ident, digits: &str, now: u64) -> Option<&Code> {
-        self.live_index(point, digits, now)
-            .map(|index| &self.codes[index])
-    }
-
-    pub fn live_index(&self, point: &Ident, digits: &str, now: u64) -> Option<usize> {
-        let here = |code: &&Code| {
-            let p = &self.parcels[&code.parcel];
-            let desk = point.as_str().starts_with("desk");
-            let handed_in = desk && p.returned && p.to_desk && p.at == At::Expected;
-            let waits = matches!(&p.at, At::Here(Place::Desk(desk)) if desk == point);
-            code.point == *point || waits || handed_in
-        };
-        let alive = |code: &&Code| code.dead_since.is_none() && self.may_live(code, now);
-        self.codes
-            .iter()
-            .position(|code| code.digits == digits && alive(&code) && here(&code))
-    }
-
-    /// Whether a code may be good for anything.
-    pub fn may_live(&self, code: &Code, now: u64) -> bool {
-        let p = &self.parcels[&code.parcel];
-        match (&p.at, p.back) {
-            (At::Retrieved | At::Cancelled, _) => false,
-            (At::Gone, _) | (At::Here(_) | At::Leaving(..), Some(Back::Return)) => {
-                now < code.grace_until || self.in_use(code)
-            }
-            (At::Here(_) | At::Leaving(..), back) => back.is_none_or(Back::still_for_recipient),
-            (At::Expected | At::Coming(..), _) => true,
-        }
-    }
-
-    /// Whether a code must be good, if it is its parcel's newest.
-    pub fn must_live(&self, code: &Code, now: u64) -> bool {
-        let p = &self.parcels[&code.parcel];
-        let handed_in = p.returned && !matches!(p.at, At::Expected | At::Coming(..));
-        let cancelled = p.back == Some(Back::Cancelled);
-        let over = p.at == At::Gone && now >= code.grace_until;
-        self.may_live(code, now) && code.sure && !handed_in && !cancelled && !over
-    }
-
-    fn own_code_is(&self, name: &str, digits: &str) -> bool {
-        let mut codes = self.codes.iter().filter(|code| code.dead_since.is_none());
-        codes.any(|code| code.parcel == name && code.digits == digits)
-    }
-
-    /// Whether a compartment is open just now that the code has opened.
-    fn in_use(&self, code: &Code) -> bool {
-        let his = |p: &Parcel| p.recipient == self.parcels[&code.parcel].recipient;
-        let opened = code.opened.as_ref();
-        opened.is_some_and(|slot| {
-            self.in_slot(slot)
-                .any(|(_, p)| his(p) && matches!(p.at, At::Leaving(..)))
-        })
-    }
-
-    /// A code is given out: whether it was free. The parcel's former one, if any, is dead by now.
-    pub fn learn(
-        &mut self,
-        now: u64,
-        rest_ms: u64,
-        point: &Ident,
-        digits: &str,
-        parcel: &str,
-    ) -> bool {
-        let taken = |code: &Code| match code.dead_since {
-            None => code.parcel != parcel || code.point == *point && code.digits == digits,
-            Some(since) => code.point == *point && now < since.saturating_add(rest_ms),
-        };
-        let free = !self
-            .codes
-            .iter()
-            .any(|code| code.digits == digits && taken(code));
-        let mut sure = true;
-        for code in self.codes.iter_mut().filter(|code| code.parcel == parcel) {
-            code.dead_since.get_or_insert(now);
-            sure &= code.sure;
-        }
-        let key = (point.clone(), QuickDigest.digest(point, digits));
-        self.by_digest.insert(key, self.codes.len());
-        self.codes.push(Code {
-            point: point.clone(),
-            digits: digits.into(),
-            parcel: parcel.into(),
-            dead_since: None,
-            grace_until: 0,
-            opened: None,
-            sure,
-        });
-        free
-    }
-
-    /// The code of a row.
-    pub fn index(&self, point: &Ident, digest: &Digest) -> Option<usize> {
-        self.by_digest.get(&(point.clone(), *digest)).copied()
     }
 }

@@ -10,8 +10,8 @@ use estate::input::{Claim, DeskAct};
 use estate::parcel::Place;
 use firmware_protocols::Slot;
 
+use crate::cause::At;
 use crate::common::{id, parcel};
-use crate::model::At;
 use crate::people::POINTS;
 use crate::play::{Act, Day};
 use crate::record::{HOUR_MS, Kept};

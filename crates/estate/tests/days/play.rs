@@ -7,19 +7,17 @@ use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
 use cloud_protocol::{Downlink, Report};
 use estate::input::DeskAct;
 use estate::layout::{Layout, Unlisted};
-use estate::{
-    Change, Context, Effect, Estate, Input, Now, Outcome, Snapshot, TimeQuality, Verdict,
-};
+use estate::{Change, Context, Effect, Estate, Input, Now, Outcome, Snapshot, TimeQuality};
 use firmware_protocols::command::Order;
 use firmware_protocols::event::Done;
 use firmware_protocols::{Ident, Slot};
 
 use crate::action::Action;
-use crate::common::{Dice, EVENING_MS, QuickDigest, id, layout};
+use crate::common::{Dice, EVENING_MS, QuickDigest, layout};
 use crate::demand::DemandModel;
 use crate::field::{Field, Said, Sent, Told};
 use crate::keep;
-use crate::model::{Cause, Model};
+use crate::model::Model;
 use crate::record::{Broken, Kept, Record, follows};
 
 const START_TICK: u64 = 1_000_000;
@@ -368,7 +366,7 @@ impl Day {
         Ok(())
     }
 
-    /// 5. The cloud hears only legal sequences.
+    /// The cloud hears only legal sequences.
     fn hear(&mut self, report: ParcelReport) -> Kept {
         let before = self.reported.get(&report.parcel).map(|r| r.state);
         // A return may be taken out again. What was cancelled before its deposit is over.
@@ -467,6 +465,12 @@ impl Day {
         self.load()?;
         // What devices and the cloud didn't get an answer for they send again; people don't.
         self.resending = true;
+        for act in &batch.acts {
+            // Who stood there was told nothing, and what he did isn't known.
+            if let Act::Event(sent) = act {
+                self.lose(sent);
+            }
+        }
         for act in batch.acts {
             match act {
                 Act::Event(sent) if !self.calm && self.dice.one_in(10) => self.lose(&sent),
@@ -540,76 +544,5 @@ impl Day {
         }
         self.saw("compared with a load");
         Ok(())
-    }
-
-    /// What happened, as far as it concerns parcels.
-    pub fn cause(&self, act: &Act, outcome: &Outcome) -> Cause {
-        if outcome.verdict != Verdict::Taken {
-            return Cause::Other;
-        }
-        match act {
-            Act::Event(sent) => self.cause_of_event(sent),
-            Act::Cloud(item) => match item {
-                Downlink::ParcelExpected(parcel) => Cause::Announce(parcel.parcel.clone()),
-                Downlink::ParcelCancelled { parcel } => Cause::Cancel(parcel.clone()),
-                Downlink::ParcelExtended { parcel, .. } => Cause::Extend(parcel.clone()),
-                _ => Cause::Other,
-            },
-            Act::Hand(slot) => Cause::ByHand(slot.clone()),
-            Act::Desk(act, digits) => match act {
-                DeskAct::HandOver { desk, .. } => Cause::HandOver {
-                    desk: desk.clone(),
-                    digits: digits.clone(),
-                },
-                DeskAct::Receive { parcel, .. } => Cause::Receive(parcel.clone()),
-                DeskAct::Claim { parcel, .. } => Cause::Claim(parcel.clone()),
-                DeskAct::Transfer { parcel, .. } => Cause::Transfer(parcel.clone()),
-                DeskAct::Retrieve { parcel, .. } => Cause::Retrieve(parcel.clone()),
-                DeskAct::Extend { parcel, .. } => Cause::Extend(parcel.clone()),
-                DeskAct::Reissue { .. } => Cause::Other,
-            },
-            Act::Tick => Cause::Tick,
-            Act::Disable(..) | Act::Sent(_) | Act::Unreadable(..) => Cause::Other,
-        }
-    }
-
-    fn cause_of_event(&self, sent: &Sent) -> Cause {
-        let point = || {
-            self.estate
-                .point_of(&sent.device)
-                .unwrap_or_else(|| id("none"))
-        };
-        match &sent.said {
-            Said::Key(digits) => Cause::Key {
-                point: point(),
-                digits: digits.clone(),
-            },
-            Said::Opened(digits, compartment) => Cause::BankOpened {
-                slot: Slot {
-                    bank: sent.device.clone(),
-                    compartment: *compartment,
-                },
-                digits: digits.clone(),
-            },
-            Said::Scan(symbol) => Cause::Scan {
-                point: point(),
-                symbol: symbol.clone(),
-            },
-            Said::Door(compartment, door, occupied) => {
-                let slot = Slot {
-                    bank: sent.device.clone(),
-                    compartment: *compartment,
-                };
-                let mut banks = self.layout.banks.iter();
-                let sensor = banks.any(|bank| bank.id == slot.bank && bank.occupancy_sensor);
-                Cause::Door {
-                    slot,
-                    door: *door,
-                    occupied: occupied.filter(|_| sensor),
-                }
-            }
-            Said::Result(..) => Cause::Result,
-            Said::Access(..) | Said::Intent(..) | Said::Hello(_) | Said::Reading => Cause::Other,
-        }
     }
 }

@@ -25,6 +25,9 @@ macro_rules! keep {
     };
 }
 
+/// When a gesture is too late.
+pub const STALE_MS: u64 = 120_000;
+
 pub const MINUTE_MS: u64 = 60_000;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub const DAY_MS: u64 = 24 * HOUR_MS;

@@ -37,14 +37,24 @@
 
 #[path = "../days/action.rs"]
 mod action;
+#[path = "../days/cause.rs"]
+mod cause;
 #[path = "../days/check.rs"]
 mod check;
+#[path = "../days/codes.rs"]
+mod codes;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../days/demand.rs"]
 mod demand;
+#[path = "../days/doors.rs"]
+mod doors;
+#[path = "../days/entitled.rs"]
+mod entitled;
 #[path = "../days/field.rs"]
 mod field;
+#[path = "../days/follow.rs"]
+mod follow;
 #[path = "../days/model.rs"]
 mod model;
 #[path = "../days/office.rs"]

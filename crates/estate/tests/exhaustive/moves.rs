@@ -8,9 +8,9 @@ use estate::parcel::Taker;
 use firmware_protocols::Slot;
 use firmware_protocols::event::{Done, Door};
 
+use crate::cause::At;
 use crate::common::{EVENING_MS, id, parcel};
 use crate::field::{Said, Whereabouts};
-use crate::model::At;
 use crate::play::{Act, Day};
 use crate::record::Kept;
 
