@@ -22,7 +22,6 @@ use firmware_protocols::command::{BankCode, Order};
 use firmware_protocols::event::Done;
 use firmware_protocols::{Ident, Slot};
 
-use crate::Now;
 use crate::code::CodeState;
 use crate::command::{CommandRow, CommandState, Purpose};
 use crate::device::DeviceRow;
@@ -31,6 +30,7 @@ use crate::input::Typed;
 use crate::opening::COMMANDS_MAX;
 use crate::parcel::{Back, Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
+use crate::{Now, text};
 
 /// What a bank that checks codes by itself says in its hello.
 pub const CAPABILITY: &str = "codes";
@@ -184,7 +184,12 @@ impl Estate {
             self.readers.insert(point, device);
         }
         let who = || format!("bank {}", slot.bank);
-        let detail = || Some(format!("{slot}, at {} ms by its clock", from.at_ms));
+        let detail = || {
+            Some(format!(
+                "{slot}, at {} by its clock",
+                text::moment(from.at_ms)
+            ))
+        };
         let Some(parcel) = self.good_in(typed, &slot) else {
             for parcel in self.parcels_in(&slot) {
                 let step = "opened-by-bank-in-vain";

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 use firmware_protocols::Ident;
 
-use crate::Verdict;
 use crate::announce::unknown;
 use crate::code::CodeState;
 use crate::estate::Estate;
@@ -17,6 +16,7 @@ use crate::input::{DeskAct, Told, Typed};
 use crate::keypad::Wrong;
 use crate::parcel::{Place, Stage};
 use crate::turn::Turn;
+use crate::{Verdict, text};
 
 /// The longest name of one of the staff, characters.
 const OPERATOR_MAX: usize = 128;
@@ -85,7 +85,7 @@ impl Estate {
             DeskAct::Extend { parcel, deadline } => {
                 let verdict = self.extend(turn, &parcel, deadline, format!("operator {operator}"));
                 if verdict == Verdict::Taken {
-                    let words = format!("it may wait until {deadline} ms");
+                    let words = format!("it may wait until {}", text::moment(deadline));
                     turn.told = Some(Told::about(&parcel, words));
                 }
                 verdict
@@ -195,7 +195,8 @@ impl Estate {
     fn wrong_at(&mut self, turn: &Turn<'_, '_>, desk: &Ident, what: &str) -> Verdict {
         match self.count_wrong(&turn.now, desk, false) {
             Wrong::Left(left) => Verdict::Refused(format!(
-                "{what}: {left} more tries before {desk} is locked; have the notice shown"
+                "{what}: {} before {desk} is locked; have the notice shown",
+                text::tries(left)
             )),
             Wrong::Locked(ms) => locked(desk, ms),
         }

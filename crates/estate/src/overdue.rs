@@ -13,7 +13,7 @@ use crate::context::Deadline;
 use crate::estate::Estate;
 use crate::parcel::{Back, ParcelRow, Stage, Taker};
 use crate::turn::Turn;
-use crate::{Now, Verdict};
+use crate::{Now, Verdict, text};
 
 impl Estate {
     /// Time passes: deadlines that are better known now, parcels past theirs, returns whose code
@@ -31,7 +31,7 @@ impl Estate {
             .collect();
         for (id, deadline) in late {
             self.send_back(now, &id, Back::Overdue);
-            let detail = Some(format!("its time was over at {deadline} ms"));
+            let detail = Some(format!("its time was over at {}", text::moment(deadline)));
             self.trace(now, &id, "overdue", "gateway".to_string(), detail);
         }
         self.end_return_codes(now);
@@ -59,7 +59,7 @@ impl Estate {
             }
             Some(_) => {}
         }
-        let detail = Some(format!("until {deadline} ms"));
+        let detail = Some(format!("until {}", text::moment(deadline)));
         self.trace(&turn.now, id, "extended", who, detail);
         if self.set_deadline(&turn.now, id, deadline) {
             self.report(&turn.now, id, None);

@@ -62,7 +62,23 @@ pub(crate) fn other_point(point: &Ident) -> String {
 }
 
 pub(crate) fn wrong(left: u32) -> String {
-    format!("取件码错误，还可尝试{left}次 Wrong code, {left} more tries")
+    format!("取件码错误，还可尝试{left}次 Wrong code, {}", tries(left))
+}
+
+/// How many tries are left, for a sentence.
+pub(crate) fn tries(left: u32) -> String {
+    match left {
+        1 => "1 more try".to_string(),
+        left => format!("{left} more tries"),
+    }
+}
+
+/// A time for people and records, in UTC (RFC 3339).
+pub(crate) fn moment(wall_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(wall_ms) {
+        Ok(moment) => format!("{moment:.0}"),
+        Err(_) => format!("{wall_ms} ms"),
+    }
 }
 
 pub(crate) fn locked(ms: u64) -> String {

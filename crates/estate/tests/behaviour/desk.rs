@@ -47,7 +47,7 @@ fn wrong_codes_lock_the_desk_like_a_keypad_and_its_terminal_with_it() {
         let code = at_desk(&mut world, "wang", "p1");
         for left in [4, 3, 2, 1] {
             let verdict = hand_over(&mut world, "999999999").verdict;
-            assert!(why(&verdict).contains(&format!("{left} more tries")));
+            assert!(why(&verdict).contains(&format!("{left} more tr")));
             world.reload();
         }
         let verdict = hand_over(&mut world, "999999999").verdict;
