@@ -16,7 +16,7 @@ use firmware_protocols::event::Secret;
 use crate::code::Length;
 use crate::context::Deadline;
 use crate::estate::Estate;
-use crate::parcel::{CourierRow, ParcelRow, Stage};
+use crate::parcel::{Back, CourierRow, ParcelRow, Stage};
 use crate::turn::Turn;
 use crate::{Digest, Now, Verdict};
 
@@ -107,7 +107,10 @@ impl Estate {
         };
         let detail = particulars(&parcel);
         if let Some(row) = self.parcels.get_mut(&id) {
-            row.due = Deadline::at(&now, parcel.deadline);
+            // The same moment was reckoned when it was named first: the clock may have jumped since.
+            if row.parcel.deadline != parcel.deadline {
+                row.due = Deadline::at(&now, parcel.deadline);
+            }
             row.to_desk &= places_alike(&row.parcel, &parcel);
             row.parcel = parcel;
         }
@@ -146,10 +149,27 @@ impl Estate {
         } else {
             self.set_deadline(&now, &id, deadline);
         }
+        self.wait_for_a_courier(&now, &id);
         let who = "cloud".to_string();
         self.trace(&now, &id, "announced", who, Some(detail));
         self.report(&now, &id, None);
         Verdict::Taken
+    }
+
+    /// What is here and turns out to be a return goes back, and its code opens nothing.
+    fn wait_for_a_courier(&mut self, now: &Now, id: &str) {
+        let Some(row) = self.parcels.get_mut(id) else {
+            return;
+        };
+        let here = matches!(
+            row.stage,
+            Stage::Deposited { .. } | Stage::Collecting { .. }
+        );
+        if here && row.is_return() && row.back.is_none_or(Back::still_for_recipient) {
+            row.back = Some(Back::Return);
+            let point = row.parcel.point.clone();
+            self.kill_code(&point, id, now.tick_ms);
+        }
     }
 
     /// Gives a parcel a new code, and the old one dies. The new one, which the cloud is told too.

@@ -52,10 +52,10 @@ pub const PAUSE_MS: u64 = 10_000;
 pub const PAUSE_LONGEST_MS: u64 = 300_000;
 
 /// What banks that check codes were told. At most one entry for each bank of the layout.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct BankLists(BTreeMap<Ident, BankList>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BankList {
     /// The command that it was sent with last.
     id: String,

@@ -357,7 +357,7 @@ impl Estate {
             .compartments
             .get(slot)
             .is_some_and(CompartmentRow::is_free);
-        if !free {
+        if !free || self.was_given_away(last, slot) {
             self.show_error(turn, from, text::IN_USE_AGAIN);
             return;
         }
@@ -372,6 +372,25 @@ impl Estate {
         let detail = Some(format!("{slot}{by}"));
         self.trace(&turn.now, last, "reopened", keypad(from), detail);
         self.show_ok(turn, from, text::take_out(slot.compartment));
+    }
+
+    /// Whether somebody else's parcel was in the compartment since a parcel was taken out of it: what
+    /// may have been left inside is that one's.
+    fn was_given_away(&self, parcel: &str, slot: &Slot) -> bool {
+        let Some(before) = self.parcels.get(parcel) else {
+            return false;
+        };
+        self.parcels.values().any(|row| {
+            let emptied = match &row.stage {
+                Stage::Collected { place, .. } | Stage::Retrieved { place } => {
+                    matches!(place, Place::Slot(at) if at == slot)
+                }
+                _ => false,
+            };
+            emptied
+                && row.parcel.recipient != before.parcel.recipient
+                && row.since_tick_ms >= before.since_tick_ms
+        })
     }
 }
 

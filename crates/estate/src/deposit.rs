@@ -153,6 +153,10 @@ impl Estate {
         }
         match row.stage.clone() {
             Stage::Expected => self.bring(turn, from, &point, &announced, courier),
+            // Nothing opens where nobody stands.
+            Stage::Depositing { slot, .. } if slot.bank != point => {
+                self.show_error(turn, from, text::other_point(&slot.bank));
+            }
             Stage::Depositing { slot, .. } => {
                 self.bring_again(turn, from, &announced, slot, courier)
             }

@@ -41,6 +41,7 @@ use crate::{Context, DeviceEvent, Digest, Now};
 /// message is shown at the point itself), how the devices' clocks stand, which commands are sent
 /// again, what banks that check codes were told (they are told anew), the wrong compartment that a
 /// parcel may lie in (another one opens), the count of late demand.
+#[derive(Clone)]
 pub struct Estate {
     pub(crate) layout: Layout,
     pub(crate) places: Places,

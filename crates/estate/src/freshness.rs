@@ -42,10 +42,10 @@ pub const AGREE_MS: i64 = 2_000;
 const SLACK_MS: i64 = 2 * STALE_MS;
 
 /// What is known of the devices' clocks. One entry for each configured device at most.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Clocks(BTreeMap<Ident, Clock>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Clock {
     baseline: Option<Baseline>,
     provisional: Option<Baseline>,

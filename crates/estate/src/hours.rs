@@ -15,6 +15,7 @@ use crate::tracked::Tracked;
 use crate::{Change, Now};
 
 /// The running counts.
+#[derive(Clone)]
 pub(crate) struct Demand {
     cells: Tracked<CellKey, Tally>,
     new_households: Vec<(CellKey, u64)>,
@@ -26,7 +27,7 @@ pub(crate) struct Demand {
 }
 
 /// A count and its distinct households.
-#[derive(Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 struct Tally {
     count: u64,
     households: BTreeSet<u64>,

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::announce::unknown;
 use crate::context::Deadline;
 use crate::estate::Estate;
-use crate::parcel::{Back, Stage};
+use crate::parcel::{Back, ParcelRow, Stage, Taker};
 use crate::turn::Turn;
 use crate::{Now, Verdict, text};
 
@@ -53,6 +53,10 @@ impl Estate {
                 let why = format!("it is {}: too late to extend", row.stage.word());
                 return self.refuse(turn, id, why);
             }
+            Some(row) if is_taken_back(row) => {
+                let why = "it is just being taken back: too late to extend";
+                return self.refuse(turn, id, why.to_string());
+            }
             Some(_) => {}
         }
         let detail = Some(format!("until {}", text::moment(deadline)));
@@ -63,7 +67,8 @@ impl Estate {
         Verdict::Taken
     }
 
-    /// Sets a deadline. Whether that took the parcel back from being overdue.
+    /// Sets a deadline. Whether that took the parcel back from being overdue. Who is just taking it
+    /// back has it.
     pub(crate) fn set_deadline(&mut self, now: &Now, id: &str, deadline: i64) -> bool {
         let Some(row) = self.parcels.get_mut(id) else {
             return false;
@@ -71,7 +76,8 @@ impl Estate {
         let later = deadline > row.due.wall_ms;
         row.parcel.deadline = deadline;
         row.due = Deadline::at(now, deadline);
-        let freed = row.back == Some(Back::Overdue) && later && !row.due.passed(now);
+        let overdue = row.back == Some(Back::Overdue) && !is_taken_back(row);
+        let freed = overdue && later && !row.due.passed(now);
         if freed {
             row.back = None;
         }
@@ -102,4 +108,15 @@ impl Estate {
             }
         }
     }
+}
+
+/// Whether a courier or the staff has opened a compartment to take the parcel back.
+const fn is_taken_back(row: &ParcelRow) -> bool {
+    matches!(
+        row.stage,
+        Stage::Collecting {
+            taker: Taker::Courier(_) | Taker::Operator(_),
+            ..
+        }
+    )
 }

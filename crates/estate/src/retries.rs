@@ -20,10 +20,10 @@ use crate::{Effect, Now};
 
 /// The commands that are sent again, by id: some of those that wait for an answer, so no more than
 /// [`crate::opening::COMMANDS_MAX`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Retries(BTreeMap<String, Retry>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Retry {
     slot: Slot,
     /// Its end by the wall clock, as it was first sent.

@@ -10,12 +10,14 @@ use core::mem;
 /// key once, however often it was changed.
 ///
 /// Two of them are equal if their rows are: what is still to be written doesn't count.
+#[derive(Clone)]
 pub(crate) struct Tracked<K, V> {
     rows: BTreeMap<K, Row<V>>,
     /// The keys of marked rows, and of removed ones.
     touched: Vec<K>,
 }
 
+#[derive(Clone)]
 struct Row<V> {
     value: V,
     marked: bool,

@@ -38,6 +38,7 @@ pub fn slot(text: &str) -> Slot {
 }
 
 /// Random numbers from a seed: xorshift64*.
+#[derive(Clone)]
 pub struct Dice(u64);
 
 impl Dice {
