@@ -55,7 +55,7 @@ impl Estate {
         if !self.places.is_point(&parcel.point) {
             let (point, points) = (&parcel.point, self.places.point_names());
             let why = format!("'{point}' isn't a pickup point of this estate; points: {points}");
-            self.refuse(turn, &parcel.parcel, why)
+            self.refuse(turn, &parcel.parcel, "cloud", why)
         } else if let Some(row) = self.parcels.get(&parcel.parcel) {
             match &row.stage {
                 _ if row.parcel == parcel && !row.unlisted => Verdict::Taken,
@@ -63,7 +63,7 @@ impl Estate {
                 Stage::Expected => self.amend(turn, parcel),
                 stage => {
                     let why = format!("it is {} and can't be announced otherwise", stage.word());
-                    self.refuse(turn, &parcel.parcel, why)
+                    self.refuse(turn, &parcel.parcel, "cloud", why)
                 }
             }
         } else if self.parcels.len() >= PARCELS_MAX {
@@ -78,7 +78,7 @@ impl Estate {
     fn announce(&mut self, turn: &mut Turn<'_, '_>, parcel: ExpectedParcel) -> Verdict {
         let (id, now) = (parcel.parcel.clone(), turn.now);
         let Some((code, length)) = self.new_code(turn, &parcel) else {
-            return self.refuse(turn, &id, no_code_free(&parcel));
+            return self.refuse(turn, &id, "cloud", no_code_free(&parcel));
         };
         let detail = particulars(&parcel);
         let row = ParcelRow::announced(&now, parcel);
@@ -98,7 +98,7 @@ impl Estate {
         let moved = old_point != parcel.point;
         let issued = if moved {
             let Some(issued) = self.new_code(turn, &parcel) else {
-                return self.refuse(turn, &id, no_code_free(&parcel));
+                return self.refuse(turn, &id, "cloud", no_code_free(&parcel));
             };
             self.kill_code(&old_point, &id, now.tick_ms);
             Some(issued)
@@ -184,16 +184,16 @@ impl Estate {
         };
         if row.stage.finished() {
             let why = format!("it is {}: too late for a new code", row.stage.word());
-            return Err(self.refuse(turn, id, why));
+            return Err(self.refuse(turn, id, &who, why));
         }
         if let Some(back) = row.back.filter(|back| !back.still_for_recipient()) {
             let why = format!("it goes back ({}): no code opens for it", back.word());
-            return Err(self.refuse(turn, id, why));
+            return Err(self.refuse(turn, id, &who, why));
         }
         let (parcel, now) = (row.parcel.clone(), turn.now);
         let old = self.live_code(&parcel.point, id);
         let Some((code, length)) = self.new_code(turn, &parcel) else {
-            return Err(self.refuse(turn, id, no_code_free(&parcel)));
+            return Err(self.refuse(turn, id, &who, no_code_free(&parcel)));
         };
         if let Some(old) = old {
             self.lay_to_rest(&parcel.point, old, now.tick_ms);
@@ -316,14 +316,16 @@ impl Estate {
     }
 
     /// Refuses, and leaves a word in the parcel's history.
-    pub(crate) fn refuse(&mut self, turn: &Turn<'_, '_>, id: &str, why: String) -> Verdict {
-        self.trace(
-            &turn.now,
-            id,
-            "refused",
-            "gateway".to_string(),
-            Some(why.clone()),
-        );
+    /// `who` asked for it.
+    pub(crate) fn refuse(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        id: &str,
+        who: &str,
+        why: String,
+    ) -> Verdict {
+        let step = "turned-down";
+        self.trace(&turn.now, id, step, who.to_string(), Some(why.clone()));
         Verdict::Refused(format!("parcel {id}: {why}"))
     }
 }

@@ -43,7 +43,7 @@ impl Estate {
                 ..
             } => {
                 let why = "its recipient is taking it out: too late to cancel";
-                self.refuse(turn, id, why.to_string())
+                self.refuse(turn, id, "cloud", why.to_string())
             }
             Stage::Deposited { .. } | Stage::Collecting { .. } => match back {
                 None | Some(Back::Overdue) => {
@@ -53,13 +53,13 @@ impl Estate {
                 }
                 Some(Back::Return) => {
                     let why = "it is a return and was handed in: a courier takes it back";
-                    self.refuse(turn, id, why.to_string())
+                    self.refuse(turn, id, "cloud", why.to_string())
                 }
                 Some(Back::Cancelled | Back::Refused | Back::Claimed) => Verdict::Taken,
             },
             stage @ (Stage::Collected { .. } | Stage::Retrieved { .. }) => {
                 let why = format!("it is {}: too late to cancel", stage.word());
-                self.refuse(turn, id, why)
+                self.refuse(turn, id, "cloud", why)
             }
         }
     }

@@ -147,6 +147,16 @@ impl Estate {
                 "{PARCELS_MAX} parcels are known already: cancel those that won't come"
             ));
         }
+        let expected = self.parcels.values().find(|row| {
+            let of_this = row.parcel.return_of.as_deref() == Some(original);
+            of_this && row.stage == Stage::Expected
+        });
+        if let Some(row) = expected {
+            let id = &row.parcel.parcel;
+            return Err(format!(
+                "it is expected back as {id} already: give out a new code with linli reissue {id}"
+            ));
+        }
         let id = self.return_id(original).ok_or_else(|| {
             format!("{RETURNS_MAX} returns of it are known already: cancel those that won't come")
         })?;

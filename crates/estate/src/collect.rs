@@ -14,7 +14,6 @@ use alloc::vec::Vec;
 use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
-use crate::compartment::CompartmentRow;
 use crate::estate::Estate;
 use crate::parcel::{ParcelRow, Place, Stage, Taker};
 use crate::turn::{Origin, Turn};
@@ -293,6 +292,10 @@ impl Estate {
         };
         let taken = self.to_take_out(&slot, &recipient);
         let opened = taken.iter().any(|id| self.is_opened(id));
+        let words = match self.is_all_of(&slot, &taken) {
+            true => text::take_out(slot.compartment),
+            false => text::take_only(slot.compartment, &taken),
+        };
         for id in taken {
             let by = by_code_of(parcel, &id).unwrap_or_default();
             let detail = Some(format!("{slot}{by}"));
@@ -307,7 +310,24 @@ impl Estate {
             self.set_stage(&turn.now, &id, stage);
         }
         self.prolong(&turn.now, parcel, &slot.bank);
-        self.show_ok(turn, from, text::take_out(slot.compartment));
+        self.show_ok(turn, from, words);
+    }
+
+    /// Whether nothing else lies in a compartment, or comes into it.
+    pub(crate) fn is_all_of(&self, slot: &Slot, taken: &[String]) -> bool {
+        self.parcels_in(slot).iter().all(|id| taken.contains(id))
+    }
+
+    /// Whether what lies in a compartment, if anything does, is this recipient's, and nothing comes
+    /// into it.
+    fn is_his_or_free(&self, slot: &Slot, recipient: &str) -> bool {
+        self.compartments.get(slot).is_some_and(|row| {
+            let his = |id: &String| {
+                let inside = self.parcels.get(id);
+                inside.is_some_and(|row| row.parcel.recipient == recipient)
+            };
+            row.reserved.is_none() && row.contents.iter().all(his)
+        })
     }
 
     /// Whether a deposit into a compartment is under way, and not so long that it may be forgotten.
@@ -353,10 +373,8 @@ impl Estate {
         last: &str,
         slot: &Slot,
     ) {
-        let free = self
-            .compartments
-            .get(slot)
-            .is_some_and(CompartmentRow::is_free);
+        let recipient = self.parcels.get(last).map(|row| &row.parcel.recipient);
+        let free = recipient.is_some_and(|recipient| self.is_his_or_free(slot, recipient));
         if !free || self.was_given_away(last, slot) {
             self.show_error(turn, from, text::IN_USE_AGAIN);
             return;

@@ -49,6 +49,11 @@ impl CompartmentRow {
         self.contents.is_empty() && self.reserved.is_none()
     }
 
+    /// Whether something should lie in it behind a closed door, and the sensor says that it doesn't.
+    pub fn is_said_empty(&self) -> bool {
+        !self.contents.is_empty() && self.door == Door::Closed && self.occupied == Some(false)
+    }
+
     /// What it is used for, in a word: `nothing`, `reserved`, `parcel`.
     pub const fn use_word(&self) -> &'static str {
         match (self.contents.is_empty(), &self.reserved) {

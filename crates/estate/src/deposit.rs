@@ -15,7 +15,7 @@ use firmware_protocols::{Ident, Slot};
 
 use crate::command::Purpose;
 use crate::estate::Estate;
-use crate::parcel::{Back, Place, Stage};
+use crate::parcel::{Back, ParcelRow, Place, Stage};
 use crate::placing::is_sound;
 use crate::turn::{Origin, Turn};
 use crate::{Digest, text};
@@ -103,9 +103,13 @@ impl Estate {
                         matches!(stage, Some(Stage::Deposited { .. }))
                     })
                     .collect();
-                self.seen_empty(turn, slot, &waiting);
+                self.seen_empty(turn, slot, &waiting, &[]);
+                let words = match self.parcels.get(parcel).is_some_and(ParcelRow::is_return) {
+                    true => text::NOT_PUT_IN,
+                    false => text::NOTHING_INSIDE,
+                };
                 self.undo_deposit(turn, parcel, "closed and empty");
-                self.show_at(turn, &slot.bank, text::NOTHING_INSIDE, Tone::Error);
+                self.show_at(turn, &slot.bank, words, Tone::Error);
             }
             (true, _) => self.finish_deposit(turn, parcel, slot),
             (false, _) if evidence => self.finish_deposit(turn, parcel, slot),

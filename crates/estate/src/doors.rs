@@ -56,6 +56,9 @@ impl Estate {
         if occupied.is_some() || door == Door::Closed {
             row.occupied = occupied;
         }
+        if occupied == Some(true) {
+            self.missing.remove(&slot);
+        }
         match door {
             Door::Open => {
                 self.door_opened(turn, &slot);
@@ -116,7 +119,7 @@ impl Estate {
         if let Some(parcel) = &reserved {
             self.deposit_closed(turn, slot, parcel, before, occupied);
         } else if before == Some(true) && occupied == Some(false) {
-            self.seen_empty(turn, slot, &rest);
+            self.seen_empty(turn, slot, &rest, &taken);
         }
         if !taken.is_empty() {
             // 'Occupied' says nothing of what was taken if other things stay, or come in.
@@ -124,13 +127,28 @@ impl Estate {
             let occupied = occupied.filter(|occupied| alone || !occupied);
             self.collection_closed(turn, slot, &taken, before, occupied);
         }
+        if occupied == Some(false) && !rest.is_empty() {
+            self.missing.insert(slot.clone());
+        }
     }
 
-    /// The sensor says that parcels are gone which nobody has taken by code.
-    pub(crate) fn seen_empty(&mut self, turn: &Turn<'_, '_>, slot: &Slot, parcels: &[String]) {
+    /// The sensor says that parcels are gone which nobody was to take; `taken` was being taken out.
+    pub(crate) fn seen_empty(
+        &mut self,
+        turn: &Turn<'_, '_>,
+        slot: &Slot,
+        parcels: &[String],
+        taken: &[String],
+    ) {
         for parcel in parcels {
             let who = format!("bank {}", slot.bank);
-            let detail = format!("{slot}: the sensor says empty, without a code");
+            let detail = match taken {
+                [] => format!("{slot}: the sensor says empty, without a code"),
+                taken => {
+                    let taken = taken.join(", ");
+                    format!("{slot}: the sensor says empty after {taken} was taken out")
+                }
+            };
             self.trace(&turn.now, parcel, "seen-empty", who, Some(detail));
         }
     }

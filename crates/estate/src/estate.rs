@@ -63,6 +63,9 @@ pub struct Estate {
     pub(crate) readers: BTreeMap<Ident, Ident>,
     /// The wrong compartment that a parcel may lie in, in memory only.
     pub(crate) mislaid: BTreeMap<String, Slot>,
+    /// Compartments whose sensor says empty although something should lie in them. In memory, but
+    /// found again in what is loaded.
+    pub(crate) missing: BTreeSet<Slot>,
     /// How the devices' clocks stand, in memory only.
     pub(crate) clocks: Clocks,
     /// The commands that are sent again, in memory only.

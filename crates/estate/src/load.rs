@@ -48,6 +48,11 @@ impl Estate {
         let perhaps_sent = snapshot.commands.values();
         let perhaps_sent = perhaps_sent.filter(|row| row.state == CommandState::Requested);
         let perhaps_sent = perhaps_sent.map(|row| row.id.clone()).collect();
+        let missing = compartments
+            .values()
+            .filter(|row| row.is_said_empty())
+            .map(|row| row.slot.clone())
+            .collect();
         Ok(Self {
             rules: settings::effective(&layout.rules, &snapshot.settings),
             layout,
@@ -65,6 +70,7 @@ impl Estate {
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),
             mislaid: BTreeMap::new(),
+            missing,
             clocks: Clocks::default(),
             retries: Retries::default(),
             perhaps_sent,

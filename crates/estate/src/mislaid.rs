@@ -12,7 +12,7 @@ use firmware_protocols::Slot;
 use firmware_protocols::command::Tone;
 
 use crate::estate::Estate;
-use crate::parcel::Stage;
+use crate::parcel::{Place, Stage, Taker};
 use crate::placing::{fits, is_sound};
 use crate::text;
 use crate::turn::{Origin, Turn};
@@ -27,10 +27,11 @@ impl Estate {
         before: Option<bool>,
         occupied: Option<bool>,
     ) {
-        if before != Some(false) || occupied != Some(true) {
+        if before == Some(true) || occupied != Some(true) {
             return;
         }
-        let Some((parcel, meant)) = self.deposit_at(slot) else {
+        let Some((parcel, meant)) = self.deposit_at(slot).filter(|_| before == Some(false)) else {
+            self.left_inside(turn, slot);
             return;
         };
         // One compartment holds at most one such parcel, so there are never more than compartments.
@@ -42,6 +43,34 @@ impl Estate {
         self.trace(&turn.now, &parcel, step, who, Some(detail));
         let words = text::wrong_compartment(slot.compartment, meant.compartment);
         self.show_at(turn, &slot.bank, words, Tone::Error);
+    }
+
+    /// A compartment that was emptied not long ago was closed with something in it: its last code
+    /// stays good for another grace.
+    fn left_inside(&mut self, turn: &mut Turn<'_, '_>, slot: &Slot) {
+        let now = turn.now;
+        let last = self
+            .parcels
+            .iter()
+            .filter_map(|(id, row)| match &row.stage {
+                Stage::Collected {
+                    place: Place::Slot(place),
+                    reopen_until_tick_ms,
+                } if place == slot && now.tick_ms < *reopen_until_tick_ms => {
+                    Some((row.since_tick_ms, id))
+                }
+                _ => None,
+            })
+            .max();
+        let Some((_, parcel)) = last.map(|(since, id)| (since, id.clone())) else {
+            return;
+        };
+        let who = format!("bank {}", slot.bank);
+        let detail = Some(format!("{slot}: closed with something in it"));
+        self.trace(&now, &parcel, "left-inside", who, detail);
+        self.prolong(&now, &parcel, &slot.bank);
+        let words = text::not_emptied(slot.compartment, &Taker::Recipient);
+        self.show_at(turn, &slot.bank, words, Tone::Info);
     }
 
     /// A parcel is scanned again that may lie in a wrong compartment. If that one would do, it opens;

@@ -28,6 +28,9 @@ pub const COMMANDS_MAX: usize = 4_096;
 /// How long a command is kept in memory after its end, ms: for results and doors that report late.
 pub const KEEP_MS: u64 = 600_000;
 
+/// Why a hand-over failed whose command wasn't answered: whether the door opened isn't known.
+pub(crate) const NO_ANSWER: &str = "no answer from the bank";
+
 impl Estate {
     /// Commands a compartment to open. The command's id; `None` if too many are in memory.
     pub(crate) fn open(
@@ -137,7 +140,11 @@ impl Estate {
         } else {
             self.undo_collection(turn, parcel, why);
         }
-        self.show_at(turn, &slot.bank, text::DID_NOT_OPEN, Tone::Error);
+        let words = match why {
+            NO_ANSWER => text::NO_ANSWER,
+            _ => text::DID_NOT_OPEN,
+        };
+        self.show_at(turn, &slot.bank, words, Tone::Error);
     }
 
     /// The compartment of a hand-over under way, and whether it is a deposit.

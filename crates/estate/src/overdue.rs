@@ -51,11 +51,16 @@ impl Estate {
             Some(row) if row.parcel.deadline == deadline => return Verdict::Taken,
             Some(row) if row.stage.finished() => {
                 let why = format!("it is {}: too late to extend", row.stage.word());
-                return self.refuse(turn, id, why);
+                return self.refuse(turn, id, &who, why);
+            }
+            Some(row) if deadline < row.parcel.deadline => {
+                let until = text::moment(row.parcel.deadline);
+                let why = format!("it may wait until {until} already: name a later time");
+                return self.refuse(turn, id, &who, why);
             }
             Some(row) if is_taken_back(row) => {
                 let why = "it is just being taken back: too late to extend";
-                return self.refuse(turn, id, why.to_string());
+                return self.refuse(turn, id, &who, why.to_string());
             }
             Some(_) => {}
         }

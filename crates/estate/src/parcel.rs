@@ -333,6 +333,9 @@ impl Estate {
         if let Some(row) = self.compartments.get_mut(slot) {
             row.reserved.take_if(|reserved| reserved == parcel);
             row.contents.retain(|inside| inside != parcel);
+            if row.contents.is_empty() {
+                self.missing.remove(slot);
+            }
         }
     }
 

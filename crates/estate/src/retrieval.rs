@@ -118,7 +118,14 @@ impl Estate {
         }
         turn.told = Some(Told {
             command: Some(command),
-            ..Told::about(parcel, format!("{slot} opens: take {}", taken.join(", ")))
+            ..Told::about(
+                parcel,
+                format!(
+                    "{slot} opens: take {}{}",
+                    taken.join(", "),
+                    self.leave(&slot, &taken)
+                ),
+            )
         });
         Verdict::Taken
     }
@@ -178,10 +185,19 @@ impl Estate {
         Some(command)
     }
 
+    /// What one of the staff must leave in a compartment, in words; empty if nothing else is in it.
+    pub(crate) fn leave(&self, slot: &Slot, taken: &[String]) -> String {
+        let others = self.parcels_in(slot).into_iter();
+        let others: Vec<_> = others.filter(|id| !taken.contains(id)).collect();
+        match others.as_slice() {
+            [] => String::new(),
+            others => format!("; leave {} in it", others.join(", ")),
+        }
+    }
+
     /// What a person must take who stands before a compartment.
     pub(crate) fn what_to_take(&self, slot: &Slot, taken: &[String]) -> String {
-        let inside = self.parcels_in(slot);
-        if inside.iter().all(|id| taken.contains(id)) {
+        if self.is_all_of(slot, taken) {
             text::take_back(slot.compartment)
         } else {
             text::take_only(slot.compartment, taken)

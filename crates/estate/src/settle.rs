@@ -1,5 +1,9 @@
 //! How a taking-out ends: the door is closed, and what was being taken is out, or still inside.
 //!
+//! What the sensor had said to be gone before the door was opened, and still is, was taken by nobody:
+//! the parcel stays where the books have it until the staff has looked into it
+//! ([`crate::input::DeskAct::Retrieve`] ends it).
+//!
 //! One command empties a compartment: all parcels in it that are being taken with the same command
 //! are settled together, with one text, whoever takes them.
 
@@ -45,7 +49,12 @@ impl Estate {
             if self.return_closed(turn, parcel, opened || evidence, occupied) {
                 continue;
             }
-            if opened && whole && occupied == Some(true) {
+            let found_empty = occupied == Some(false) && self.missing.contains(slot);
+            if found_empty && (opened || evidence) && !matches!(taker, Taker::Operator(_)) {
+                self.undo_collection(turn, parcel, "found empty, as the sensor had said before");
+                let words = text::found_empty(slot.compartment);
+                self.show_at(turn, &slot.bank, words, Tone::Error);
+            } else if opened && whole && occupied == Some(true) {
                 self.undo_collection(turn, parcel, "closed and still occupied");
                 let words = text::not_emptied(slot.compartment, &taker);
                 self.show_at(turn, &slot.bank, words, Tone::Info);

@@ -13,7 +13,7 @@ use firmware_protocols::command::Tone;
 use crate::code::CodeState;
 use crate::command::{CommandRow, CommandState};
 use crate::estate::Estate;
-use crate::opening::KEEP_MS;
+use crate::opening::{KEEP_MS, NO_ANSWER};
 use crate::parcel::Stage;
 use crate::turn::Turn;
 use crate::{Now, text};
@@ -54,7 +54,7 @@ impl Estate {
                 };
             }
             if let Some(parcel) = waiting {
-                self.hand_over_failed(turn, &parcel, "no answer from the bank");
+                self.hand_over_failed(turn, &parcel, NO_ANSWER);
             }
         }
     }

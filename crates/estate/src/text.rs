@@ -28,6 +28,9 @@ pub(crate) const THANKS: &str = "取件成功，谢谢 Collected, thank you";
 pub(crate) const NOT_HERE_YET: &str =
     "包裹尚未送达，请稍后再来 Your parcel is not here yet: please come back later";
 pub(crate) const USED: &str = "取件码已失效 This code is not good any more";
+pub(crate) const NO_ANSWER: &str = "柜门没有回应，请重试 The lock did not answer: please try again";
+pub(crate) const NOT_PUT_IN: &str =
+    "柜内无物品，请重新输入退货码 Nothing was put in: type your return code again";
 pub(crate) const DID_NOT_OPEN: &str = "柜门未打开，请重试 The door did not open: please try again";
 pub(crate) const IN_USE_AGAIN: &str =
     "柜子已被占用，请联系物业 The compartment is in use again: call the office";
@@ -62,6 +65,12 @@ pub(crate) fn other_point(point: &Ident) -> String {
 
 pub(crate) fn wrong(left: u32) -> String {
     format!("取件码错误，还可尝试{left}次 Wrong code, {}", tries(left))
+}
+
+pub(crate) fn found_empty(compartment: u16) -> String {
+    format!(
+        "{compartment}号柜是空的，请联系物业 Compartment {compartment} is empty: please call the office"
+    )
 }
 
 /// How many tries are left, for a sentence.

@@ -73,7 +73,13 @@ impl Estate {
         self.trace(&turn.now, parcel, "transfer-started", who, detail);
         turn.told = Some(Told {
             command: Some(command),
-            ..Told::about(parcel, format!("{slot} opens: bring {parcel} to {desk}"))
+            ..Told::about(
+                parcel,
+                format!(
+                    "{slot} opens: bring {parcel} to {desk}{}",
+                    self.leave(&slot, &taken)
+                ),
+            )
         });
         Verdict::Taken
     }

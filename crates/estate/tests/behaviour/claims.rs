@@ -198,6 +198,21 @@ fn each_return_has_an_id_of_its_own_never_longer_than_allowed() {
 }
 
 #[test]
+fn a_claim_typed_twice_gives_out_no_second_code() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.take(&code);
+    let back_to = |point: &str| damaged(false, Some(point));
+    taken(&mut world, "p1", back_to("bank-a"));
+    refused(
+        &mut world,
+        "p1",
+        back_to("bank-a"),
+        "expected back as p1-R already",
+    );
+}
+
+#[test]
 fn what_a_claim_must_say_is_bounded() {
     let mut world = World::new();
     world.bring("p1");

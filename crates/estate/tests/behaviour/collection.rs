@@ -416,8 +416,48 @@ fn a_report_of_empty_before_the_bolt_moves_is_not_yet_a_collection() {
     world.door("bank-a/1", Door::Closed, Some(false));
     assert_eq!(world.stage("p1"), "collecting");
     world.result("bank-a", &command, Done::Done);
-    world.door("bank-a/1", Door::Closed, Some(false));
-    assert_eq!(world.stage("p1"), "collected");
+    let outcome = world.door("bank-a/1", Door::Closed, Some(false));
+    assert!(text(&outcome).contains("is empty: please call the office"));
+    assert_eq!(world.stage("p1"), "deposited", "nobody has taken it");
+}
+
+#[test]
+fn what_was_gone_before_is_collected_by_nobody() {
+    for reload in [false, true] {
+        let mut world = World::new();
+        let (_, code) = world.bring("p1");
+        world.door("bank-a/1", Door::Open, Some(true));
+        world.door("bank-a/1", Door::Closed, Some(false));
+        assert_eq!(world.steps("p1").last(), Some(&"seen-empty"));
+        if reload {
+            world.reload();
+        }
+        assert_eq!(opened(&world.key("bank-a", &code)), Some(slot("bank-a/1")));
+        world.door("bank-a/1", Door::Open, None);
+        world.door("bank-a/1", Door::Closed, Some(false));
+        assert_eq!(world.stage("p1"), "deposited");
+        // The sensor has seen it again: it was there all along.
+        world.key("bank-a", &code);
+        world.door("bank-a/1", Door::Open, Some(true));
+        world.door("bank-a/1", Door::Closed, Some(false));
+        assert_eq!(world.stage("p1"), "collected");
+    }
+}
+
+#[test]
+fn what_is_left_inside_after_opening_again_keeps_the_code_good() {
+    let mut world = World::new();
+    let (_, code) = world.bring("p1");
+    world.take(&code);
+    world.pass(100_000);
+    world.key("bank-a", &code);
+    world.door("bank-a/1", Door::Open, Some(false));
+    let outcome = world.door("bank-a/1", Door::Closed, Some(true));
+    assert!(text(&outcome).contains("your code stays good"));
+    assert_eq!(world.steps("p1").last(), Some(&"left-inside"));
+    world.reload();
+    world.pass(119_000);
+    assert_eq!(opened(&world.key("bank-a", &code)), Some(slot("bank-a/1")));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn an_unknown_point_is_refused_with_what_exists() {
     let verdict = world.cloud(Downlink::ParcelExpected(parcel("p1", "bank-z")));
     refused(&verdict, "points: bank-a, bank-b, desk-c");
     assert!(!world.estate.knows_parcel("p1"));
-    assert_eq!(world.steps("p1"), ["refused"]);
+    assert_eq!(world.steps("p1"), ["turned-down"]);
     world.expect(parcel("p2", "bank-a"));
 }
 
