@@ -470,3 +470,22 @@ fn what_the_sensor_said_before_the_door_closed_is_forgotten() {
     assert_eq!(world.stage("p1"), "collected");
     assert_eq!(world.compartment("bank-a/1").occupied, None);
 }
+
+#[test]
+fn the_grace_is_over_once_somebody_elses_parcel_was_in_the_compartment() {
+    let mut world = World::new();
+    let (_, first) = world.bring("p1");
+    world.take(&first);
+    for name in ["p2", "p3", "p4"] {
+        world.bring(name);
+    }
+    let (place, second) = world.bring("p5");
+    assert_eq!(place, slot("bank-a/1"), "the one in its grace comes last");
+    world.skip(1_000);
+    world.take(&second);
+    world.reload();
+    let outcome = world.key("bank-a", &first);
+    assert_eq!(opened(&outcome), None, "what may lie there is another's");
+    assert!(text(&outcome).contains("in use again"));
+    assert_eq!(opened(&world.key("bank-a", &second)), Some(place));
+}

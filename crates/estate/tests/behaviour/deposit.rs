@@ -1,6 +1,6 @@
 //! Deposits: badge, waybill, compartment, door.
 
-use cloud_protocol::downlink::{Size, Zone};
+use cloud_protocol::downlink::{ExpectedParcel, Size, Zone};
 use estate::TimeQuality;
 use estate::command::CommandState;
 use estate::parcel::Stage;
@@ -361,8 +361,8 @@ fn no_consent_no_locker() {
     assert_eq!(world.steps("p1").last(), Some(&"deposit-refused"));
 }
 
-fn estate_parcel_without_consent() -> cloud_protocol::downlink::ExpectedParcel {
-    cloud_protocol::downlink::ExpectedParcel {
+fn estate_parcel_without_consent() -> ExpectedParcel {
+    ExpectedParcel {
         consent: false,
         ..parcel("p1", "bank-a")
     }
@@ -443,4 +443,30 @@ fn what_means_nothing_is_taken_and_answered_where_a_person_waits() {
         .find(|row| row.device == id("door-1"))
         .unwrap();
     assert_eq!((row.received, row.stored), (3, 3));
+}
+
+#[test]
+fn a_scan_at_another_bank_opens_nothing_where_nobody_stands() {
+    let mut world = World::new();
+    let announced = parcel("p1", "bank-a");
+    world.expect(announced.clone());
+    world.courier("badge", i64::MAX);
+    world.scan("bank-a", "badge");
+    world.scan("bank-a", "p1");
+    world.pass(10_000);
+    assert_eq!(world.stage("p1"), "expected");
+    // Sent to the other bank; then the door at the first is heard, late.
+    let moved = ExpectedParcel {
+        point: id("bank-b"),
+        ..announced
+    };
+    world.expect(moved);
+    world.door("bank-a/1", Door::Open, Some(false));
+    assert_eq!(world.stage("p1"), "depositing");
+    world.scan("bank-b", "badge");
+    let outcome = world.scan("bank-b", "p1");
+    assert_eq!(opens(&outcome), []);
+    assert!(text(&outcome).contains("belongs to bank-a"));
+    world.door("bank-a/1", Door::Closed, Some(true));
+    assert_eq!(world.stage("p1"), "deposited");
 }

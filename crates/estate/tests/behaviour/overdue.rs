@@ -1,5 +1,6 @@
 //! Deadlines: overdue at the edge, never by a jump of the clock; taken back by an extension.
 
+use cloud_protocol::Downlink;
 use estate::input::DeskAct;
 use estate::parcel::Back;
 use estate::{TimeQuality, Verdict};
@@ -155,5 +156,44 @@ fn an_extension_given_while_the_clock_is_a_year_off_holds() {
     world.pass(2 * DAY_MS);
     assert_eq!(back(&world, "p1"), None, "late rather than early");
     world.pass(39 * DAY_MS);
+    assert_eq!(back(&world, "p1"), Some(Back::Overdue));
+}
+
+#[test]
+fn what_is_just_being_taken_back_is_not_prolonged() {
+    let mut world = World::new();
+    world.bring("p1");
+    world.pass(DAY_MS);
+    world.scan("bank-a", "badge");
+    world.key("bank-a", "0");
+    world.door("bank-a/1", Door::Open, Some(true));
+    let item = Downlink::ParcelExtended {
+        parcel: "p1".into(),
+        deadline: EVENING_MS + 2 * 86_400_000,
+    };
+    let verdict = world.cloud(item.clone());
+    assert!(why(&verdict).contains("just being taken back"));
+    assert_eq!(back(&world, "p1"), Some(Back::Overdue));
+    world.reload();
+    // Left inside after all, it may wait longer.
+    world.door("bank-a/1", Door::Closed, Some(true));
+    assert_eq!(world.cloud(item), Verdict::Taken);
+    assert_eq!(back(&world, "p1"), None);
+}
+
+#[test]
+fn the_same_deadline_named_again_while_the_clock_is_a_year_ahead_changes_nothing() {
+    let mut world = World::new();
+    let mut announced = parcel("p1", "bank-a");
+    world.expect(announced.clone());
+    world.now.wall_ms += YEAR_MS;
+    announced.items = Some(3);
+    let again = Downlink::ParcelExpected(announced);
+    assert_eq!(world.cloud(again), Verdict::Taken);
+    world.put("p1");
+    world.pass(60_000);
+    assert_eq!(back(&world, "p1"), None);
+    world.reload();
+    world.pass(DAY_MS - 60_000);
     assert_eq!(back(&world, "p1"), Some(Back::Overdue));
 }

@@ -1,10 +1,11 @@
 //! Parcels that nobody announced.
 
-use cloud_protocol::downlink::Size;
+use cloud_protocol::Downlink;
+use cloud_protocol::downlink::{ExpectedParcel, Size};
 use estate::layout::Unlisted;
-use estate::parcel::Place;
 use estate::parcel::Stage;
-use estate::{Happening, TimeQuality};
+use estate::parcel::{Back, Place};
+use estate::{Happening, TimeQuality, Verdict};
 use firmware_protocols::event::Door;
 
 use crate::common::*;
@@ -214,4 +215,35 @@ fn recipients_whom_nobody_knows_make_no_crowd_to_hide_in() {
         !world.demand.iter().any(deposits),
         "they may be one household"
     );
+}
+
+#[test]
+fn one_that_turns_out_to_be_a_return_waits_for_a_courier() {
+    for point in ["bank-a", "desk-c"] {
+        let mut world = with_courier(Unlisted::Accept);
+        world.scan(point, "new");
+        if point == "bank-a" {
+            world.door("bank-a/3", Door::Open, Some(false));
+            world.door("bank-a/3", Door::Closed, Some(true));
+        }
+        let code = world.codes["new"].clone();
+        let announced = ExpectedParcel {
+            return_of: Some("old".into()),
+            ..parcel("new", "bank-b")
+        };
+        let item = Downlink::ParcelExpected(announced);
+        assert_eq!(world.cloud(item), Verdict::Taken);
+        world.reload();
+        let row = world.estate.parcel("new").unwrap();
+        assert_eq!(row.back, Some(Back::Return), "{point}");
+        let outcome = world.key(point, &code);
+        assert_eq!(opened(&outcome), None, "{point}: its code opens nothing");
+        world.scan(point, "badge");
+        world.key(point, "0");
+        if point == "bank-a" {
+            world.door("bank-a/3", Door::Open, Some(true));
+            world.door("bank-a/3", Door::Closed, Some(false));
+        }
+        assert_eq!(world.stage("new"), "retrieved", "{point}");
+    }
 }

@@ -71,7 +71,7 @@ pub const NAMES: [&str; 2] = ["p0", "p1"];
 /// The small estate, some way into the day.
 pub fn begin(sensor: bool, one_recipient: bool, start: Start) -> Day {
     let spec = CompartmentSpec {
-        size: if one_recipient { Size::M } else { Size::S },
+        size: Size::M,
         zone: Zone::Ambient,
         low: false,
     };
