@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use estate::Outcome;
 use estate::code::CodeState;
 use estate::parcel::{Back, Place, Taker};
-use firmware_protocols::Ident;
+use firmware_protocols::{Ident, Slot};
 
 use crate::cause::{At, Cause};
 use crate::keep;
@@ -75,7 +75,7 @@ impl Day {
             let said: Vec<_> = self.model.in_slot(&slot).collect();
             keep!(
                 "what is said to be inside is inside",
-                agree || self.field.compartments[&slot].doubt,
+                agree || self.field.compartments[&slot].doubt || self.model.missing.contains(&slot),
                 "{slot} really holds {inside:?}, but is said to hold {said:?}"
             );
         }
@@ -137,6 +137,15 @@ impl Day {
         for (name, at, back) in moved {
             self.parcel_moves(cause, name, at, back)?;
         }
+        self.model.remember(cause);
+        let model = &mut self.model;
+        let used: BTreeSet<Slot> = model
+            .parcels
+            .values()
+            .filter_map(Parcel::slot)
+            .cloned()
+            .collect();
+        model.missing.retain(|slot| used.contains(slot));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! names in the clear, and no journal, digests or bounded lists. Where the estate has a choice (which
 //! compartment, which code), the model takes the choice over once it has seen that it was allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use estate::Digest;
 use estate::parcel::{Back, ParcelRow, Place, Stage, Taker};
@@ -32,6 +32,9 @@ pub struct Model {
     /// Whose a compartment was that was emptied last.
     pub emptied: BTreeMap<Slot, String>,
     pub by_digest: BTreeMap<(Ident, Digest), usize>,
+    /// Compartments that were closed and said to be empty although something should lie in them,
+    /// and in which nothing was seen since.
+    pub missing: BTreeSet<Slot>,
 }
 
 /// A row in the model's words.
@@ -192,7 +195,12 @@ impl Model {
                 to,
             ) if s == slot => {
                 let said_full = *occupied == Some(true) && !self.others_stay(slot);
+                // Gone before the door was opened: nobody has taken it, but the staff may end it.
+                let gone_before = *occupied == Some(false) && self.missing.contains(slot);
+                let by_staff = matches!(taker, Taker::Operator(_));
                 match (to, taker) {
+                    (At::Here(Place::Slot(t)), _) if gone_before => t == slot && !by_staff,
+                    _ if gone_before && !by_staff && !p.returned => false,
                     (At::Expected, Taker::Recipient) => p.returned && *occupied == Some(false),
                     (At::Here(Place::Slot(t)), Taker::Recipient) if p.returned => t == slot,
                     (At::Here(Place::Slot(t)), _) => t == slot && said_full,
@@ -265,6 +273,28 @@ impl Model {
             (Cause::Scan { .. }, None, Some(Back::Return)) => p.returned,
             (Cause::Door { .. }, Some(Back::Return), None) => p.returned,
             _ => false,
+        }
+    }
+
+    /// Remembers what a closed door's sensor said, once the parcels stand where `cause` has left them.
+    pub fn remember(&mut self, cause: &Cause) {
+        let Cause::Door {
+            slot,
+            door,
+            occupied,
+        } = cause
+        else {
+            return;
+        };
+        if *occupied == Some(true) {
+            self.missing.remove(slot);
+        }
+        let inside = |p: &Parcel| matches!(p.at, At::Here(_) | At::Leaving(..));
+        if *door == Door::Closed
+            && *occupied == Some(false)
+            && self.in_slot(slot).any(|(_, p)| inside(p))
+        {
+            self.missing.insert(slot.clone());
         }
     }
 
