@@ -43,7 +43,6 @@ fn sample() -> Status {
                 "connected_since_ms": NOW_MS - 60_000,
                 "uplink": {"last_success_ms": NOW_MS - 4_000, "last_error": "old", "failures": 0, "next_try_ms": null},
                 "downlink": {"last_success_ms": null, "last_error": "refused", "failures": 2, "next_try_ms": NOW_MS + 8_000},
-                "problems": [],
             }),
             clock: ClockReport {
                 wall_ms: NOW_MS,
@@ -166,8 +165,11 @@ fn every_trouble_has_words_and_a_remedy() {
         },
         Trouble::Cloud {
             lane: None,
+            way: None,
             what: text("it refuses this gateway"),
-            remedy: text("Enrol it again."),
+            remedy: text("ask its operator"),
+            since_ms: None,
+            codes_wait: false,
         },
         Trouble::ClockUnknown,
     ];
@@ -211,6 +213,30 @@ fulfilment    43     40        3  4 min
 health        40     40        0
 ";
     assert_eq!(shown, wanted.replacen("    cloud", "  cloud", 1));
+}
+
+#[test]
+fn what_holds_a_lane_is_shown_over_the_lanes_with_its_remedy() {
+    let mut status = sample();
+    status.report.cloud["held"] = serde_json::json!([{
+        "lane": "fulfilment",
+        "what": "Items are missing\u{1b}[2J",
+        "remedy": "ask the cloud's operator to restore them",
+        "since_ms": NOW_MS - 360_000,
+    }]);
+    let shown = sync(
+        &plain(None),
+        &Sync {
+            cloud: status.report.cloud,
+            lanes: status.lanes,
+        },
+    );
+    let wanted = "
+! The cloud has refused the lane 'fulfilment' since 16:57:21: Items are missing?[2J. Residents don't get the codes of new parcels.
+  Ask the cloud's operator to restore them.
+
+LANE        MADE";
+    assert!(shown.contains(wanted), "{shown}");
 }
 
 #[test]
