@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod cloud;
+pub mod compartments;
 pub mod desk;
 pub mod events;
 
@@ -232,7 +233,9 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         ),
         Trouble::BankOffline { bank } => (
             format!("Bank {bank} isn't connected, so its doors can't be opened."),
-            "Check its power, its network cable, and its password (linli device password).".to_string(),
+            format!(
+                "Check its power and its network cable. If it was given a wrong password: linli device password {bank} makes a new one, to be entered in it; the old one is replaced."
+            ),
         ),
         Trouble::DevicesOffline { devices } => (
             format!("{} not connected: {}.", count(devices.len() as u64, "device is", "devices are"), some(devices)),
@@ -256,11 +259,14 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         ),
         Trouble::CompartmentsDisabled { .. }
         | Trouble::KeypadsLocked { .. }
+        | Trouble::DesksLocked { .. }
         | Trouble::DoorsLeftOpen { .. }
         | Trouble::ParcelsGoBack(_)
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
         Trouble::Cloud { .. } => cloud::trouble(look, trouble),
+        Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
+        Trouble::NotBooked { slots } => compartments::not_booked(slots),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),

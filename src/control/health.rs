@@ -4,10 +4,12 @@
 //! are the CLI's; here stands what happened.
 
 pub mod cloud;
+pub mod compartments;
 
 use serde::{Deserialize, Serialize};
 
-use super::views::{BankView, CompartmentState, DeviceView, PartReport, StatusReport};
+use self::compartments::Lacking;
+use super::views::{BankView, DeviceView, PartReport, StatusReport};
 use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
@@ -79,6 +81,21 @@ pub enum Trouble {
         /// Their numbers.
         compartments: Vec<u16>,
     },
+    /// Compartments should hold parcels, but their sensors see nothing.
+    ParcelsNotSeen {
+        /// Which.
+        compartments: Vec<Lacking>,
+    },
+    /// Something lies in compartments that no parcel accounts for.
+    NotBooked {
+        /// Which: `BANK/NUMBER`.
+        slots: Vec<String>,
+    },
+    /// Desks are locked after wrong codes.
+    DesksLocked {
+        /// Which, and until when.
+        desks: Vec<LockedRow>,
+    },
     /// Keypads are locked after wrong codes.
     KeypadsLocked {
         /// Which, and until when.
@@ -146,6 +163,9 @@ impl Trouble {
             Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
             | Self::CompartmentsDisabled { .. }
+            | Self::ParcelsNotSeen { .. }
+            | Self::NotBooked { .. }
+            | Self::DesksLocked { .. }
             | Self::KeypadsLocked { .. }
             | Self::DoorsLeftOpen { .. }
             | Self::ParcelsGoBack(_)
@@ -171,9 +191,8 @@ pub fn judge(
     troubles.extend(own(report));
     troubles.extend(away(report.uptime_ms, devices));
     troubles.extend(left_open(concerns));
-    troubles.extend(locked(concerns));
-    troubles.extend(banks.iter().filter_map(faulty));
-    troubles.extend(banks.iter().filter_map(disabled));
+    troubles.extend(locked(devices, concerns));
+    troubles.extend(compartments::troubles(banks));
     troubles.extend(concerns.going_back.map(Trouble::ParcelsGoBack));
     troubles.extend(boots_reused(devices));
     let now_ms = report.clock.wall_ms;
@@ -253,33 +272,20 @@ fn left_open(concerns: &Concerns) -> Option<Trouble> {
     (!doors.is_empty()).then_some(Trouble::DoorsLeftOpen { doors })
 }
 
-fn locked(concerns: &Concerns) -> Option<Trouble> {
-    let keypads = concerns.locked.clone();
-    (!keypads.is_empty()).then_some(Trouble::KeypadsLocked { keypads })
-}
-
-fn faulty(bank: &BankView) -> Option<Trouble> {
-    let compartments = in_state(bank, CompartmentState::Faulty);
-    (!compartments.is_empty()).then(|| Trouble::CompartmentsFaulty {
-        bank: bank.bank.clone(),
-        compartments,
-    })
-}
-
-fn disabled(bank: &BankView) -> Option<Trouble> {
-    let compartments = in_state(bank, CompartmentState::Disabled);
-    (!compartments.is_empty()).then(|| Trouble::CompartmentsDisabled {
-        bank: bank.bank.clone(),
-        compartments,
-    })
-}
-
-fn in_state(bank: &BankView, state: CompartmentState) -> Vec<u16> {
-    let compartments = bank.compartments.iter();
-    compartments
-        .filter(|compartment| compartment.state == state)
-        .map(|compartment| compartment.compartment)
-        .collect()
+fn locked(devices: &[DeviceView], concerns: &Concerns) -> Vec<Trouble> {
+    let at_desk = |row: &LockedRow| {
+        let mut desks = devices.iter().filter(|device| device.role == "desk");
+        desks.any(|desk| desk.device == row.keypad)
+    };
+    let (desks, keypads): (Vec<_>, Vec<_>) = concerns.locked.iter().cloned().partition(at_desk);
+    let mut troubles = Vec::new();
+    if !keypads.is_empty() {
+        troubles.push(Trouble::KeypadsLocked { keypads });
+    }
+    if !desks.is_empty() {
+        troubles.push(Trouble::DesksLocked { desks });
+    }
+    troubles
 }
 
 /// A boot that was pushed out by newer ones doesn't matter any more.

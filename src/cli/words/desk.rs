@@ -239,7 +239,8 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             ),
             format!("See linli banks for why. When it is mended: linli compartment enable {bank}/N"),
         ),
-        Trouble::KeypadsLocked { keypads } => locked(look, keypads),
+        Trouble::KeypadsLocked { keypads } => keypads_locked(look, keypads),
+        Trouble::DesksLocked { desks } => desks_locked(look, desks),
         Trouble::DoorsLeftOpen { doors } => left_open(look, doors),
         Trouble::ParcelsGoBack(back) => go_back(look, back),
         Trouble::CloudRefused(refused) => (
@@ -264,17 +265,28 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
     }
 }
 
-fn locked(look: &Look, keypads: &[LockedRow]) -> (String, String) {
-    let each: Vec<String> = keypads
+fn locked(look: &Look, rows: &[LockedRow], one: &str, many: &str) -> String {
+    let each: Vec<String> = rows
         .iter()
         .map(|row| format!("{} until {}", row.keypad, look.time(row.until_ms)))
         .collect();
+    format!(
+        "{} locked after wrong codes: {}.",
+        count(each.len() as u64, one, many),
+        some(&each)
+    )
+}
+
+fn desks_locked(look: &Look, desks: &[LockedRow]) -> (String, String) {
     (
-        format!(
-            "{} locked after wrong codes: {}.",
-            count(each.len() as u64, "keypad is", "keypads are"),
-            some(&each)
-        ),
+        locked(look, desks, "desk is", "desks are"),
+        "It unlocks by itself. Is somebody guessing? The log says who tried codes there: journalctl -u linli. A resident who is known but has lost the code gets a new one, good once it unlocks: linli reissue PARCEL".to_string(),
+    )
+}
+
+fn keypads_locked(look: &Look, keypads: &[LockedRow]) -> (String, String) {
+    (
+        locked(look, keypads, "keypad is", "keypads are"),
         "It unlocks by itself. Is somebody guessing? See linli events --kind keypad. Meanwhile, for a resident who stands at a locker: linli open BANK/N --reason TEXT".to_string(),
     )
 }

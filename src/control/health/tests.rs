@@ -3,6 +3,7 @@
 use super::cloud::{BACKLOG_MS, HELD_MS};
 use super::*;
 use crate::cloud::{CloudSnapshot, Direction, HeldLane};
+use crate::control::views::CompartmentState;
 use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
 use crate::store::read::LaneRow;
 
@@ -256,16 +257,8 @@ fn a_history_that_cannot_be_trusted_comes_directly_after_what_fails() {
     ));
 }
 
-#[test]
-fn faulty_compartments_and_parts_are_named() {
-    let mut report = report();
-    report.parts.push(PartReport {
-        name: "cloud".to_string(),
-        running: false,
-        restarts: 4,
-        last_error: None,
-    });
-    let compartment = |number, state| CompartmentView {
+fn compartment(number: u16, state: CompartmentState) -> CompartmentView {
+    CompartmentView {
         compartment: number,
         size: "S".to_string(),
         zone: "ambient".to_string(),
@@ -278,18 +271,90 @@ fn faulty_compartments_and_parts_are_named() {
         disabled: None,
         low: false,
         openings: 0,
-    };
-    let bank = BankView {
+    }
+}
+
+fn bank(compartments: Vec<CompartmentView>) -> BankView {
+    BankView {
         bank: "bank-a".to_string(),
         building: "b1".to_string(),
         address: String::new(),
         online: Some(true),
         occupancy_sensor: true,
-        compartments: vec![
-            compartment(1, CompartmentState::Free),
-            compartment(2, CompartmentState::Faulty),
-        ],
+        compartments,
+    }
+}
+
+#[test]
+fn a_sensor_that_contradicts_the_books_is_named() {
+    let mut lost = compartment(1, CompartmentState::Occupied);
+    lost.parcels = vec!["R2".to_string()];
+    lost.occupied = Some(false);
+    let mut left = compartment(2, CompartmentState::Occupied);
+    left.occupied = Some(true);
+    let shown =
+        |bank: BankView| judge(&report(), &[bank], &[], &lanes(None), &Concerns::default()).1;
+    let not_seen = Trouble::ParcelsNotSeen {
+        compartments: vec![Lacking {
+            slot: "bank-a/1".to_string(),
+            parcels: vec!["R2".to_string()],
+        }],
     };
+    let not_booked = Trouble::NotBooked {
+        slots: vec!["bank-a/2".to_string()],
+    };
+    let both = bank(vec![lost.clone(), left.clone()]);
+    assert_eq!(shown(both.clone()), [not_seen, not_booked]);
+    let blind = BankView {
+        occupancy_sensor: false,
+        ..both
+    };
+    assert_eq!(shown(blind), []);
+    let mut agreeing = vec![lost.clone(), lost, left.clone(), left.clone(), left];
+    agreeing[0].door = "open".to_string();
+    agreeing[1].occupied = Some(true);
+    agreeing[2].reserved = Some("P-1".to_string());
+    agreeing[3].door = "unknown".to_string();
+    agreeing[4].parcels = vec!["P-2".to_string()];
+    assert_eq!(shown(bank(agreeing)), []);
+}
+
+#[test]
+fn a_desk_that_is_locked_is_no_keypad() {
+    let row = |keypad: &str| LockedRow {
+        keypad: keypad.to_string(),
+        until_ms: NOW_MS,
+    };
+    let concerns = Concerns {
+        locked: vec![row("bank-a"), row("desk-1")],
+        ..Concerns::default()
+    };
+    let devices = [
+        device("bank-a", "bank", Some(true)),
+        device("desk-1", "desk", Some(true)),
+    ];
+    let (_, troubles) = judge(&report(), &[], &devices, &lanes(None), &concerns);
+    let (keypads, desks) = (vec![row("bank-a")], vec![row("desk-1")]);
+    let wanted = [
+        Trouble::KeypadsLocked { keypads },
+        Trouble::DesksLocked { desks },
+    ];
+    assert_eq!(troubles, wanted);
+}
+
+#[test]
+fn faulty_compartments_and_parts_are_named() {
+    let mut report = report();
+    report.parts.push(PartReport {
+        name: "cloud".to_string(),
+        running: false,
+        restarts: 4,
+        last_error: None,
+    });
+    let bank = bank(vec![
+        compartment(1, CompartmentState::Free),
+        compartment(2, CompartmentState::Faulty),
+    ]);
     let (_, troubles) = judge(&report, &[bank], &[], &lanes(None), &Concerns::default());
     assert!(matches!(
         &troubles[0],

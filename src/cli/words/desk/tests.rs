@@ -94,6 +94,12 @@ fn every_trouble_of_hand_overs_has_words_and_a_remedy() {
                 until_ms: NOW_MS + 60_000,
             }],
         },
+        Trouble::DesksLocked {
+            desks: vec![LockedRow {
+                keypad: "desk-1".to_string(),
+                until_ms: NOW_MS + 60_000,
+            }],
+        },
         Trouble::DoorsLeftOpen {
             doors: vec![LeftOpenRow {
                 bank: bank.clone(),
@@ -126,10 +132,15 @@ fn every_trouble_of_hand_overs_has_words_and_a_remedy() {
     let wanted = [
         "Bank bank-a has 2 compartments out of use: 2, 3.",
         "1 keypad is locked after wrong codes: bank-a until 17:04:21.",
+        "1 desk is locked after wrong codes: desk-1 until 17:04:21.",
         "1 door was left open during a hand-over: bank-a/2 (P-1, for 3 min).",
         "1 parcel is overdue, 2 parcels wait to be taken back; the oldest has been here for 2 h.",
         "2 wishes of the cloud in the last 24 h couldn't be carried out, the newest 1 min ago: bank-z isn't here.",
         "1 device uses a boot number for more than one start: bank-a.",
     ];
     assert_eq!(said, wanted);
+    let (_, at_desk) = super::super::trouble(&look, &all[2]);
+    for unfit in ["keypad", "linli open"] {
+        assert!(!at_desk.contains(unfit), "{at_desk}");
+    }
 }
