@@ -120,6 +120,11 @@ if that file is the one of your daemon (relative folders are taken from where a 
     )
 }
 
+/// A message goes on.
+pub fn lines_left_out(n: usize) -> String {
+    format!("[{n} more lines]")
+}
+
 /// The list goes on.
 pub fn cut(shown: usize) -> String {
     format!("Only {shown} are shown: for more, --limit N")

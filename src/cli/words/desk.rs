@@ -16,7 +16,7 @@ pub const NO_CODE: &str = "no code was given: type it when asked, or send it as 
 
 /// What came is no code. It isn't repeated.
 pub const NOT_A_CODE: &str =
-    "a code is 1 to 16 digits; spaces and dashes between them don't matter";
+    "a code is 1 to 16 digits, 0 to 9; spaces and dashes between them don't matter";
 
 /// A code stood in the arguments.
 pub const CODE_WAS_SEEN: &str = "note: a code given as an argument shows in the list of processes; leave it out to be asked for it";
@@ -46,12 +46,17 @@ fn what_came(look: &Look, acted: &Acted) -> String {
     let slot = acted.slot.as_deref().unwrap_or_default();
     match (acted.act.as_str(), acted.until_ms) {
         ("extend", Some(until)) => {
-            format!("{parcel} may wait until {}.", look.date_time(until))
+            format!("{parcel} may wait until {}.", look.date_time_zone(until))
         }
         ("reissue", _) => format!("The new code of {parcel}:"),
-        ("disable", _) => format!(
-            "{slot} is out of use: nothing is put in any more. Back into use: linli compartment enable {slot}"
-        ),
+        ("disable", _) => {
+            let before = acted.before.as_ref().map_or_else(String::new, |reason| {
+                format!(" It was so already: the reason was '{reason}', and is replaced.")
+            });
+            format!(
+                "{slot} is out of use: nothing is put in any more.{before} Back into use: linli compartment enable {slot}"
+            )
+        }
         ("enable", _) => format!("{slot} is in use again, unless it is faulty: see linli banks"),
         _ if acted.text.is_empty() => "Nothing to do: it is so already.".to_string(),
         _ => sentence(&acted.text),

@@ -17,6 +17,7 @@ fn sample(act: &str) -> Acted {
         code: None,
         good_at: None,
         until_ms: None,
+        before: None,
         opening: None,
     }
 }
@@ -64,7 +65,18 @@ fn what_came_is_a_sentence() {
     assert_eq!(say(&done), "Nothing to do: it is so already.\n");
     let mut done = sample("extend");
     done.until_ms = Some(NOW_MS);
-    assert_eq!(say(&done), "P-1 may wait until 2026-11-22 17:03:21.\n");
+    assert_eq!(
+        say(&done),
+        "P-1 may wait until 2026-11-22 17:03:21 (UTC+08:00).\n"
+    );
+    let mut done = sample("disable");
+    done.slot = Some("bank-a/3".to_string());
+    let back = "Back into use: linli compartment enable bank-a/3";
+    let out = "bank-a/3 is out of use: nothing is put in any more.";
+    assert_eq!(say(&done), format!("{out} {back}\n"));
+    done.before = Some("wet\u{1b}".to_string());
+    let before = "It was so already: the reason was 'wet?', and is replaced.";
+    assert_eq!(say(&done), format!("{out} {before} {back}\n"));
     let mut done = sample("transfer");
     done.text = "bank-a/2 opens: bring P-1 to desk-1".to_string();
     done.opening = Some(Opening {
