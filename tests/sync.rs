@@ -394,6 +394,7 @@ async fn an_old_store_is_told_so_and_the_downlink_goes_on() {
     sync.until("it is told", |s| s.uplink.remedy.is_some())
         .await;
     let uplink = sync.status().uplink;
+    assert!(uplink.remedy_since_ms.is_some());
     assert!(
         uplink
             .last_error

@@ -1,6 +1,7 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod desk;
+mod until;
 
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ use firmware_protocols::{Ident, Slot};
 use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
-pub use desk::{ClaimArgs, DeskCommand, Until, Yuan};
+pub use desk::{ClaimArgs, DeskCommand, Yuan};
+pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.
 #[derive(Debug, Parser)]
@@ -126,11 +128,12 @@ pub enum Command {
         /// The parcel's id
         #[arg(value_name = "PARCEL")]
         parcel: String,
-        /// Until then: RFC 3339 (2026-11-22T18:00:00+08:00), or YYYY-MM-DD HH:MM in UTC
+        /// Until then: RFC 3339 (2026-11-22T18:00:00+08:00), or YYYY-MM-DD HH:MM in your
+        /// time zone (TZ, else this machine's), which is also the one that times are shown in
         #[arg(long, value_name = "TIME", group = "how-long")]
         until: Option<Until>,
-        /// For so many hours from now, by the daemon's clock
-        #[arg(long, value_name = "N", group = "how-long")]
+        /// For so many hours from now, 1 to 744, by the daemon's clock
+        #[arg(long, value_name = "N", group = "how-long", allow_hyphen_values = true, value_parser = until::hours)]
         hours: Option<u32>,
     },
     /// Take a compartment out of use, or put it back into use

@@ -116,6 +116,16 @@ impl Look {
         }
     }
 
+    /// Local date and time, whole, with the zone's offset.
+    pub fn date_time_zone(&self, at_ms: i64) -> String {
+        let offset = Timestamp::from_millisecond(at_ms)
+            .map(|at| at.to_zoned(self.zone.clone()).strftime("%:z").to_string());
+        match offset {
+            Ok(offset) => format!("{} (UTC{offset})", self.date_time(at_ms)),
+            Err(_) => self.date_time(at_ms),
+        }
+    }
+
     /// How long ago.
     pub fn ago(&self, at_ms: i64) -> String {
         words::ago(self.now_ms.saturating_sub(at_ms))
@@ -137,6 +147,39 @@ pub fn safe(text: &str) -> Cow<'_, str> {
             .map(|c| if steers(c) { '?' } else { c })
             .collect(),
     )
+}
+
+/// The most characters of a line of [`told`].
+const LINE_MAX: usize = 600;
+/// The most lines of it.
+const LINES_MAX: usize = 40;
+
+/// A message for standard error, made safe line by line. What is very long loses its middle: what
+/// happened stands first in a message, and what to do last.
+pub fn told(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let more = lines.len().saturating_sub(LINES_MAX);
+    let mut out: Vec<String> = lines
+        .iter()
+        .take(LINES_MAX)
+        .map(|line| short(line))
+        .collect();
+    if more > 0 {
+        out.push(words::lines_left_out(more));
+    }
+    out.join("\n")
+}
+
+fn short(line: &str) -> String {
+    let line: String = line.replace('\t', " ");
+    let count = line.chars().count();
+    if count <= LINE_MAX {
+        return safe(&line).into_owned();
+    }
+    let half = LINE_MAX / 2;
+    let head: String = line.chars().take(half).collect();
+    let tail: String = line.chars().skip(count - half).collect();
+    format!("{} [...] {}", safe(&head), safe(&tail))
 }
 
 /// Controls, and the marks that turn the direction of writing.
@@ -223,6 +266,17 @@ pub(super) mod tests {
     fn text_from_outside_can_not_steer_the_terminal() {
         assert_eq!(safe("a\u{1b}[2Jb\u{202e}c\n"), "a?[2Jb?c?");
         assert_eq!(safe("取件码"), "取件码");
+    }
+
+    #[test]
+    fn a_message_is_safe_and_bounded_and_keeps_its_ends() {
+        assert_eq!(told("a\u{1b}[2J\tb\nc\r"), "a?[2J b\nc?");
+        let long = format!("no parcel '{}' is known", "取".repeat(50_000));
+        let shown = told(&long);
+        assert!(shown.starts_with("no parcel '取") && shown.ends_with("取' is known"));
+        assert_eq!(shown.chars().count(), LINE_MAX + " [...] ".len());
+        let shown = told(&"x\n".repeat(1_000));
+        assert_eq!(shown.lines().count(), LINES_MAX + 1);
     }
 
     #[test]

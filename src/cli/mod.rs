@@ -21,6 +21,7 @@ pub mod stop;
 mod table;
 mod words;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -41,7 +42,10 @@ use stop::Stop;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => return wrong_use(&e),
+    };
     let done = catch_unwind(AssertUnwindSafe(|| {
         Session::new(args.global).run(args.command)
     }));
@@ -53,12 +57,27 @@ pub fn main() -> ExitCode {
     match stop {
         Stop::Failed { code, message } => {
             // Nobody may be reading: the code still tells.
-            let _ = writeln!(io::stderr(), "{} {message}", words::ERROR);
+            let _ = writeln!(io::stderr(), "{} {}", words::ERROR, look::told(&message));
             ExitCode::from(code)
         }
         Stop::Told(code) => ExitCode::from(code),
         Stop::Unread => ExitCode::SUCCESS,
     }
+}
+
+/// Says how it was asked for in the wrong way, or gives the help that was asked for. What clap
+/// repeats of the arguments could steer the terminal, so they are looked at first.
+fn wrong_use(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let shown = look::told(&text);
+    let plain = |arg: OsString| look::safe(&arg.to_string_lossy()) == arg.to_string_lossy();
+    let sound = shown == text.trim_end_matches('\n') && std::env::args_os().all(plain);
+    if sound || !error.use_stderr() {
+        error.exit();
+    }
+    // Nobody may be reading: the code still tells.
+    let _ = writeln!(io::stderr(), "{shown}");
+    ExitCode::from(stop::USAGE)
 }
 
 /// One command, with what it prints on.
@@ -288,7 +307,8 @@ impl Session {
         let asked = client.ask(&request, |opening: Opening| {
             if last.is_none() && !quiet {
                 // Only news: what became of it is what counts.
-                let _ = writeln!(io::stderr(), "{}", words::desk::opening(&opening));
+                let news = words::desk::opening(&opening);
+                let _ = writeln!(io::stderr(), "{}", look::told(&news));
             }
             last = Some(opening);
             true
@@ -323,7 +343,7 @@ impl Session {
         writeln!(
             io::stderr(),
             "{}",
-            words::password_made(id, made.broker, &made.file)
+            look::told(&words::password_made(id, made.broker, &made.file))
         )?;
         Ok(())
     }

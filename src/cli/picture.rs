@@ -23,7 +23,7 @@ pub fn banks(look: &Look, banks: &[BankView]) -> String {
         out.push_str(&heading(look, bank));
         out.push_str(&boxes(look, bank));
         for compartment in &bank.compartments {
-            out.push_str(&note(look, compartment));
+            out.push_str(&note(look, bank, compartment));
         }
         out.push('\n');
     }
@@ -74,7 +74,10 @@ fn boxes(look: &Look, bank: &BankView) -> String {
         }
         out.push_str("\n  |");
         for compartment in row {
-            let (mark, paint) = mark(compartment.state);
+            let (mark, paint) = match bank.lacks_its_parcel(compartment) {
+                true if compartment.state == CompartmentState::Occupied => LACKS,
+                _ => mark(compartment.state),
+            };
             out.push_str(&look.paint(paint, &format!("{mark:^BOX$}")));
             out.push('|');
         }
@@ -99,6 +102,9 @@ fn title(compartment: &CompartmentView) -> String {
     }
 }
 
+/// A parcel should lie there that the sensor doesn't see.
+const LACKS: (&str, Paint) = ("?", Paint::Bad);
+
 /// How a state looks, the more ink the more is in it.
 fn mark(state: CompartmentState) -> (&'static str, Paint) {
     match state {
@@ -113,7 +119,7 @@ fn mark(state: CompartmentState) -> (&'static str, Paint) {
 
 /// What a box can't say: why it isn't used, that there are several parcels in it, what lies in it
 /// that no parcel accounts for.
-fn note(look: &Look, compartment: &CompartmentView) -> String {
+fn note(look: &Look, bank: &BankView, compartment: &CompartmentView) -> String {
     let number = compartment.compartment;
     let mut notes = Vec::new();
     if let Some(reason) = &compartment.disabled {
@@ -123,6 +129,9 @@ fn note(look: &Look, compartment: &CompartmentView) -> String {
         notes.push((Paint::Bad, fault.clone()));
     }
     match compartment.parcels.as_slice() {
+        lost if bank.lacks_its_parcel(compartment) => {
+            notes.push((Paint::Bad, words::compartments::lacks(lost)));
+        }
         [] if compartment.state == CompartmentState::Occupied => {
             notes.push((Paint::Plain, words::NO_PARCEL.to_string()));
         }
@@ -161,7 +170,12 @@ fn legend(look: &Look, banks: &[BankView]) -> String {
     if all().any(|c| c.low) {
         parts.push(words::LOW_MARK.to_string());
     }
-    format!("{}\n", parts.join("   "))
+    let mut out = format!("{}\n", parts.join("   "));
+    let lacks = |bank: &BankView| bank.compartments.iter().any(|c| bank.lacks_its_parcel(c));
+    if banks.iter().any(lacks) {
+        out.push_str(&format!("{}\n", words::compartments::LACKS_MARK));
+    }
+    out
 }
 
 #[cfg(test)]
@@ -248,6 +262,31 @@ bank-a  b1, Gate 1  1 free, 1 occupied, 1 out of use of 3 compartments  connecte
 . free   r reserved   ##### occupied   /   / open   ! ! ! faulty   x x x out of use   * chilled  ** frozen   _ within reach from a wheelchair
 ";
         assert_eq!(banks(&plain(None), &[bank]), wanted);
+    }
+
+    #[test]
+    fn a_parcel_that_the_sensor_does_not_see_is_marked_with_its_own_legend() {
+        let mut bank = bank();
+        let mut lost = compartment(1, "ambient", CompartmentState::Occupied);
+        lost.parcels = vec!["R2".to_string()];
+        lost.occupied = Some(false);
+        let mut seen = lost.clone();
+        (seen.compartment, seen.occupied) = (2, Some(true));
+        bank.compartments = vec![lost, seen];
+        let wanted = "\
+bank-a  b1, Gate 1  0 free, 2 occupied of 2 compartments  connected
+  +-------+-------+
+  |  1 S  |  2 S  |
+  |   ?   | ##### |
+  +-------+-------+
+  1: should hold R2, but its sensor says empty
+
+. free   r reserved   ##### occupied   /   / open   ! ! ! faulty
+? should hold a parcel, but its sensor says empty
+";
+        assert_eq!(banks(&plain(None), &[bank.clone()]), wanted);
+        bank.occupancy_sensor = false;
+        assert!(!banks(&plain(None), &[bank]).contains('?'));
     }
 
     #[test]

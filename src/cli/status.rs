@@ -2,7 +2,8 @@
 
 use super::look::{Look, Paint, safe, wrap};
 use super::words::{self, label};
-use crate::control::health::Health;
+use crate::control::health::cloud::troubles as cloud_troubles;
+use crate::control::health::{Health, Trouble};
 use crate::control::views::{Status, Sync};
 use crate::store::read::LaneRow;
 
@@ -72,16 +73,22 @@ fn verdict(look: &Look, status: &Status) -> String {
         look.paint(paint, words::health(status.health))
     );
     for trouble in &status.troubles {
-        let (what, remedy) = words::trouble(look, trouble);
-        let paint = match trouble.health() {
-            Health::Failing => Paint::Bad,
-            _ => Paint::Warn,
-        };
-        let what = wrap("! ", &safe(&what), look.width, "  ");
-        let remedy = wrap("  ", &safe(&remedy), look.width, "  ");
-        out.push_str(&format!("{}\n{remedy}\n\n", look.paint(paint, &what)));
+        out.push_str(&named(look, trouble));
+        out.push('\n');
     }
     out
+}
+
+/// A trouble and its remedy.
+fn named(look: &Look, trouble: &Trouble) -> String {
+    let (what, remedy) = words::trouble(look, trouble);
+    let paint = match trouble.health() {
+        Health::Failing => Paint::Bad,
+        _ => Paint::Warn,
+    };
+    let what = wrap("! ", &safe(&what), look.width, "  ");
+    let remedy = wrap("  ", &safe(&remedy), look.width, "  ");
+    format!("{}\n{remedy}\n", look.paint(paint, &what))
 }
 
 /// The way to the cloud.
@@ -92,12 +99,11 @@ pub fn sync(look: &Look, sync: &Sync) -> String {
             out.push_str(&labelled(look, way, &direction_words(look, direction)));
         }
     }
-    for problem in sync.cloud["problems"].as_array().into_iter().flatten() {
-        let text = |key: &str| problem[key].as_str().unwrap_or_default();
-        let line = format!("! {} {}", text("what"), text("remedy"));
-        out.push_str(&labelled(look, "", &line));
-    }
     out.push('\n');
+    for trouble in cloud_troubles(&sync.cloud, look.now_ms, &sync.lanes.lanes) {
+        out.push_str(&named(look, &trouble));
+        out.push('\n');
+    }
     out.push_str(&lanes(look, &sync.lanes.lanes));
     out
 }
@@ -142,7 +148,7 @@ fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
 fn direction_words(look: &Look, direction: &serde_json::Value) -> String {
     let failing = direction["failures"].as_u64() != Some(0);
     let error = direction["last_error"].as_str().filter(|_| failing);
-    words::direction(
+    words::cloud::direction(
         look,
         direction["last_success_ms"].as_i64(),
         error,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::look::safe;
 use super::words;
 use crate::control::client::ClientError;
 use crate::control::wire::{Failure, FailureKind};
@@ -67,7 +68,8 @@ impl Stop {
             FailureKind::Refused | FailureKind::Busy | FailureKind::Stopping => FAILED,
             FailureKind::Internal => INTERNAL,
         };
-        Self::new(code, failure.message.clone())
+        // One line, whatever it repeats of what was asked.
+        Self::new(code, safe(&failure.message))
     }
 }
 

@@ -2,6 +2,8 @@
 //! [`super::args`], so that another language needs only another such file.
 
 pub mod audit;
+pub mod cloud;
+pub mod compartments;
 pub mod desk;
 pub mod events;
 
@@ -118,6 +120,11 @@ if that file is the one of your daemon (relative folders are taken from where a 
     )
 }
 
+/// A message goes on.
+pub fn lines_left_out(n: usize) -> String {
+    format!("[{n} more lines]")
+}
+
 /// The list goes on.
 pub fn cut(shown: usize) -> String {
     format!("Only {shown} are shown: for more, --limit N")
@@ -231,7 +238,9 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         ),
         Trouble::BankOffline { bank } => (
             format!("Bank {bank} isn't connected, so its doors can't be opened."),
-            "Check its power, its network cable, and its password (linli device password).".to_string(),
+            format!(
+                "Check its power and its network cable. If it was given a wrong password: linli device password {bank} makes a new one, to be entered in it; the old one is replaced."
+            ),
         ),
         Trouble::DevicesOffline { devices } => (
             format!("{} not connected: {}.", count(devices.len() as u64, "device is", "devices are"), some(devices)),
@@ -253,19 +262,16 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             ),
             "Nothing is lost, and residents are served. See linli sync for why; check the antenna and the SIM card.".to_string(),
         ),
-        Trouble::Cloud { lane, what, remedy } => (
-            match lane {
-                Some(lane) => format!("The lane '{lane}' to the cloud doesn't go on: {what}."),
-                None => format!("The cloud can't be used: {what}."),
-            },
-            remedy.clone(),
-        ),
         Trouble::CompartmentsDisabled { .. }
         | Trouble::KeypadsLocked { .. }
+        | Trouble::DesksLocked { .. }
         | Trouble::DoorsLeftOpen { .. }
         | Trouble::ParcelsGoBack(_)
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
+        Trouble::Cloud { .. } => cloud::trouble(look, trouble),
+        Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
+        Trouble::NotBooked { slots } => compartments::not_booked(slots),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
@@ -484,28 +490,6 @@ pub fn command(slot: &str, purpose: &str, state: &str, answer: Option<&str>) -> 
 
 /// Beside times that can't be trusted wholly.
 pub const TIME_MARKS: &str = "~ the clock was estimated then; ? it wasn't known";
-
-// The way to the cloud.
-
-/// A direction of the cloud client.
-pub fn direction(
-    look: &Look,
-    last_ms: Option<i64>,
-    error: Option<&str>,
-    next_ms: Option<i64>,
-) -> String {
-    let mut text = match last_ms {
-        Some(ms) => format!("last success {}", look.ago(ms)),
-        None => "no success yet".to_string(),
-    };
-    if let Some(error) = error {
-        text.push_str(&format!("; then: {error}"));
-    }
-    if let Some(ms) = next_ms {
-        text.push_str(&format!("; next try {}", look.ago(ms)));
-    }
-    text
-}
 
 fn count(n: u64, one: &str, many: &str) -> String {
     match n {

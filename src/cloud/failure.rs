@@ -128,12 +128,13 @@ fn of_io(e: &io::Error) -> Option<Cause> {
 pub(super) fn remedy(problem: &Problem) -> &'static str {
     match (problem.kind, problem.status) {
         (Some(ProblemType::Gap), _) => {
-            "the cloud has lost items that it had acknowledged: ask its operator to restore them, \
-             or start a new epoch by restoring this gateway's store"
+            "the cloud has lost items that it had acknowledged: ask the cloud's operator to restore \
+             them, or start a new epoch by restoring this gateway's store"
         }
         (Some(ProblemType::Fork), _) => {
             "two gateways send under this name, or this store is a copy: find and stop the other \
-             one, or restore this gateway's store to start a new epoch"
+             one (the cloud's operator can tell from where it sends), or restore this gateway's store to \
+             start a new epoch"
         }
         (Some(ProblemType::Epoch), _) => {
             "the cloud has heard from a newer store of this gateway: stop the gateway that runs on \
@@ -143,12 +144,12 @@ pub(super) fn remedy(problem: &Problem) -> &'static str {
             "gateway and cloud don't understand each other: bring both up to date and report it"
         }
         (Some(ProblemType::UnknownGateway), _) | (None, 404) => {
-            "check the gateway's name and the cloud's URL in the configuration, or have the gateway \
-             listed at the cloud"
+            "check the gateway's name and the cloud's URL in the configuration, or ask the cloud's \
+             operator to list this gateway"
         }
         (Some(ProblemType::Clock), _) => "check the gateway's clock",
         (Some(ProblemType::Signature | ProblemType::Replay | ProblemType::Token), _)
-        | (None, 401 | 403) => "have the gateway admitted at the cloud",
+        | (None, 401 | 403) => "ask the cloud's operator to admit this gateway",
         (None, _) => "ask the cloud's operator what this refusal means",
     }
 }

@@ -55,6 +55,8 @@ pub struct Direction {
     pub last_error_ms: Option<i64>,
     /// What a person can do about it; `None` when it is over, or when waiting is all.
     pub remedy: Option<&'static str>,
+    /// Since when that remedy has been called for.
+    pub remedy_since_ms: Option<i64>,
     /// Failures since the last success.
     pub failures: u32,
     /// When it tries again, if it waits for that; the return of the network may come before.
@@ -111,6 +113,7 @@ impl CloudStatus {
         direction.failures = 0;
         direction.next_try_ms = None;
         direction.remedy = None;
+        direction.remedy_since_ms = None;
     }
 
     pub(super) fn failed(&self, way: Way, failure: &Failure, next_try: Duration) {
@@ -121,7 +124,11 @@ impl CloudStatus {
         }
         let direction = status.direction(way);
         direction.last_error = Some(failure.to_string());
-        direction.remedy = failure.remedy();
+        let remedy = failure.remedy();
+        if direction.remedy != remedy {
+            direction.remedy_since_ms = remedy.map(|_| now);
+        }
+        direction.remedy = remedy;
         direction.last_error_ms = Some(now);
         direction.failures = direction.failures.saturating_add(1);
         let pause_ms = i64::try_from(next_try.as_millis()).unwrap_or(i64::MAX);

@@ -31,7 +31,7 @@ const PARCEL_MAX_CHARS: usize = 128;
 /// The most that is paid on the spot, fen.
 const PAID_MAX_FEN: u64 = 1_000_000;
 /// The longest extension by hours: a month.
-const HOURS_MAX: u32 = 31 * 24;
+pub const HOURS_MAX: u32 = 31 * 24;
 
 /// Answers `act`.
 pub(super) async fn act(
@@ -70,6 +70,8 @@ struct Checked {
     /// Where a code that comes of it is good.
     good_at: Option<PointView>,
     until_ms: Option<i64>,
+    /// Why the compartment is out of use already.
+    before: Option<String>,
 }
 
 impl Checked {
@@ -80,6 +82,7 @@ impl Checked {
             slot: None,
             good_at: None,
             until_ms: None,
+            before: None,
         }
     }
 
@@ -138,6 +141,7 @@ async fn perform(
         good_at: checked.good_at.filter(|_| told.code.is_some()),
         code: told.code.map(Into::into),
         until_ms: checked.until_ms,
+        before: checked.before,
         opening: None,
     };
     Ok((acted, opening))
@@ -266,15 +270,29 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
         Act::Disable { slot, reason } => {
             let slot = known::slot(layout, &slot)?;
             let reason = known::reason("taking a compartment out of use", &reason)?;
-            Checked::disable(slot, Some(reason.to_string()))
+            Checked {
+                before: out_of_use(backend, &slot)?,
+                ..Checked::disable(slot, Some(reason.to_string()))
+            }
         }
         Act::Enable { slot } => Checked::disable(known::slot(layout, &slot)?, None),
     })
 }
 
+/// Why a compartment is out of use, if it is.
+fn out_of_use(backend: &dyn Backend, slot: &Slot) -> Result<Option<String>, Failure> {
+    let rows = answer::open(backend)?
+        .compartments()
+        .map_err(answer::failed)?;
+    let row = rows
+        .into_iter()
+        .find(|row| row.bank == slot.bank.as_str() && row.compartment == slot.compartment);
+    Ok(row.and_then(|row| row.disabled))
+}
+
 fn hand_over(backend: &dyn Backend, desk: Ident, code: &PickupCode) -> Result<Checked, Failure> {
     let digits = code.digits().ok_or_else(|| {
-        bad("a code is 1 to 16 digits; spaces and dashes between them don't matter")
+        bad("a code is 1 to 16 digits, 0 to 9; spaces and dashes between them don't matter")
     })?;
     let typed = backend.typed(&desk, &digits);
     let act = DeskAct::HandOver {

@@ -3,17 +3,18 @@
 //! Judged from the status alone, so that it can be tested without a daemon. The words for people
 //! are the CLI's; here stands what happened.
 
+pub mod cloud;
+pub mod compartments;
+
 use serde::{Deserialize, Serialize};
 
-use super::views::{BankView, CompartmentState, DeviceView, PartReport, StatusReport};
+use self::compartments::Lacking;
+use super::views::{BankView, DeviceView, PartReport, StatusReport};
 use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
 /// How long after the start a device may stay unheard of before it counts as gone, ms.
 pub const SETTLING_MS: u64 = 120_000;
-
-/// How long an item may wait for the cloud before it is worth a word, ms.
-pub const BACKLOG_MS: i64 = 15 * 60_000;
 
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +81,21 @@ pub enum Trouble {
         /// Their numbers.
         compartments: Vec<u16>,
     },
+    /// Compartments should hold parcels, but their sensors see nothing.
+    ParcelsNotSeen {
+        /// Which.
+        compartments: Vec<Lacking>,
+    },
+    /// Something lies in compartments that no parcel accounts for.
+    NotBooked {
+        /// Which: `BANK/NUMBER`.
+        slots: Vec<String>,
+    },
+    /// Desks are locked after wrong codes.
+    DesksLocked {
+        /// Which, and until when.
+        desks: Vec<LockedRow>,
+    },
     /// Keypads are locked after wrong codes.
     KeypadsLocked {
         /// Which, and until when.
@@ -108,12 +124,21 @@ pub enum Trouble {
     },
     /// The cloud client names something that doesn't go away by trying again.
     Cloud {
-        /// The lane that doesn't go on; null if none of them does.
+        /// The lane that doesn't go on; null if it isn't about one.
         lane: Option<String>,
+        /// Else the direction that doesn't go on, `uplink` or `downlink`; null if neither does.
+        #[serde(default)]
+        way: Option<String>,
         /// What is wrong, in words.
         what: String,
         /// What to do about it, in words.
         remedy: String,
+        /// Since when.
+        #[serde(default)]
+        since_ms: Option<i64>,
+        /// It has kept new pickup codes from their residents for longer than [`cloud::HELD_MS`].
+        #[serde(default)]
+        codes_wait: bool,
     },
     /// The parcels' history isn't what was written.
     HistoryBroken {
@@ -131,10 +156,16 @@ impl Trouble {
             Self::NotWriting { .. }
             | Self::LinkDown { .. }
             | Self::PartDown { .. }
-            | Self::BankOffline { .. } => Health::Failing,
+            | Self::BankOffline { .. }
+            | Self::Cloud {
+                codes_wait: true, ..
+            } => Health::Failing,
             Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
             | Self::CompartmentsDisabled { .. }
+            | Self::ParcelsNotSeen { .. }
+            | Self::NotBooked { .. }
+            | Self::DesksLocked { .. }
             | Self::KeypadsLocked { .. }
             | Self::DoorsLeftOpen { .. }
             | Self::ParcelsGoBack(_)
@@ -160,24 +191,27 @@ pub fn judge(
     troubles.extend(own(report));
     troubles.extend(away(report.uptime_ms, devices));
     troubles.extend(left_open(concerns));
-    troubles.extend(locked(concerns));
-    troubles.extend(banks.iter().filter_map(faulty));
-    troubles.extend(banks.iter().filter_map(disabled));
+    troubles.extend(locked(devices, concerns));
+    troubles.extend(compartments::troubles(banks));
     troubles.extend(concerns.going_back.map(Trouble::ParcelsGoBack));
     troubles.extend(boots_reused(devices));
-    troubles.extend(cloud_problems(&report.cloud));
+    let now_ms = report.clock.wall_ms;
+    let cloud = cloud::troubles(&report.cloud, now_ms, &lanes.lanes);
+    let backlog = cloud::backlog(now_ms, &lanes.lanes, &cloud);
+    troubles.extend(cloud);
     let refused = concerns.cloud_refused.clone();
     troubles.extend(refused.map(Trouble::CloudRefused));
-    if !report.cloud.is_null() {
-        troubles.extend(backlog(report.clock.wall_ms, lanes));
-    }
+    troubles.extend(backlog.filter(|_| !report.cloud.is_null()));
     let broken = report.audit.broken.clone();
     troubles.extend(broken.map(|broken| Trouble::HistoryBroken { broken }));
     if report.clock.quality == "unknown" {
         troubles.push(Trouble::ClockUnknown);
     }
     // Stable: troubles of one weight stay in the order above.
-    troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.health()));
+    troubles.sort_by_key(|trouble| {
+        let evidence = matches!(trouble, Trouble::HistoryBroken { .. });
+        std::cmp::Reverse((trouble.health(), evidence))
+    });
     let health = troubles.first().map_or(Health::Well, Trouble::health);
     (health, troubles)
 }
@@ -238,33 +272,20 @@ fn left_open(concerns: &Concerns) -> Option<Trouble> {
     (!doors.is_empty()).then_some(Trouble::DoorsLeftOpen { doors })
 }
 
-fn locked(concerns: &Concerns) -> Option<Trouble> {
-    let keypads = concerns.locked.clone();
-    (!keypads.is_empty()).then_some(Trouble::KeypadsLocked { keypads })
-}
-
-fn faulty(bank: &BankView) -> Option<Trouble> {
-    let compartments = in_state(bank, CompartmentState::Faulty);
-    (!compartments.is_empty()).then(|| Trouble::CompartmentsFaulty {
-        bank: bank.bank.clone(),
-        compartments,
-    })
-}
-
-fn disabled(bank: &BankView) -> Option<Trouble> {
-    let compartments = in_state(bank, CompartmentState::Disabled);
-    (!compartments.is_empty()).then(|| Trouble::CompartmentsDisabled {
-        bank: bank.bank.clone(),
-        compartments,
-    })
-}
-
-fn in_state(bank: &BankView, state: CompartmentState) -> Vec<u16> {
-    let compartments = bank.compartments.iter();
-    compartments
-        .filter(|compartment| compartment.state == state)
-        .map(|compartment| compartment.compartment)
-        .collect()
+fn locked(devices: &[DeviceView], concerns: &Concerns) -> Vec<Trouble> {
+    let at_desk = |row: &LockedRow| {
+        let mut desks = devices.iter().filter(|device| device.role == "desk");
+        desks.any(|desk| desk.device == row.keypad)
+    };
+    let (desks, keypads): (Vec<_>, Vec<_>) = concerns.locked.iter().cloned().partition(at_desk);
+    let mut troubles = Vec::new();
+    if !keypads.is_empty() {
+        troubles.push(Trouble::KeypadsLocked { keypads });
+    }
+    if !desks.is_empty() {
+        troubles.push(Trouble::DesksLocked { desks });
+    }
+    troubles
 }
 
 /// A boot that was pushed out by newer ones doesn't matter any more.
@@ -278,31 +299,6 @@ fn boots_reused(devices: &[DeviceView]) -> Option<Trouble> {
     });
     let devices: Vec<String> = reused.map(|device| device.device.clone()).collect();
     (!devices.is_empty()).then_some(Trouble::BootsReused { devices })
-}
-
-/// The cloud client's `problems`.
-fn cloud_problems(cloud: &serde_json::Value) -> impl Iterator<Item = Trouble> {
-    let problems = cloud["problems"].as_array().into_iter().flatten();
-    problems.map(|problem| {
-        let text = |key: &str| problem[key].as_str().map(str::to_string);
-        Trouble::Cloud {
-            lane: text("lane"),
-            what: text("what").unwrap_or_default(),
-            remedy: text("remedy").unwrap_or_default(),
-        }
-    })
-}
-
-fn backlog(now_ms: i64, lanes: &LanesRow) -> Option<Trouble> {
-    let oldest_ms = lanes
-        .lanes
-        .iter()
-        .filter_map(|l| l.oldest_waiting_ms)
-        .min()?;
-    (now_ms.saturating_sub(oldest_ms) > BACKLOG_MS).then(|| Trouble::Backlog {
-        waiting: lanes.lanes.iter().map(|lane| lane.waiting).sum(),
-        oldest_ms,
-    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod socket;
 pub mod views;
 pub mod wire;
 
+pub use act::HOURS_MAX;
 pub use answer::PARCEL_STATES;
 pub use backend::{Backend, memory_rss_bytes};
 pub use server::{Limits, serve, serve_within};

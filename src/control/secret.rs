@@ -24,14 +24,23 @@ impl PickupCode {
         self.0.reveal()
     }
 
-    /// Its digits without the spaces and dashes by which people group them; `None` unless they are
-    /// 1 to [`CODE_MAX_DIGITS`].
+    /// Its digits without the spaces and dashes by which people group them, full-width ones as the
+    /// plain ones that they stand for; `None` unless they are 1 to [`CODE_MAX_DIGITS`].
     pub fn digits(&self) -> Option<Secret> {
-        let kept = |c: &char| !c.is_whitespace() && *c != '-';
-        let digits: String = self.reveal().chars().filter(kept).collect();
+        let kept = |c: &char| !c.is_whitespace() && !matches!(c, '-' | '－');
+        let typed = self.reveal().chars().filter(kept);
+        let digits: String = typed.map(plain).collect();
         let sound = (1..=CODE_MAX_DIGITS).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit());
         sound.then(|| Secret::new(digits))
+    }
+}
+
+/// A full-width digit (U+FF10 to U+FF19), as a Chinese input method types it, as the plain one.
+fn plain(c: char) -> char {
+    match u32::from(c) {
+        full @ 0xFF10..=0xFF19 => char::from_digit(full - 0xFF10, 10).unwrap_or(c),
+        _ => c,
     }
 }
 
@@ -78,7 +87,8 @@ mod tests {
             digits("1234567812345678").as_deref(),
             Some("1234567812345678")
         );
-        for wrong in ["", " - ", "12345678123456780", "12a4", "１２３", "+12"] {
+        assert_eq!(digits("１２３４－０９　８").as_deref(), Some("1234098"));
+        for wrong in ["", " - ", "12345678123456780", "12a4", "١٢٣", "+12"] {
             assert_eq!(digits(wrong), None, "{wrong}");
         }
     }

@@ -323,6 +323,9 @@ pub struct Acted {
     pub good_at: Option<PointView>,
     /// The new deadline, if it was extended.
     pub until_ms: Option<i64>,
+    /// Why the compartment was out of use already: the reason that was replaced.
+    #[serde(default)]
+    pub before: Option<String>,
     /// The compartment that is opened for this, and what became of that so far.
     pub opening: Option<Opening>,
 }

@@ -180,6 +180,9 @@ fn a_code_in_the_arguments_works_with_a_warning() {
         "{done:?}"
     );
     assert_eq!(asked(&bed), hand_over("482915"));
+    let typed_wide = bed.linli(&["desk", "hand-over", "４８２－９１５"]);
+    assert_eq!(typed_wide.code, 0, "{typed_wide:?}");
+    assert_eq!(asked(&bed), hand_over("482915"));
     let help = bed.linli(&["desk", "hand-over", "--help"]);
     assert!(help.out.contains("list of processes"), "{help:?}");
 }
@@ -187,7 +190,7 @@ fn a_code_in_the_arguments_works_with_a_warning() {
 #[test]
 fn what_is_no_code_never_reaches_the_journal_and_is_not_repeated() {
     let bed = saying(Ok(told("hand over: P-1")));
-    for wrong in ["48291x", "12345678123456781", "４８２９"] {
+    for wrong in ["48291x", "12345678123456781", "٤٨٢٩"] {
         let refused = bed.linli(&["desk", "hand-over", wrong]);
         assert_eq!(refused.code, 2, "{refused:?}");
         assert!(refused.err.contains("1 to 16 digits"), "{refused:?}");
@@ -288,9 +291,9 @@ fn each_act_reaches_the_journal_as_it_was_meant() {
 #[test]
 fn a_deadline_is_a_time_that_is_yet_to_come() {
     let bed = saying(Ok(told("")));
-    let until = bed.linli(&["extend", "P-1", "--until", "2026-11-23 01:00"]);
+    let until = bed.linli(&["extend", "P-1", "--until", "2026-11-23 09:00"]);
     assert_eq!(
-        until.out, "P-1 may wait until 2026-11-23 09:00:00.\n",
+        until.out, "P-1 may wait until 2026-11-23 09:00:00 (UTC+08:00).\n",
         "{until:?}"
     );
     let Asked::Desk(DeskAct::Extend { deadline, .. }) = asked(&bed) else {
@@ -298,7 +301,7 @@ fn a_deadline_is_a_time_that_is_yet_to_come() {
     };
     assert_eq!(deadline, 1_795_395_600_000);
     let wrong: [&[&str]; 6] = [
-        &["extend", "P-1", "--until", "2026-11-22 09:00"],
+        &["extend", "P-1", "--until", "2026-11-22 17:00"],
         &["extend", "P-1", "--until", "soon"],
         &["extend", "P-1"],
         &["extend", "P-1", "--hours", "0"],
@@ -314,6 +317,19 @@ fn a_deadline_is_a_time_that_is_yet_to_come() {
     ];
     for args in wrong {
         assert_eq!(bed.linli(args).code, 2, "{args:?}");
+    }
+    let limits = [
+        (["extend", "P-1", "--hours", "-3"], "1 to 744 (31 days)"),
+        (["extend", "P-1", "--hours", "800"], "1 to 744 (31 days)"),
+        (
+            ["extend", "P-1", "--until", "9999-12-31T23:59:59Z"],
+            "too far away",
+        ),
+    ];
+    for (args, wanted) in limits {
+        let refused = bed.linli(&args);
+        assert!(refused.err.contains(wanted), "{refused:?}");
+        assert!(!refused.err.contains("-- -3"), "{refused:?}");
     }
     bed.daemon.report.lock().unwrap().clock.quality = "unknown".to_string();
     let refused = bed.linli(&["extend", "P-1", "--hours", "1"]);
@@ -440,6 +456,33 @@ fn a_compartment_is_taken_out_of_use_and_put_back() {
 }
 
 #[test]
+fn a_reason_that_is_replaced_is_said() {
+    let bed = saying(Ok(Told::default()));
+    let disable = [
+        "compartment",
+        "disable",
+        "bank-a/3",
+        "--reason",
+        "broken hinge",
+    ];
+    assert!(!bed.linli(&disable).out.contains("already"));
+    bed.store
+        .conn
+        .execute(
+            "UPDATE compartments SET disabled = 'wet inside' WHERE compartment = 3",
+            [],
+        )
+        .unwrap();
+    let done = bed.linli(&disable);
+    assert!(
+        done.out
+            .contains("It was so already: the reason was 'wet inside', and is replaced."),
+        "{done:?}"
+    );
+    assert_eq!(bed.json(&disable)["before"], "wet inside");
+}
+
+#[test]
 fn what_can_not_be_asked_never_reaches_the_journal() {
     let bed = saying(Ok(told("well")));
     let claim = ["desk", "claim", "P-1", "--kind", "damaged", "--note"];
@@ -459,6 +502,7 @@ fn what_can_not_be_asked_never_reaches_the_journal() {
         (with(&[""]), 2, "a note is one line"),
         (with(&["x", "--paid", "10000.01"]), 2, "12.50"),
         (with(&["x", "--paid", "12.505"]), 2, "12.50"),
+        (with(&["x", "--paid", "-5"]), 2, "12.50"),
         (
             with(&["x", "--return-to", "bank-z"]),
             4,

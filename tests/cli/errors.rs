@@ -112,6 +112,33 @@ fn a_wrong_use_is_2() {
 }
 
 #[test]
+fn an_error_repeats_no_controls_and_no_endless_text() {
+    let bed = Bed::new();
+    let steering = "P\u{1b}[2J\u{202e}\rx";
+    let long = "9".repeat(20_000);
+    let wrong: [(&[&str], i32); 9] = [
+        (&["parcel", steering], 4),
+        (&["parcel", "a\nerror: all is lost"], 4),
+        (&["parcel", &long], 4),
+        (&["open", steering, "--reason", "x"], 2),
+        (&["open", &long, "--reason", "x"], 2),
+        (&["events", "--kind", steering], 2),
+        (&["parcels", "--limit", &long], 2),
+        (&["extend", "P-1", "--until", steering], 2),
+        (&["reissue", &long], 2),
+    ];
+    for (args, code) in wrong {
+        let refused = bed.linli(args);
+        assert_eq!(refused.code, code, "{refused:?}");
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!refused.err.contains(raw), "{refused:?}");
+        assert!(refused.err.chars().count() < 2_000, "{refused:?}");
+        let forged = refused.err.lines().any(|line| line == "error: all is lost");
+        assert!(!forged, "{refused:?}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_4() {
     let bed = Bed::new();
     let parcel = bed.linli(&["parcel", "P-404"]);

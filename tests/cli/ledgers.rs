@@ -127,7 +127,7 @@ fn the_status_names_what_needs_a_look_with_what_to_do() {
     let troubles = status["troubles"].as_array().unwrap();
     let kinds: Vec<_> = troubles.iter().map(|trouble| &trouble["trouble"]).collect();
     let wanted = [
-        "keypads-locked",
+        "desks-locked",
         "compartments-disabled",
         "parcels-go-back",
         "boots-reused",
@@ -136,13 +136,13 @@ fn the_status_names_what_needs_a_look_with_what_to_do() {
     assert_eq!(kinds, wanted);
     assert_eq!(status["health"], "attention");
     assert_eq!(
-        status["troubles"][0]["keypads"][0]["until_ms"],
+        status["troubles"][0]["desks"][0]["until_ms"],
         NOW_MS + 60_000
     );
     assert_eq!(status["compartments"]["disabled"], 1);
     let shown = bed.linli(&["status"]).out;
     for wanted in [
-        "1 keypad is locked after wrong codes: desk-1 until ",
+        "1 desk is locked after wrong codes: desk-1 until ",
         "linli compartment enable bank-a/N",
         "1 parcel is overdue; the oldest has been here for ",
         "linli desk retrieve PARCEL",
@@ -151,4 +151,26 @@ fn the_status_names_what_needs_a_look_with_what_to_do() {
     ] {
         assert!(shown.contains(wanted), "{wanted} in {shown}");
     }
+}
+
+#[test]
+fn a_sensor_that_contradicts_the_books_is_named() {
+    let bed = Bed::new();
+    run(
+        &bed,
+        "UPDATE compartments SET occupied = 0 WHERE compartment = 2;
+         UPDATE compartments SET occupied = 1, fault = NULL WHERE compartment = 3",
+    );
+    let shown = bed.linli(&["status"]).out;
+    for wanted in [
+        "bank-a/2 should hold P-1, but its sensor says empty.",
+        "linli desk retrieve P-1",
+        "Something lies in bank-a/3 that nobody booked.",
+    ] {
+        assert!(shown.contains(wanted), "{wanted} in {shown}");
+    }
+    let banks = bed.linli(&["banks"]).out;
+    assert!(banks.contains("2: should hold P-1"), "{banks}");
+    run(&bed, "UPDATE compartments SET door = 'open'");
+    assert!(!bed.linli(&["status"]).out.contains("sensor"));
 }

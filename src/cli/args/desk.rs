@@ -1,13 +1,10 @@
-//! What the staff may say on the command line: the desk's commands, sums of money, times.
+//! What the staff may say on the command line: the desk's commands, sums of money.
 
 use std::convert::Infallible;
 use std::str::FromStr;
 
 use clap::Subcommand;
 use firmware_protocols::Ident;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 
 use crate::control::secret::PickupCode;
 
@@ -86,7 +83,7 @@ pub struct ClaimArgs {
     #[arg(long, value_name = "TEXT")]
     pub note: String,
     /// What was paid on the spot, as in 12.50
-    #[arg(long, value_name = "YUAN")]
+    #[arg(long, value_name = "YUAN", allow_hyphen_values = true)]
     pub paid: Option<Yuan>,
     /// The recipient keeps the goods
     #[arg(long, conflicts_with = "return_to")]
@@ -132,34 +129,6 @@ impl FromStr for Yuan {
             1..=FEN_MAX => Ok(Self { fen }),
             _ => Err(wrong()),
         }
-    }
-}
-
-/// A moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Until {
-    /// Ms since the Unix epoch.
-    pub ms: i64,
-}
-
-impl FromStr for Until {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(at) = text.parse::<Timestamp>() {
-            return Ok(Self {
-                ms: at.as_millisecond(),
-            });
-        }
-        DateTime::strptime("%Y-%m-%d %H:%M", text)
-            .and_then(|local| local.to_zoned(TimeZone::UTC))
-            .map(|at| Self {
-                ms: at.timestamp().as_millisecond(),
-            })
-            .map_err(|_| {
-                "write 2026-11-22T18:00:00+08:00, or 2026-11-22 10:00 for that time in UTC"
-                    .to_string()
-            })
     }
 }
 
@@ -211,18 +180,6 @@ mod tests {
         ];
         for text in wrong {
             assert_eq!(fen(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_time_says_its_offset_or_is_in_utc() {
-        let ms = |text: &str| text.parse::<Until>().map(|until| until.ms).ok();
-        let wanted = Some(1_795_341_600_000);
-        assert_eq!(ms("2026-11-22T18:00:00+08:00"), wanted);
-        assert_eq!(ms("2026-11-22T10:00:00Z"), wanted);
-        assert_eq!(ms("2026-11-22 10:00"), wanted);
-        for wrong in ["", "10:00", "2026-11-22", "2026-13-01 10:00", "tomorrow"] {
-            assert_eq!(ms(wrong), None, "{wrong}");
         }
     }
 }

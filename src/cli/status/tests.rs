@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::look::tests::{NOW_MS, plain};
 use super::*;
 use crate::control::health::Trouble;
+use crate::control::health::compartments::Lacking;
 use crate::control::views::{
     ClockReport, DeviceCounts, JournalReport, LinksReport, StateCounts, StatusReport,
 };
@@ -43,7 +44,6 @@ fn sample() -> Status {
                 "connected_since_ms": NOW_MS - 60_000,
                 "uplink": {"last_success_ms": NOW_MS - 4_000, "last_error": "old", "failures": 0, "next_try_ms": null},
                 "downlink": {"last_success_ms": null, "last_error": "refused", "failures": 2, "next_try_ms": NOW_MS + 8_000},
-                "problems": [],
             }),
             clock: ClockReport {
                 wall_ms: NOW_MS,
@@ -118,8 +118,9 @@ fn troubles_come_before_all_else_with_what_to_do() {
 linli 0.1.0 at willow-court: somebody isn't served
 
 ! Bank bank-a isn't connected, so its doors can't be opened.
-  Check its power, its network cable, and its password
-  (linli device password).
+  Check its power and its network cable. If it was given a
+  wrong password: linli device password bank-a makes a new
+  one, to be entered in it; the old one is replaced.
 
 ! Bank bank-b doesn't use 1 compartment: 3.
   See linli banks for why. After the repair: linli open
@@ -166,8 +167,23 @@ fn every_trouble_has_words_and_a_remedy() {
         },
         Trouble::Cloud {
             lane: None,
+            way: None,
             what: text("it refuses this gateway"),
-            remedy: text("Enrol it again."),
+            remedy: text("ask its operator"),
+            since_ms: None,
+            codes_wait: false,
+        },
+        Trouble::ParcelsNotSeen {
+            compartments: vec![lacking("bank-a/9", &["R2"])],
+        },
+        Trouble::ParcelsNotSeen {
+            compartments: vec![
+                lacking("bank-a/9", &["R2"]),
+                lacking("bank-b/1", &["R3", "R4"]),
+            ],
+        },
+        Trouble::NotBooked {
+            slots: vec![text("bank-a/4"), text("bank-b/2")],
         },
         Trouble::ClockUnknown,
     ];
@@ -186,9 +202,33 @@ fn every_trouble_has_words_and_a_remedy() {
         "Bank bank-a doesn't use 2 compartments: 1, 2.",
         "The cloud has taken nothing for a while: 1 item is waiting, the oldest for 1 h.",
         "The cloud can't be used: it refuses this gateway.",
+        "bank-a/9 should hold R2, but its sensor says empty.",
+        "2 compartments should hold parcels, but their sensors say empty: bank-a/9 (R2), bank-b/1 (R3, R4).",
+        "Something lies in bank-a/4, bank-b/2 that nobody booked.",
         "Nobody has told this box the time.",
     ];
     assert_eq!(said, wanted);
+}
+
+fn lacking(slot: &str, parcels: &[&str]) -> Lacking {
+    Lacking {
+        slot: slot.to_string(),
+        parcels: parcels.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_remedy_for_a_parcel_that_no_sensor_sees_names_it() {
+    let compartments = vec![lacking("bank-a/9", &["R2"])];
+    let trouble = Trouble::ParcelsNotSeen { compartments };
+    let (_, remedy) = words::trouble(&plain(None), &trouble);
+    for command in [
+        "linli open bank-a/9 --reason",
+        "linli desk claim R2 --kind damaged --note missing --desk",
+        "linli desk retrieve R2",
+    ] {
+        assert!(remedy.contains(command), "{remedy}");
+    }
 }
 
 #[test]
@@ -211,6 +251,30 @@ fulfilment    43     40        3  4 min
 health        40     40        0
 ";
     assert_eq!(shown, wanted.replacen("    cloud", "  cloud", 1));
+}
+
+#[test]
+fn what_holds_a_lane_is_shown_over_the_lanes_with_its_remedy() {
+    let mut status = sample();
+    status.report.cloud["held"] = serde_json::json!([{
+        "lane": "fulfilment",
+        "what": "Items are missing\u{1b}[2J",
+        "remedy": "ask the cloud's operator to restore them",
+        "since_ms": NOW_MS - 360_000,
+    }]);
+    let shown = sync(
+        &plain(None),
+        &Sync {
+            cloud: status.report.cloud,
+            lanes: status.lanes,
+        },
+    );
+    let wanted = "
+! The cloud has refused the lane 'fulfilment' since 16:57:21: Items are missing?[2J. Residents don't get the codes of new parcels.
+  Ask the cloud's operator to restore them.
+
+LANE        MADE";
+    assert!(shown.contains(wanted), "{shown}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub const NO_CODE: &str = "no code was given: type it when asked, or send it as 
 
 /// What came is no code. It isn't repeated.
 pub const NOT_A_CODE: &str =
-    "a code is 1 to 16 digits; spaces and dashes between them don't matter";
+    "a code is 1 to 16 digits, 0 to 9; spaces and dashes between them don't matter";
 
 /// A code stood in the arguments.
 pub const CODE_WAS_SEEN: &str = "note: a code given as an argument shows in the list of processes; leave it out to be asked for it";
@@ -46,12 +46,17 @@ fn what_came(look: &Look, acted: &Acted) -> String {
     let slot = acted.slot.as_deref().unwrap_or_default();
     match (acted.act.as_str(), acted.until_ms) {
         ("extend", Some(until)) => {
-            format!("{parcel} may wait until {}.", look.date_time(until))
+            format!("{parcel} may wait until {}.", look.date_time_zone(until))
         }
         ("reissue", _) => format!("The new code of {parcel}:"),
-        ("disable", _) => format!(
-            "{slot} is out of use: nothing is put in any more. Back into use: linli compartment enable {slot}"
-        ),
+        ("disable", _) => {
+            let before = acted.before.as_ref().map_or_else(String::new, |reason| {
+                format!(" It was so already: the reason was '{reason}', and is replaced.")
+            });
+            format!(
+                "{slot} is out of use: nothing is put in any more.{before} Back into use: linli compartment enable {slot}"
+            )
+        }
         ("enable", _) => format!("{slot} is in use again, unless it is faulty: see linli banks"),
         _ if acted.text.is_empty() => "Nothing to do: it is so already.".to_string(),
         _ => sentence(&acted.text),
@@ -91,7 +96,7 @@ fn grouped(digits: &str) -> String {
 }
 
 /// With a capital, unless it begins with an id, and a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default();
     if !word.chars().all(char::is_alphabetic) {
         return format!("{}.", text.trim_end_matches('.'));
@@ -239,7 +244,8 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             ),
             format!("See linli banks for why. When it is mended: linli compartment enable {bank}/N"),
         ),
-        Trouble::KeypadsLocked { keypads } => locked(look, keypads),
+        Trouble::KeypadsLocked { keypads } => keypads_locked(look, keypads),
+        Trouble::DesksLocked { desks } => desks_locked(look, desks),
         Trouble::DoorsLeftOpen { doors } => left_open(look, doors),
         Trouble::ParcelsGoBack(back) => go_back(look, back),
         Trouble::CloudRefused(refused) => (
@@ -264,17 +270,28 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
     }
 }
 
-fn locked(look: &Look, keypads: &[LockedRow]) -> (String, String) {
-    let each: Vec<String> = keypads
+fn locked(look: &Look, rows: &[LockedRow], one: &str, many: &str) -> String {
+    let each: Vec<String> = rows
         .iter()
         .map(|row| format!("{} until {}", row.keypad, look.time(row.until_ms)))
         .collect();
+    format!(
+        "{} locked after wrong codes: {}.",
+        count(each.len() as u64, one, many),
+        some(&each)
+    )
+}
+
+fn desks_locked(look: &Look, desks: &[LockedRow]) -> (String, String) {
     (
-        format!(
-            "{} locked after wrong codes: {}.",
-            count(each.len() as u64, "keypad is", "keypads are"),
-            some(&each)
-        ),
+        locked(look, desks, "desk is", "desks are"),
+        "It unlocks by itself. Is somebody guessing? The log says who tried codes there: journalctl -u linli. A resident who is known but has lost the code gets a new one, good once it unlocks: linli reissue PARCEL".to_string(),
+    )
+}
+
+fn keypads_locked(look: &Look, keypads: &[LockedRow]) -> (String, String) {
+    (
+        locked(look, keypads, "keypad is", "keypads are"),
         "It unlocks by itself. Is somebody guessing? See linli events --kind keypad. Meanwhile, for a resident who stands at a locker: linli open BANK/N --reason TEXT".to_string(),
     )
 }

@@ -1,6 +1,9 @@
 //! The verdict, trouble by trouble.
 
+use super::cloud::{BACKLOG_MS, HELD_MS};
 use super::*;
+use crate::cloud::{CloudSnapshot, Direction, HeldLane};
+use crate::control::views::CompartmentState;
 use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
 use crate::store::read::LaneRow;
 
@@ -127,32 +130,135 @@ fn a_backlog_matters_only_when_it_is_old_and_there_is_a_cloud() {
     );
 }
 
-#[test]
-fn what_the_cloud_client_names_is_passed_on() {
+/// The cloud client's status, as it comes to the verdict.
+fn of_cloud(snapshot: &CloudSnapshot) -> StatusReport {
     let mut report = report();
-    report.cloud = serde_json::json!({"problems": [
-        {"lane": "demand", "what": "refused", "remedy": "call", "since_ms": 1},
-    ]});
-    let (health, troubles) = judge(&report, &[], &[], &lanes(None), &Concerns::default());
-    assert_eq!(health, Health::Attention);
-    let named = Trouble::Cloud {
-        lane: Some("demand".to_string()),
-        what: "refused".to_string(),
-        remedy: "call".to_string(),
-    };
-    assert_eq!(troubles, [named]);
+    report.cloud = serde_json::to_value(snapshot).unwrap();
+    report
+}
+
+fn judge_cloud(snapshot: &CloudSnapshot, lanes: &LanesRow) -> (Health, Vec<Trouble>) {
+    judge(&of_cloud(snapshot), &[], &[], lanes, &Concerns::default())
+}
+
+fn held(lane: &'static str, since_ms: i64) -> CloudSnapshot {
+    CloudSnapshot {
+        held: vec![HeldLane {
+            lane,
+            what: "Items are missing".to_string(),
+            remedy: "ask",
+            since_ms,
+        }],
+        ..CloudSnapshot::default()
+    }
 }
 
 #[test]
-fn faulty_compartments_and_parts_are_named() {
-    let mut report = report();
-    report.parts.push(PartReport {
-        name: "cloud".to_string(),
-        running: false,
-        restarts: 4,
-        last_error: None,
+fn a_lane_that_the_cloud_refuses_is_named_and_fails_once_codes_wait_for_long() {
+    let wanted = |lane: &str, since_ms, codes_wait| Trouble::Cloud {
+        lane: Some(lane.to_string()),
+        way: None,
+        what: "Items are missing".to_string(),
+        remedy: "ask".to_string(),
+        since_ms: Some(since_ms),
+        codes_wait,
+    };
+    let young = NOW_MS - HELD_MS;
+    let cases = [
+        ("fulfilment", young, Health::Attention, false),
+        ("fulfilment", young - 1, Health::Failing, true),
+        ("demand", 1, Health::Attention, false),
+    ];
+    for (lane, since_ms, health, codes_wait) in cases {
+        let judged = judge_cloud(&held(lane, since_ms), &lanes(None));
+        assert_eq!(judged, (health, vec![wanted(lane, since_ms, codes_wait)]));
+    }
+}
+
+#[test]
+fn a_direction_that_stopped_is_named_and_both_at_once_as_one() {
+    let stopped = |remedy, since_ms| Direction {
+        last_error: Some("no such gateway here".to_string()),
+        remedy: Some(remedy),
+        remedy_since_ms: Some(since_ms),
+        failures: 1,
+        ..Direction::default()
+    };
+    let shown = |uplink: Option<Direction>, downlink: Option<Direction>| {
+        let snapshot = CloudSnapshot {
+            uplink: uplink.unwrap_or_default(),
+            downlink: downlink.unwrap_or_default(),
+            ..CloudSnapshot::default()
+        };
+        let (health, troubles) = judge_cloud(&snapshot, &lanes(None));
+        let ways = troubles.into_iter().map(|trouble| match trouble {
+            Trouble::Cloud {
+                way, lane: None, ..
+            } => way,
+            other => panic!("{other:?}"),
+        });
+        (health, ways.collect::<Vec<_>>())
+    };
+    let (up, down) = (Some("uplink".to_string()), Some("downlink".to_string()));
+    let now = || Some(stopped("ask", NOW_MS));
+    let long = || Some(stopped("ask", NOW_MS - HELD_MS - 1));
+    assert_eq!(shown(now(), None), (Health::Attention, vec![up.clone()]));
+    assert_eq!(shown(long(), None), (Health::Failing, vec![up.clone()]));
+    assert_eq!(shown(None, long()), (Health::Attention, vec![down.clone()]));
+    assert_eq!(shown(long(), now()), (Health::Failing, vec![None]));
+    let other = Some(stopped("look", NOW_MS));
+    assert_eq!(shown(now(), other), (Health::Attention, vec![up, down]));
+    assert_eq!(shown(None, None), (Health::Well, vec![]));
+}
+
+#[test]
+fn a_backlog_that_is_explained_already_is_not_named_again() {
+    let mut old = lanes(Some(NOW_MS - BACKLOG_MS - 1));
+    let (_, troubles) = judge_cloud(&held("fulfilment", NOW_MS), &old);
+    assert!(matches!(troubles.as_slice(), [Trouble::Cloud { .. }]));
+    let other = LaneRow {
+        lane: "demand".to_string(),
+        waiting: 7,
+        ..old.lanes[0].clone()
+    };
+    old.lanes.push(other);
+    let (_, troubles) = judge_cloud(&held("fulfilment", NOW_MS), &old);
+    assert!(matches!(troubles[1], Trouble::Backlog { waiting: 7, .. }));
+}
+
+#[test]
+fn a_history_that_cannot_be_trusted_comes_directly_after_what_fails() {
+    let mut sick = report();
+    sick.links.last_error = Some("refused".to_string());
+    sick.clock.quality = "unknown".to_string();
+    sick.audit.broken = Some(crate::store::audit::Break {
+        n: 3,
+        what: crate::store::audit::BreakKind::Changed,
+        parcel: None,
+        step: None,
+        at_ms: None,
     });
-    let compartment = |number, state| CompartmentView {
+    let concerns = Concerns {
+        locked: vec![LockedRow {
+            keypad: "bank-a".to_string(),
+            until_ms: NOW_MS,
+        }],
+        ..Concerns::default()
+    };
+    let (_, troubles) = judge(&sick, &[], &[], &lanes(None), &concerns);
+    assert!(matches!(
+        troubles.as_slice(),
+        [
+            Trouble::LinkDown { .. },
+            Trouble::HistoryBroken { .. },
+            Trouble::KeypadsLocked { .. },
+            Trouble::ClockUnknown,
+        ]
+    ));
+}
+
+fn compartment(number: u16, state: CompartmentState) -> CompartmentView {
+    CompartmentView {
         compartment: number,
         size: "S".to_string(),
         zone: "ambient".to_string(),
@@ -165,18 +271,90 @@ fn faulty_compartments_and_parts_are_named() {
         disabled: None,
         low: false,
         openings: 0,
-    };
-    let bank = BankView {
+    }
+}
+
+fn bank(compartments: Vec<CompartmentView>) -> BankView {
+    BankView {
         bank: "bank-a".to_string(),
         building: "b1".to_string(),
         address: String::new(),
         online: Some(true),
         occupancy_sensor: true,
-        compartments: vec![
-            compartment(1, CompartmentState::Free),
-            compartment(2, CompartmentState::Faulty),
-        ],
+        compartments,
+    }
+}
+
+#[test]
+fn a_sensor_that_contradicts_the_books_is_named() {
+    let mut lost = compartment(1, CompartmentState::Occupied);
+    lost.parcels = vec!["R2".to_string()];
+    lost.occupied = Some(false);
+    let mut left = compartment(2, CompartmentState::Occupied);
+    left.occupied = Some(true);
+    let shown =
+        |bank: BankView| judge(&report(), &[bank], &[], &lanes(None), &Concerns::default()).1;
+    let not_seen = Trouble::ParcelsNotSeen {
+        compartments: vec![Lacking {
+            slot: "bank-a/1".to_string(),
+            parcels: vec!["R2".to_string()],
+        }],
     };
+    let not_booked = Trouble::NotBooked {
+        slots: vec!["bank-a/2".to_string()],
+    };
+    let both = bank(vec![lost.clone(), left.clone()]);
+    assert_eq!(shown(both.clone()), [not_seen, not_booked]);
+    let blind = BankView {
+        occupancy_sensor: false,
+        ..both
+    };
+    assert_eq!(shown(blind), []);
+    let mut agreeing = vec![lost.clone(), lost, left.clone(), left.clone(), left];
+    agreeing[0].door = "open".to_string();
+    agreeing[1].occupied = Some(true);
+    agreeing[2].reserved = Some("P-1".to_string());
+    agreeing[3].door = "unknown".to_string();
+    agreeing[4].parcels = vec!["P-2".to_string()];
+    assert_eq!(shown(bank(agreeing)), []);
+}
+
+#[test]
+fn a_desk_that_is_locked_is_no_keypad() {
+    let row = |keypad: &str| LockedRow {
+        keypad: keypad.to_string(),
+        until_ms: NOW_MS,
+    };
+    let concerns = Concerns {
+        locked: vec![row("bank-a"), row("desk-1")],
+        ..Concerns::default()
+    };
+    let devices = [
+        device("bank-a", "bank", Some(true)),
+        device("desk-1", "desk", Some(true)),
+    ];
+    let (_, troubles) = judge(&report(), &[], &devices, &lanes(None), &concerns);
+    let (keypads, desks) = (vec![row("bank-a")], vec![row("desk-1")]);
+    let wanted = [
+        Trouble::KeypadsLocked { keypads },
+        Trouble::DesksLocked { desks },
+    ];
+    assert_eq!(troubles, wanted);
+}
+
+#[test]
+fn faulty_compartments_and_parts_are_named() {
+    let mut report = report();
+    report.parts.push(PartReport {
+        name: "cloud".to_string(),
+        running: false,
+        restarts: 4,
+        last_error: None,
+    });
+    let bank = bank(vec![
+        compartment(1, CompartmentState::Free),
+        compartment(2, CompartmentState::Faulty),
+    ]);
     let (_, troubles) = judge(&report, &[bank], &[], &lanes(None), &Concerns::default());
     assert!(matches!(
         &troubles[0],

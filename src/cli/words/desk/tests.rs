@@ -17,6 +17,7 @@ fn sample(act: &str) -> Acted {
         code: None,
         good_at: None,
         until_ms: None,
+        before: None,
         opening: None,
     }
 }
@@ -64,7 +65,18 @@ fn what_came_is_a_sentence() {
     assert_eq!(say(&done), "Nothing to do: it is so already.\n");
     let mut done = sample("extend");
     done.until_ms = Some(NOW_MS);
-    assert_eq!(say(&done), "P-1 may wait until 2026-11-22 17:03:21.\n");
+    assert_eq!(
+        say(&done),
+        "P-1 may wait until 2026-11-22 17:03:21 (UTC+08:00).\n"
+    );
+    let mut done = sample("disable");
+    done.slot = Some("bank-a/3".to_string());
+    let back = "Back into use: linli compartment enable bank-a/3";
+    let out = "bank-a/3 is out of use: nothing is put in any more.";
+    assert_eq!(say(&done), format!("{out} {back}\n"));
+    done.before = Some("wet\u{1b}".to_string());
+    let before = "It was so already: the reason was 'wet?', and is replaced.";
+    assert_eq!(say(&done), format!("{out} {before} {back}\n"));
     let mut done = sample("transfer");
     done.text = "bank-a/2 opens: bring P-1 to desk-1".to_string();
     done.opening = Some(Opening {
@@ -91,6 +103,12 @@ fn every_trouble_of_hand_overs_has_words_and_a_remedy() {
         Trouble::KeypadsLocked {
             keypads: vec![LockedRow {
                 keypad: bank.clone(),
+                until_ms: NOW_MS + 60_000,
+            }],
+        },
+        Trouble::DesksLocked {
+            desks: vec![LockedRow {
+                keypad: "desk-1".to_string(),
                 until_ms: NOW_MS + 60_000,
             }],
         },
@@ -126,10 +144,15 @@ fn every_trouble_of_hand_overs_has_words_and_a_remedy() {
     let wanted = [
         "Bank bank-a has 2 compartments out of use: 2, 3.",
         "1 keypad is locked after wrong codes: bank-a until 17:04:21.",
+        "1 desk is locked after wrong codes: desk-1 until 17:04:21.",
         "1 door was left open during a hand-over: bank-a/2 (P-1, for 3 min).",
         "1 parcel is overdue, 2 parcels wait to be taken back; the oldest has been here for 2 h.",
         "2 wishes of the cloud in the last 24 h couldn't be carried out, the newest 1 min ago: bank-z isn't here.",
         "1 device uses a boot number for more than one start: bank-a.",
     ];
     assert_eq!(said, wanted);
+    let (_, at_desk) = super::super::trouble(&look, &all[2]);
+    for unfit in ["keypad", "linli open"] {
+        assert!(!at_desk.contains(unfit), "{at_desk}");
+    }
 }
