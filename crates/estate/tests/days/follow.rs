@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use estate::Outcome;
 use estate::code::CodeState;
 use estate::parcel::{Back, Place, Taker};
-use firmware_protocols::Ident;
+use firmware_protocols::event::Door;
+use firmware_protocols::{Ident, Slot};
 
 use crate::cause::{At, Cause};
 use crate::keep;
@@ -87,6 +88,10 @@ impl Day {
         let now = self.now.tick_ms;
         let mut moved: Vec<(String, At, Option<Back>)> = Vec::new();
         let mut known = 0;
+        let stayed = self.stays_in(cause);
+        if !stayed {
+            self.model.watch(cause, false);
+        }
         for row in self.estate.parcels() {
             if let Some(p) = self.model.parcels.get_mut(&row.parcel.parcel) {
                 p.to_desk = row.to_desk;
@@ -137,7 +142,47 @@ impl Day {
         for (name, at, back) in moved {
             self.parcel_moves(cause, name, at, back)?;
         }
+        self.model.watch(cause, stayed);
+        let Model {
+            missing, parcels, ..
+        } = &mut self.model;
+        missing.retain(|slot| parcels.values().any(|p| p.slot() == Some(slot)));
         Ok(())
+    }
+
+    /// Whether a door was closed behind something that nobody was to take.
+    fn stays_in(&mut self, cause: &Cause) -> bool {
+        let Cause::Door {
+            slot,
+            door: Door::Closed,
+            occupied,
+        } = cause
+        else {
+            return false;
+        };
+        if *occupied == Some(true) && self.model.in_slot(slot).count() == 0 {
+            self.left_inside(slot);
+        }
+        let here = At::Here(Place::Slot(slot.clone()));
+        self.model.in_slot(slot).any(|(_, p)| p.at == here)
+    }
+
+    /// Something lies in a compartment that was emptied: its last code may be good for longer.
+    fn left_inside(&mut self, slot: &Slot) {
+        let until = self.now.tick_ms + self.grace_ms(&At::Here(Place::Slot(slot.clone())), "");
+        let Model {
+            codes,
+            parcels,
+            emptied,
+            ..
+        } = &mut self.model;
+        let last = emptied.get(slot);
+        for code in codes.iter_mut().filter(|code| code.dead_since.is_none()) {
+            let p = &parcels[&code.parcel];
+            if p.at == At::Gone && last == Some(&p.recipient) {
+                code.may_until = until;
+            }
+        }
     }
 
     fn parcel_moves(&mut self, cause: &Cause, name: String, at: At, back: Option<Back>) -> Kept {

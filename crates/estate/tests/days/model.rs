@@ -2,7 +2,7 @@
 //! names in the clear, and no journal, digests or bounded lists. Where the estate has a choice (which
 //! compartment, which code), the model takes the choice over once it has seen that it was allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use estate::Digest;
 use estate::parcel::{Back, ParcelRow, Place, Stage, Taker};
@@ -31,6 +31,8 @@ pub struct Model {
     pub opener: BTreeMap<Slot, usize>,
     /// Whose a compartment was that was emptied last.
     pub emptied: BTreeMap<Slot, String>,
+    /// Compartments of which the sensor says that what should lie in them is gone.
+    pub missing: BTreeSet<Slot>,
     pub by_digest: BTreeMap<(Ident, Digest), usize>,
 }
 
@@ -195,7 +197,10 @@ impl Model {
                 match (to, taker) {
                     (At::Expected, Taker::Recipient) => p.returned && *occupied == Some(false),
                     (At::Here(Place::Slot(t)), Taker::Recipient) if p.returned => t == slot,
-                    (At::Here(Place::Slot(t)), _) => t == slot && said_full,
+                    // What was gone before the door was opened was taken by nobody.
+                    (At::Here(Place::Slot(t)), _) => {
+                        t == slot && (said_full || self.missing.contains(slot))
+                    }
                     (At::Gone, Taker::Recipient) => !p.returned && !said_full,
                     (At::Retrieved, Taker::Courier(_) | Taker::Operator(_)) => !said_full,
                     (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => {
@@ -265,6 +270,23 @@ impl Model {
             (Cause::Scan { .. }, None, Some(Back::Return)) => p.returned,
             (Cause::Door { .. }, Some(Back::Return), None) => p.returned,
             _ => false,
+        }
+    }
+
+    /// What a door's word makes of what should lie behind it, before and after the model has moved.
+    pub fn watch(&mut self, cause: &Cause, stayed: bool) {
+        let Cause::Door {
+            slot,
+            door,
+            occupied,
+        } = cause
+        else {
+            return;
+        };
+        if *occupied == Some(true) {
+            self.missing.remove(slot);
+        } else if *door == Door::Closed && *occupied == Some(false) && stayed {
+            self.missing.insert(slot.clone());
         }
     }
 

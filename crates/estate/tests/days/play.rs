@@ -519,6 +519,8 @@ impl Day {
         );
         self.record.starts += 1;
         self.record.sessions.clear();
+        let empty = self.estate.compartments().filter(|row| row.is_said_empty());
+        self.model.missing = empty.map(|row| row.slot.clone()).collect();
         Ok(())
     }
 
