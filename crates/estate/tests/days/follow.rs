@@ -70,7 +70,8 @@ impl Day {
             }
             let inside = self.field.inside(&slot);
             let agree = self.model.in_slot(&slot).map(|(name, _)| name).eq(&inside);
-            if agree {
+            // What a sensor has once said to be gone is in doubt until it says otherwise.
+            if agree && !self.model.missing.contains(&slot) {
                 self.field.compartment(&slot).doubt = false;
             }
             let said: Vec<_> = self.model.in_slot(&slot).collect();

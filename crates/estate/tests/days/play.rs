@@ -521,6 +521,9 @@ impl Day {
         self.record.sessions.clear();
         let empty = self.estate.compartments().filter(|row| row.is_said_empty());
         self.model.missing = empty.map(|row| row.slot.clone()).collect();
+        for slot in self.model.missing.clone() {
+            self.field.doubt(&slot);
+        }
         Ok(())
     }
 
