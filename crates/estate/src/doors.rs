@@ -22,6 +22,7 @@ use firmware_protocols::event::Door;
 
 use crate::Now;
 use crate::command::{CommandRow, CommandState, Purpose};
+use crate::compartment::CompartmentRow;
 use crate::deposit::RECIPIENT;
 use crate::estate::Estate;
 use crate::opening::KEEP_MS;
@@ -69,6 +70,10 @@ impl Estate {
                 self.settle_closed(turn, from, &slot);
             }
             Door::Unknown => {}
+        }
+        let row = self.compartments.get(&slot);
+        if row.is_some_and(CompartmentRow::is_said_empty) {
+            self.missing.insert(slot);
         }
     }
 
@@ -126,9 +131,6 @@ impl Estate {
             let alone = reserved.is_none() && rest.is_empty();
             let occupied = occupied.filter(|occupied| alone || !occupied);
             self.collection_closed(turn, slot, &taken, before, occupied);
-        }
-        if occupied == Some(false) && !rest.is_empty() {
-            self.missing.insert(slot.clone());
         }
     }
 

@@ -301,6 +301,12 @@ impl Estate {
         self.compartments.values()
     }
 
+    /// The compartments in which something should lie and whose sensor said empty when they were
+    /// closed last, unless it has seen something since.
+    pub fn said_empty(&self) -> impl Iterator<Item = &Slot> {
+        self.missing.iter()
+    }
+
     /// Every parcel that is in memory, by id.
     pub fn parcels(&self) -> impl Iterator<Item = &ParcelRow> {
         self.parcels.values()

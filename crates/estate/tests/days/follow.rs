@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use estate::Outcome;
 use estate::code::CodeState;
 use estate::parcel::{Back, Place, Taker};
-use firmware_protocols::event::Door;
 use firmware_protocols::{Ident, Slot};
 
 use crate::cause::{At, Cause};
@@ -70,14 +69,13 @@ impl Day {
             }
             let inside = self.field.inside(&slot);
             let agree = self.model.in_slot(&slot).map(|(name, _)| name).eq(&inside);
-            // What a sensor has once said to be gone is in doubt until it says otherwise.
-            if agree && !self.model.missing.contains(&slot) {
+            if agree {
                 self.field.compartment(&slot).doubt = false;
             }
             let said: Vec<_> = self.model.in_slot(&slot).collect();
             keep!(
                 "what is said to be inside is inside",
-                agree || self.field.compartments[&slot].doubt,
+                agree || self.field.compartments[&slot].doubt || self.model.missing.contains(&slot),
                 "{slot} really holds {inside:?}, but is said to hold {said:?}"
             );
         }
@@ -89,9 +87,13 @@ impl Day {
         let now = self.now.tick_ms;
         let mut moved: Vec<(String, At, Option<Back>)> = Vec::new();
         let mut known = 0;
-        let stayed = self.stays_in(cause);
-        if !stayed {
-            self.model.watch(cause, false);
+        if let Cause::Door {
+            slot,
+            occupied: Some(true),
+            ..
+        } = cause
+        {
+            self.left_inside(slot);
         }
         for row in self.estate.parcels() {
             if let Some(p) = self.model.parcels.get_mut(&row.parcel.parcel) {
@@ -143,33 +145,23 @@ impl Day {
         for (name, at, back) in moved {
             self.parcel_moves(cause, name, at, back)?;
         }
-        self.model.watch(cause, stayed);
-        let Model {
-            missing, parcels, ..
-        } = &mut self.model;
-        missing.retain(|slot| parcels.values().any(|p| p.slot() == Some(slot)));
+        self.model.remember(cause);
+        let model = &mut self.model;
+        let used: BTreeSet<Slot> = model
+            .parcels
+            .values()
+            .filter_map(Parcel::slot)
+            .cloned()
+            .collect();
+        model.missing.retain(|slot| used.contains(slot));
         Ok(())
-    }
-
-    /// Whether a door was closed behind something that nobody was to take.
-    fn stays_in(&mut self, cause: &Cause) -> bool {
-        let Cause::Door {
-            slot,
-            door: Door::Closed,
-            occupied,
-        } = cause
-        else {
-            return false;
-        };
-        if *occupied == Some(true) && self.model.in_slot(slot).count() == 0 {
-            self.left_inside(slot);
-        }
-        let here = At::Here(Place::Slot(slot.clone()));
-        self.model.in_slot(slot).any(|(_, p)| p.at == here)
     }
 
     /// Something lies in a compartment that was emptied: its last code may be good for longer.
     fn left_inside(&mut self, slot: &Slot) {
+        if self.model.in_slot(slot).next().is_some() {
+            return;
+        }
         let until = self.now.tick_ms + self.grace_ms(&At::Here(Place::Slot(slot.clone())), "");
         let Model {
             codes,

@@ -31,9 +31,10 @@ pub struct Model {
     pub opener: BTreeMap<Slot, usize>,
     /// Whose a compartment was that was emptied last.
     pub emptied: BTreeMap<Slot, String>,
-    /// Compartments of which the sensor says that what should lie in them is gone.
-    pub missing: BTreeSet<Slot>,
     pub by_digest: BTreeMap<(Ident, Digest), usize>,
+    /// Compartments that were closed and said to be empty although something should lie in them,
+    /// and in which nothing was seen since.
+    pub missing: BTreeSet<Slot>,
 }
 
 /// A row in the model's words.
@@ -194,13 +195,15 @@ impl Model {
                 to,
             ) if s == slot => {
                 let said_full = *occupied == Some(true) && !self.others_stay(slot);
+                // Gone before the door was opened: nobody has taken it, but the staff may end it.
+                let gone_before = *occupied == Some(false) && self.missing.contains(slot);
+                let by_staff = matches!(taker, Taker::Operator(_));
                 match (to, taker) {
+                    (At::Here(Place::Slot(t)), _) if gone_before => t == slot && !by_staff,
+                    _ if gone_before && !by_staff && !p.returned => false,
                     (At::Expected, Taker::Recipient) => p.returned && *occupied == Some(false),
                     (At::Here(Place::Slot(t)), Taker::Recipient) if p.returned => t == slot,
-                    // What was gone before the door was opened was taken by nobody.
-                    (At::Here(Place::Slot(t)), _) => {
-                        t == slot && (said_full || self.missing.contains(slot))
-                    }
+                    (At::Here(Place::Slot(t)), _) => t == slot && said_full,
                     (At::Gone, Taker::Recipient) => !p.returned && !said_full,
                     (At::Retrieved, Taker::Courier(_) | Taker::Operator(_)) => !said_full,
                     (At::Here(Place::Desk(at)), Taker::Desk { desk, .. }) => {
@@ -273,8 +276,8 @@ impl Model {
         }
     }
 
-    /// What a door's word makes of what should lie behind it, before and after the model has moved.
-    pub fn watch(&mut self, cause: &Cause, stayed: bool) {
+    /// Remembers what a closed door's sensor said, once the parcels stand where `cause` has left them.
+    pub fn remember(&mut self, cause: &Cause) {
         let Cause::Door {
             slot,
             door,
@@ -285,7 +288,12 @@ impl Model {
         };
         if *occupied == Some(true) {
             self.missing.remove(slot);
-        } else if *door == Door::Closed && *occupied == Some(false) && stayed {
+        }
+        let inside = |p: &Parcel| matches!(p.at, At::Here(_) | At::Leaving(..));
+        if *door == Door::Closed
+            && *occupied == Some(false)
+            && self.in_slot(slot).any(|(_, p)| inside(p))
+        {
             self.missing.insert(slot.clone());
         }
     }

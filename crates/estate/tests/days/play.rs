@@ -517,13 +517,12 @@ impl Day {
             self.estate.take_changes().is_empty(),
             "changes"
         );
+        // A door that stands open now had been closed before: that isn't on disk.
+        let rows = self.snapshot.compartments.values();
+        let said_empty = rows.filter(|row| row.is_said_empty());
+        self.model.missing = said_empty.map(|row| row.slot.clone()).collect();
         self.record.starts += 1;
         self.record.sessions.clear();
-        let empty = self.estate.compartments().filter(|row| row.is_said_empty());
-        self.model.missing = empty.map(|row| row.slot.clone()).collect();
-        for slot in self.model.missing.clone() {
-            self.field.doubt(&slot);
-        }
         Ok(())
     }
 

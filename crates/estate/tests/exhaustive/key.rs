@@ -32,6 +32,9 @@ pub fn of(day: &Day) -> u64 {
             .hash(&mut hash);
         row.door.word().hash(&mut hash);
     }
+    for slot in day.estate.said_empty() {
+        ("said empty", slot.compartment).hash(&mut hash);
+    }
     for row in disk.parcels.values() {
         parcel(day, row, &mut hash);
     }
