@@ -18,6 +18,8 @@ pub struct Code {
     pub dead_since: Option<u64>,
     /// Until when it may be alive although its parcel is handed over.
     pub grace_until: u64,
+    /// Until when it may be alive beyond that, as something was left inside.
+    pub may_until: u64,
     /// The compartment that it opened last.
     pub opened: Option<Slot>,
     /// Whether all that it did happened before our eyes: not if a bank opened by itself.
@@ -51,7 +53,7 @@ impl Model {
         match (&p.at, p.back) {
             (At::Retrieved | At::Cancelled, _) => false,
             (At::Gone, _) | (At::Here(_) | At::Leaving(..), Some(Back::Return)) => {
-                now < code.grace_until || self.in_use(code)
+                now < code.grace_until.max(code.may_until) || self.in_use(code)
             }
             (At::Here(_) | At::Leaving(..), back) => back.is_none_or(Back::still_for_recipient),
             (At::Expected | At::Coming(..), _) => true,
@@ -112,6 +114,7 @@ impl Model {
             parcel: parcel.into(),
             dead_since: None,
             grace_until: 0,
+            may_until: 0,
             opened: None,
             sure,
         });

@@ -305,6 +305,7 @@ impl Day {
             };
             let sent = self.field.held.remove(at);
             self.saw("arrived late");
+            self.lose(&sent); // It tells of what was, and is taken for what is.
             self.apply(Act::Event(sent))?;
         }
         Ok(())

@@ -87,6 +87,14 @@ impl Day {
         let now = self.now.tick_ms;
         let mut moved: Vec<(String, At, Option<Back>)> = Vec::new();
         let mut known = 0;
+        if let Cause::Door {
+            slot,
+            occupied: Some(true),
+            ..
+        } = cause
+        {
+            self.left_inside(slot);
+        }
         for row in self.estate.parcels() {
             if let Some(p) = self.model.parcels.get_mut(&row.parcel.parcel) {
                 p.to_desk = row.to_desk;
@@ -147,6 +155,27 @@ impl Day {
             .collect();
         model.missing.retain(|slot| used.contains(slot));
         Ok(())
+    }
+
+    /// Something lies in a compartment that was emptied: its last code may be good for longer.
+    fn left_inside(&mut self, slot: &Slot) {
+        if self.model.in_slot(slot).next().is_some() {
+            return;
+        }
+        let until = self.now.tick_ms + self.grace_ms(&At::Here(Place::Slot(slot.clone())), "");
+        let Model {
+            codes,
+            parcels,
+            emptied,
+            ..
+        } = &mut self.model;
+        let last = emptied.get(slot);
+        for code in codes.iter_mut().filter(|code| code.dead_since.is_none()) {
+            let p = &parcels[&code.parcel];
+            if p.at == At::Gone && last == Some(&p.recipient) {
+                code.may_until = until;
+            }
+        }
     }
 
     fn parcel_moves(&mut self, cause: &Cause, name: String, at: At, back: Option<Back>) -> Kept {
