@@ -229,7 +229,7 @@ impl Day {
     /// While nobody answers it, a bank that knows a code's digest opens by itself. What it has to
     /// tell comes later, in order.
     pub fn bank_opens(&mut self, who: u8) -> Kept {
-        let Some((_, digits)) = self.own(who) else {
+        let Some((parcel, digits)) = self.own(who) else {
             return Ok(());
         };
         let found = self.field.lists.iter().find_map(|(bank, list)| {
@@ -261,7 +261,9 @@ impl Day {
         let filling = !self
             .names_in(&slot, |p| matches!(p.at, At::Coming(..)))
             .is_empty();
-        if rest || was_open || filling || self.dice.one_in(3) && !self.calm {
+        // The bank may not have heard yet that the code's parcel is somewhere else.
+        let stale = self.model.parcels[&parcel].slot() != Some(&slot);
+        if rest || was_open || filling || stale || self.dice.one_in(3) && !self.calm {
             self.field.doubt(&slot);
         }
         let inside = self

@@ -271,8 +271,10 @@ impl Day {
             } else {
                 grace
             };
-            if own || by_it {
+            if own || by_it && *at == At::Gone {
                 code.grace_until = code.grace_until.max(now + grace);
+            } else if by_it {
+                code.may_until = now + grace; // Nothing was taken out after all.
             }
             if own && was.slot().is_some() {
                 code.opened = was.slot().cloned();
