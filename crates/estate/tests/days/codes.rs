@@ -20,6 +20,8 @@ pub struct Code {
     pub grace_until: u64,
     /// Until when it may be alive beyond that, as something was left inside.
     pub may_until: u64,
+    /// When it opened a compartment last.
+    pub used_at: u64,
     /// The compartment that it opened last.
     pub opened: Option<Slot>,
     /// Whether all that it did happened before our eyes: not if a bank opened by itself.
@@ -115,6 +117,7 @@ impl Model {
             dead_since: None,
             grace_until: 0,
             may_until: 0,
+            used_at: 0,
             opened: None,
             sure,
         });

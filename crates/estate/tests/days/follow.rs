@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use estate::Outcome;
 use estate::code::CodeState;
+use estate::opening::KEEP_MS;
 use estate::parcel::{Back, Place, Taker};
 use firmware_protocols::{Ident, Slot};
 
@@ -271,10 +272,12 @@ impl Day {
             } else {
                 grace
             };
-            if own || by_it && *at == At::Gone {
+            // By what a door was opened isn't known any more some minutes after the command's end.
+            let known = now < code.used_at + KEEP_MS;
+            if own || by_it && *at == At::Gone && known {
                 code.grace_until = code.grace_until.max(now + grace);
             } else if by_it {
-                code.may_until = now + grace; // Nothing was taken out after all.
+                code.may_until = now + grace;
             }
             if own && was.slot().is_some() {
                 code.opened = was.slot().cloned();
@@ -311,6 +314,7 @@ impl Day {
         let gone = self.model.parcels[&self.model.codes[index].parcel].at == At::Gone;
         let code = &mut self.model.codes[index];
         code.opened = Some(slot.clone());
+        code.used_at = now;
         code.sure &= matches!(cause, Cause::Key { .. });
         if more && gone {
             code.grace_until = code.grace_until.max(now + grace);
