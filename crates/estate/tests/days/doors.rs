@@ -293,6 +293,10 @@ impl Day {
 
     pub fn again(&mut self) -> Kept {
         if let Some(sent) = self.pick_any(&self.field.sent.clone()) {
+            let known = (sent.device.clone(), sent.boot, sent.seq);
+            if !self.record.taken.contains(&known) {
+                self.lose(&sent); // It had never come, and comes late.
+            }
             self.apply(Act::Event(sent))?;
         }
         Ok(())
