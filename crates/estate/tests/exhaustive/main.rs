@@ -19,9 +19,9 @@
 //! hold in every state are those of the random days (`tests/days/check.rs`).
 //!
 //! **When two states are one**: if all that is on disk is the same but for ids and numbers of events,
-//! with each moment ahead taken for what it is to the steps of time (which of them reach it); and so is all that is known to
-//! live in memory (the courier at the point, which commands may be sent again), the physical world,
-//! and what is under way. Of wear, and of what came first, only the order is kept. Two compartments
+//! with each moment ahead taken for what it is to the steps of time (which of them reach it); and so
+//! is all that is known to live in memory (the courier at the point, which commands may be sent
+//! again, where the sensor had said empty), the physical world, and what is under way. Of wear, and of what came first, only the order is kept. Two compartments
 //! aren't taken for one another.
 //!
 //! **What isn't covered**: clocks that jump, failed commits, desks, overdue parcels, claims, returns,
