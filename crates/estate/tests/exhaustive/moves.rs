@@ -11,6 +11,7 @@ use firmware_protocols::event::{Done, Door};
 use crate::cause::At;
 use crate::common::{EVENING_MS, id, parcel};
 use crate::field::{Said, Whereabouts};
+use crate::model::Parcel;
 use crate::play::{Act, Day};
 use crate::record::Kept;
 
@@ -220,6 +221,12 @@ pub fn step(day: &mut Day, what: Move) -> Kept {
         }
         Move::DoesAndCloses(compartment, fate) => {
             let slot = slot(compartment);
+            // A door that stood open already, before the gesture, tells nothing by being closed.
+            let unseen =
+                |p: &Parcel| matches!(p.at, At::Coming(_, false) | At::Leaving(_, _, false));
+            if day.model.in_slot(&slot).any(|(_, p)| unseen(p)) {
+                day.field.doubt(&slot);
+            }
             does(day, &slot);
             closes(day, &slot, fate)
         }
