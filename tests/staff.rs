@@ -4,8 +4,7 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 
 use common::{Setup, ident, text, wait_until};
@@ -28,21 +27,6 @@ async fn announce(cloud: &Cloud, setup: &Setup, parcel: &str, point: &str) {
         known.then_some(())
     })
     .await;
-}
-
-/// `linli desk hand-over`, the code down a pipe.
-fn hand_over(setup: &Setup, code: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_linli"))
-        .arg("--config")
-        .arg(setup.config())
-        .args(["desk", "hand-over"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
-    child.wait_with_output().unwrap()
 }
 
 fn done(setup: &Setup, args: &[&str]) -> String {
@@ -77,11 +61,11 @@ async fn the_staff_takes_in_hands_over_and_takes_down_and_no_code_is_left_lying(
     let reissued = setup.json(&["reissue", "p-1"]);
     let code = reissued["code"].as_str().unwrap().to_owned();
     assert_eq!(reissued["good_at"]["point"], "desk-1");
-    let wrong = hand_over(&setup, &other(&code));
+    let wrong = setup.hand_over(&other(&code));
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("4"), "{}", text(&wrong.stderr));
     let grouped = format!("{} {}", &code[..3], &code[3..]);
-    let given = hand_over(&setup, &grouped);
+    let given = setup.hand_over(&grouped);
     assert!(given.status.success(), "{}", text(&given.stderr));
     let words = text(&given.stdout);
     assert!(words.contains("p-1") && words.contains("p-2"), "{words}");
@@ -214,7 +198,7 @@ async fn a_parcel_is_brought_from_its_locker_to_the_desk_where_its_code_works_on
         (&"p-1".into(), &"desk-1".into())
     );
 
-    let given = hand_over(&setup, code);
+    let given = setup.hand_over(code);
     assert!(given.status.success(), "{}", text(&given.stderr));
     let commands = setup.json(&["commands"]);
     let of = |index: usize, field: &str| commands[index][field].as_str().unwrap().to_owned();

@@ -148,6 +148,22 @@ impl Setup {
             .unwrap()
     }
 
+    /// Says a pickup code at the desk, as to the question that `desk hand-over` asks.
+    pub fn hand_over(&self, code: &str) -> Output {
+        use std::io::Write as _;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_linli"))
+            .arg("--config")
+            .arg(self.config())
+            .args(["desk", "hand-over"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
+        child.wait_with_output().unwrap()
+    }
+
     /// Runs the CLI with `--json` and reads what it prints.
     pub fn json(&self, args: &[&str]) -> Value {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();

@@ -1,8 +1,6 @@
 //! The stage of a story: one bank, one desk, a cloud and a daemon of its own; and the gestures of the
 //! people in front of them, each of which ends when what it leads to can be read on the display.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -226,17 +224,7 @@ impl Evening {
     /// `linli desk hand-over`, the code down a pipe. What it says on standard output, or why not.
     pub fn hand_over_at_the_desk(&self, code: &str) -> Result<String, String> {
         block_in_place(|| {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_linli"))
-                .arg("--config")
-                .arg(self.setup.config())
-                .args(["desk", "hand-over"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
-            let out = child.wait_with_output().unwrap();
+            let out = self.setup.hand_over(code);
             match out.status.success() {
                 true => Ok(text(&out.stdout)),
                 false => Err(text(&out.stderr)),

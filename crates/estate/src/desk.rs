@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use firmware_protocols::Ident;
 
 use crate::announce::unknown;
-use crate::code::CodeState;
 use crate::estate::Estate;
 use crate::input::{DeskAct, Told, Typed};
 use crate::keypad::Wrong;
@@ -95,19 +94,17 @@ impl Estate {
 
     /// What digits that a resident says mean at a point.
     pub(crate) fn said(&self, point: &Ident, typed: &Typed) -> Said {
-        let own = self.codes.get(&(point.clone(), typed.code));
-        if let Some(CodeState::Live { parcel }) = own.map(|row| &row.state) {
+        if let Some(parcel) = self.parcel_of_code(point, &typed.code) {
             return Said::Good {
                 parcel: parcel.clone(),
             };
         }
-        let live = typed.elsewhere.iter().filter_map(|other| {
-            match self.codes.get(other).map(|row| &row.state) {
-                Some(CodeState::Live { parcel }) => Some(parcel),
-                _ => None,
-            }
-        });
-        let live: Vec<_> = live.cloned().collect();
+        let own = self.codes.get(&(point.clone(), typed.code));
+        let live: Vec<_> = typed
+            .elsewhere
+            .iter()
+            .filter_map(|(point, digest)| self.parcel_of_code(point, digest).cloned())
+            .collect();
         let waits_here = |parcel: &&String| {
             let stage = self.parcels.get(*parcel).map(|row| &row.stage);
             matches!(stage, Some(Stage::Deposited { place }) if place.point() == point)

@@ -296,27 +296,23 @@ impl World {
         self.now.wall_ms += i64::try_from(ms).unwrap();
     }
 
+    /// An event without a time of its own.
     pub fn event(&mut self, device: &str, what: Happening) -> Outcome {
-        let device = id(device);
-        let seq = self.seqs.entry(device.clone()).or_insert(0);
-        *seq += 1;
-        let event = DeviceEvent {
-            device,
-            form: Form::Json,
-            boot: 1,
-            seq: *seq,
-            at_ms: self.now.wall_ms,
-            said_ms: None,
-            fingerprint: *seq,
-            what,
-        };
-        let outcome = self.handle(Input::Event(event));
-        assert_eq!(outcome.verdict, Verdict::Taken);
-        outcome
+        self.reported(device, self.now.wall_ms, None, what)
     }
 
     /// An event with a time of the device's own.
     pub fn event_at(&mut self, device: &str, at_ms: i64, what: Happening) -> Outcome {
+        self.reported(device, at_ms, Some(at_ms), what)
+    }
+
+    fn reported(
+        &mut self,
+        device: &str,
+        at_ms: i64,
+        said_ms: Option<i64>,
+        what: Happening,
+    ) -> Outcome {
         let device = id(device);
         let seq = self.seqs.entry(device.clone()).or_insert(0);
         *seq += 1;
@@ -326,7 +322,7 @@ impl World {
             boot: 1,
             seq: *seq,
             at_ms,
-            said_ms: Some(at_ms),
+            said_ms,
             fingerprint: *seq,
             what,
         };
