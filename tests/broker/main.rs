@@ -141,6 +141,8 @@ async fn qos_2_follows_the_commit_in_3_1_1_and_is_announced_as_missing_in_5() {
         "Maximum QoS 1 in {welcome:?}"
     );
     five.send(&publish(Version::V5, EVENT, 2, b"two")).await;
+    let farewell = five.packet().await.unwrap();
+    assert_eq!((farewell.first, farewell.body[0]), (0xe0, 0x9b));
     assert!(five.is_closed().await);
     broker.stop().await;
 }

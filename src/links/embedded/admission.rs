@@ -1,17 +1,12 @@
-//! The front door: what a client must show before the broker behind hears of it.
+//! The front door: what a client must show before anything else of it is heard.
 //!
-//! The library's own listener waits for a first byte for ever, counts no connections, and takes a
-//! CONNECT as large as any packet. So the gateway accepts connections itself: a client has some
-//! seconds to send one CONNECT of at most 2 KB, which is read strictly, and its device and password
-//! are checked, all before anything of the library runs. Only then is it connected through to the
-//! library, which listens on a loopback port of its own and lets in nobody without the one-time
-//! ticket of this door.
-//!
-//! Until the CONNECT is there a client costs a socket and a small task; at most
-//! [`EmbeddedBroker::waiting_max`](super::EmbeddedBroker::waiting_max) such clients are kept, and
+//! A client has some seconds to send one CONNECT of at most 2 KB, which is read strictly, and its device
+//! and password are checked. Until the CONNECT is there a client costs a socket and a small task; at
+//! most [`EmbeddedBroker::waiting_max`](super::EmbeddedBroker::waiting_max) such clients are kept, and
 //! the oldest makes room for the next.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,18 +16,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answers::{Refusal, Welcome, onward};
+use super::answers::{Refusal, Welcome};
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
-use super::relay::relay;
 use super::roster::Place;
-use super::{Shared, limits};
+use super::{Shared, limits, session};
 use crate::credentials::Login;
 
-/// How long a refusal may take to be written, and a handshake with the broker behind to end.
+/// How long a refusal may take to be written.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// How long after a refusal the broker behind is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Reads the CONNECT. `None`: whatever came isn't worth an answer.
 pub(super) async fn read_connect(
@@ -131,32 +123,23 @@ async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), 
     Ok(())
 }
 
-/// Connects a client that has logged in through to the broker behind, and carries its bytes until
-/// one of them ends, another link takes the device's place, or `stop` resolves.
-pub(super) async fn connect_through(
-    shared: &Shared,
-    mut client: TcpStream,
+/// Serves a client that has logged in, until one of them ends, another link takes the device's place,
+/// or `stop` resolves.
+pub(super) async fn let_in(
+    shared: &Arc<Shared>,
+    client: TcpStream,
     connect: Connect,
     device: &Ident,
     stop: impl Future<Output = ()>,
 ) {
-    tokio::pin!(stop);
     let mut link = Link {
         shared,
         device,
         place: shared.roster.claim(device, shared.intake.as_ref()),
     };
-    let opened = tokio::select! {
-        opened = timeout(ANSWER_MAX, open(shared, &connect, device)) => opened.ok().flatten(),
-        _ = &mut link.place.ended => None,
-        () = &mut stop => None,
-    };
-    let Some((broker, behind)) = opened else {
-        return refuse(client, connect.version, Refusal::Unavailable).await;
-    };
     if !shared
         .roster
-        .enter(device, &link.place, behind, shared.intake.as_ref())
+        .enter(device, &link.place, shared.intake.as_ref())
     {
         return refuse(client, connect.version, Refusal::Unavailable).await;
     }
@@ -166,17 +149,16 @@ pub(super) async fn connect_through(
         keep_alive_s: keep_alive_s(&connect),
     };
     let welcome = welcome.packet(&connect);
-    drop(connect);
-    if !timeout(ANSWER_MAX, client.write_all(&welcome))
-        .await
-        .is_ok_and(|written| written.is_ok())
-    {
-        return;
-    }
-    tokio::select! {
-        () = relay(client, broker, stop) => {}
-        _ = &mut link.place.ended => tracing::info!(%device, "another connection has taken this device's place"),
-    }
+    session::serve(
+        shared,
+        client,
+        connect,
+        device,
+        &mut link.place,
+        &welcome,
+        stop,
+    )
+    .await;
 }
 
 /// A device's place in the roster, given back when dropped.
@@ -194,48 +176,8 @@ impl Drop for Link<'_> {
     }
 }
 
-/// Logs in to the broker behind. Also returns our own address there.
-///
-/// The library refuses a login while it is still clearing away the device's former session, so it
-/// is asked again until the caller's time is over.
-async fn open(
-    shared: &Shared,
-    connect: &Connect,
-    device: &Ident,
-) -> Option<(TcpStream, SocketAddr)> {
-    loop {
-        match attempt(shared, connect, device).await? {
-            Some(opened) => return Some(opened),
-            None => tokio::time::sleep(ASK_AGAIN).await,
-        }
-    }
-}
-
-/// `Some(None)` if the library said no.
-async fn attempt(
-    shared: &Shared,
-    connect: &Connect,
-    device: &Ident,
-) -> Option<Option<(TcpStream, SocketAddr)>> {
-    let mut broker = TcpStream::connect(shared.behind).await.ok()?;
-    broker.set_nodelay(true).ok()?;
-    let address = broker.local_addr().ok()?;
-    let ticket = shared.tickets.issue(address, device)?;
-    broker
-        .write_all(&onward(connect, keep_alive_s(connect), ticket.secret()))
-        .await
-        .ok()?;
-    let mut header = [0_u8; 2];
-    broker.read_exact(&mut header).await.ok()?;
-    if header[0] != 0x20 || header[1] & 0x80 != 0 {
-        return None;
-    }
-    let mut body = vec![0_u8; usize::from(header[1])];
-    broker.read_exact(&mut body).await.ok()?;
-    Some((body.get(1) == Some(&0)).then_some((broker, address)))
-}
-
-fn keep_alive_s(connect: &Connect) -> u16 {
+/// The keep-alive that holds for a client, seconds.
+pub(super) fn keep_alive_s(connect: &Connect) -> u16 {
     match connect.keep_alive_s {
         0 => limits::KEEP_ALIVE_MAX_S,
         asked => asked.clamp(limits::KEEP_ALIVE_MIN_S, limits::KEEP_ALIVE_MAX_S),

@@ -1,4 +1,4 @@
-//! The few packets the front door writes itself: CONNACK to a client, CONNECT to the broker behind.
+//! What a client gets for its CONNECT.
 
 use super::connect::{Connect, Version};
 
@@ -97,54 +97,6 @@ impl Welcome {
     }
 }
 
-/// The CONNECT that goes to the broker behind for `connect`: a clean session, no properties but
-/// those that bind the broker, and `ticket` in place of the password.
-pub(super) fn onward(connect: &Connect, keep_alive_s: u16, ticket: &[u8]) -> Vec<u8> {
-    let five = connect.version == Version::V5;
-    let mut body = Vec::with_capacity(256);
-    string(&mut body, b"MQTT");
-    body.push(if five { 5 } else { 4 });
-    let will_flags = connect
-        .will
-        .as_ref()
-        .map_or(0, |will| 0x04 | will.qos << 3 | u8::from(will.retain) << 5);
-    body.push(0xc2 | will_flags);
-    body.extend_from_slice(&keep_alive_s.to_be_bytes());
-    if five {
-        let mut properties = Vec::with_capacity(16);
-        if let Some(receive_max) = connect.receive_max {
-            properties.push(0x21);
-            properties.extend_from_slice(&receive_max.to_be_bytes());
-        }
-        if let Some(packet_max) = connect.packet_max_bytes {
-            properties.push(0x27);
-            properties.extend_from_slice(&packet_max.to_be_bytes());
-        }
-        if !connect.problem_info {
-            properties.extend_from_slice(&[0x17, 0]);
-        }
-        body.push(u8::try_from(properties.len()).unwrap_or(0));
-        body.extend_from_slice(&properties);
-    }
-    string(&mut body, connect.client_id.as_bytes());
-    if let Some(will) = &connect.will {
-        if five {
-            body.push(0);
-        }
-        string(&mut body, will.topic.as_bytes());
-        string(&mut body, &will.payload);
-    }
-    string(&mut body, connect.client_id.as_bytes());
-    string(&mut body, ticket);
-    framed(0x10, &body)
-}
-
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&bytes[..usize::from(length)]);
-}
-
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(body.len() + 5);
     packet.push(kind);
@@ -163,7 +115,7 @@ fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect::{Will, parse};
+    use super::super::connect::Will;
     use super::*;
 
     fn connect(version: Version) -> Connect {
@@ -183,25 +135,6 @@ mod tests {
             packet_max_bytes: (version == Version::V5).then_some(1000),
             problem_info: version == Version::V3,
             keeps_session: false,
-        }
-    }
-
-    #[test]
-    fn what_goes_onward_is_what_came_but_for_the_password() {
-        for version in [Version::V3, Version::V5] {
-            let asked = connect(version);
-            let ticket = [7_u8; 32];
-            let packet = onward(&asked, 60, &ticket);
-            assert_eq!(packet[0], 0x10);
-            let header = if packet[1] & 0x80 == 0 { 2 } else { 3 };
-            let read = parse(&packet[header..]).unwrap();
-            let expected = Connect {
-                password: Some(ticket.to_vec()),
-                keep_alive_s: 60,
-                ..asked
-            };
-            assert_eq!(read, expected);
-            assert!(!packet.windows(6).any(|window| window == b"secret"));
         }
     }
 

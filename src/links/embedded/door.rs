@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::admission::{authenticate, connect_through, read_connect, refuse};
+use super::admission::{authenticate, let_in, read_connect, refuse};
 use super::answers::Refusal;
 use super::connect::Connect;
 use super::{EmbeddedBroker, Shared};
@@ -144,7 +144,7 @@ async fn serve(
         },
         () = stopping(&mut stopped) => return,
     };
-    connect_through(
+    let_in(
         &rooms.shared,
         client,
         connect,

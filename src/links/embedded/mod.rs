@@ -1,18 +1,17 @@
 //! The embedded MQTT broker: PUBACK means 'on disk'.
 //!
 //! ```text
-//!  device ──TCP──▶ admission ──loopback──▶ rmqtt ──hooks──▶ intake (awaited before PUBACK)
-//!                  strict CONNECT,          protocol,        events, quarantine, presence
-//!                  login, limits            PUBACK, wills
-//!  device ◀─────────────────────────────── rmqtt ◀──────── outbound: commands, receipts
+//!  device ──TCP──▶ door, admission ──▶ session ──▶ publications ──▶ intake (awaited before PUBACK)
+//!                  strict CONNECT,     one task,    whose topic,     events, quarantine, presence
+//!                  login, limits       window       what answer
+//!  device ◀─────────────────────────── session ◀── mailbox ◀── roster ◀── outbound: commands, receipts
 //! ```
 //!
-//! * `door` and `admission` are the front: they accept, read the CONNECT strictly, check the
-//!   password, and carry the bytes of who is in. The library can't do that part: its listener
-//!   waits for a first byte without a limit of time, counts no connections and bounds CONNECT like
-//!   any packet.
-//! * `behind` is the library, `rmqtt`, on a loopback port that takes only the door's tickets.
-//! * `hooks` are the rules for who is in, in the library's publish and subscribe paths.
+//! * `door` and `admission` accept, read the CONNECT strictly, check the password.
+//! * `session` is one client that is in; `wire` gives it the packets of both versions as one, read and
+//!   written by the codec of the `rmqtt` project.
+//! * `publications` are the rules: what a publication leads to, and what it gets.
+//! * `mailbox` holds what waits for a device, `retained` the last status of each.
 //!
 //! No session outlives its connection: 'session present' is always 0, a device subscribes again
 //! when it connects, and nothing is queued for a device that isn't there. What a device must not
@@ -24,15 +23,15 @@
 
 mod admission;
 mod answers;
-mod behind;
 mod connect;
 mod door;
-mod hooks;
 pub mod limits;
-mod relay;
+mod mailbox;
+mod publications;
 mod retained;
 mod roster;
-mod tickets;
+mod session;
+mod wire;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -50,9 +49,6 @@ use crate::intake::{Answer, Intake};
 use crate::links::ToDevice;
 
 pub use roster::Roster;
-
-/// How long the library's connections may take to end after the door is closed.
-const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Where the broker hands over what devices say.
 #[async_trait]
@@ -121,14 +117,12 @@ impl EmbeddedBroker {
 
 /// What the tasks of one broker share.
 struct Shared {
-    devices: Arc<HashSet<Ident>>,
+    devices: HashSet<Ident>,
     anonymous: HashSet<Ident>,
     credentials: Arc<Credentials>,
     intake: Arc<dyn DeviceIntake>,
     roster: Arc<Roster>,
-    tickets: tickets::Tickets,
-    /// Where the library listens.
-    behind: SocketAddr,
+    retained: retained::LastStatus,
 }
 
 impl Shared {
@@ -152,7 +146,7 @@ impl Shared {
 /// (if that takes no more than 5 seconds), and closes every connection.
 ///
 /// # Errors
-/// A listener can't be bound, the list of addresses is empty, or the library's server ended.
+/// A listener can't be bound, or the list of addresses is empty.
 pub async fn serve(
     config: EmbeddedBroker,
     credentials: Arc<Credentials>,
@@ -168,17 +162,14 @@ pub async fn serve(
         );
     }
     let listeners = door::bind(&config.listen)?;
-    let bound = behind::bind()?;
     let shared = Arc::new(Shared {
-        devices: Arc::new(config.devices.clone()),
+        devices: config.devices.clone(),
         anonymous: config.anonymous.clone(),
         credentials,
         intake,
         roster,
-        tickets: tickets::Tickets::default(),
-        behind: bound.address,
+        retained: retained::LastStatus::default(),
     });
-    let behind = behind::Behind::start(bound, &shared).await;
     let addresses = listeners
         .iter()
         .map(tokio::net::TcpListener::local_addr)
@@ -186,14 +177,13 @@ pub async fn serve(
     let door = door::Door::open(listeners, &config, &shared);
     let _ = ready.send(addresses);
 
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
     let mut open = true;
-    let ended = loop {
+    loop {
         tokio::select! {
             message = outbound.recv(), if open => match message {
                 Some(message) => {
                     let opens = message.open.clone();
-                    if behind.deliver(message).await
+                    if shared.roster.deliver(message)
                         && let Some(command) = opens
                     {
                         shared.intake.command_sent(command);
@@ -201,15 +191,11 @@ pub async fn serve(
                 }
                 None => open = false,
             },
-            () = door::stopping(&mut shutdown) => break Ok(()),
-            _ = beat.tick() => if !behind.is_running() {
-                break Err(anyhow::anyhow!("the broker's server ended by itself"));
-            },
+            () = door::stopping(&mut shutdown) => break,
         }
-    };
+    }
     door.close().await;
-    behind.stop(STOP_MAX).await?;
-    ended
+    Ok(())
 }
 
 /// Reads a status payload: `Some(true)` for `online`, `Some(false)` for `offline`.

@@ -5,13 +5,14 @@
 //! reported under the roster's lock, so that reports come in the order in which things happened.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use firmware_protocols::Ident;
 use tokio::sync::oneshot;
 
 use super::DeviceIntake;
+use super::mailbox::{Letter, Mailbox};
+use crate::links::ToDevice;
 
 /// Who is connected. Shared between the broker and `linli status`.
 #[derive(Default)]
@@ -27,8 +28,9 @@ struct State {
 
 struct Link {
     number: u64,
-    /// Its address towards the broker behind, which the broker's hooks know it by.
-    behind: Option<SocketAddr>,
+    mailbox: Arc<Mailbox>,
+    /// Whether it is through: its CONNACK is under way.
+    inside: bool,
     /// Dropped to end the link.
     _end: oneshot::Sender<()>,
 }
@@ -36,6 +38,8 @@ struct Link {
 /// A device's place in the roster.
 pub(super) struct Place {
     number: u64,
+    /// What waits for the device.
+    pub mailbox: Arc<Mailbox>,
     /// Resolves when another link has taken the place.
     pub ended: oneshot::Receiver<()>,
 }
@@ -46,7 +50,7 @@ impl Roster {
         self.lock()
             .links
             .values()
-            .filter(|link| link.behind.is_some())
+            .filter(|link| link.inside)
             .count()
     }
 
@@ -55,7 +59,7 @@ impl Roster {
         self.lock()
             .links
             .get(device)
-            .is_some_and(|link| link.behind.is_some())
+            .is_some_and(|link| link.inside)
     }
 
     /// The connected devices, sorted.
@@ -65,7 +69,7 @@ impl Roster {
             state
                 .links
                 .iter()
-                .filter(|(_, link)| link.behind.is_some())
+                .filter(|(_, link)| link.inside)
                 .map(|(device, _)| device.clone())
                 .collect()
         };
@@ -79,18 +83,24 @@ impl Roster {
         let mut state = self.lock();
         state.next += 1;
         let number = state.next;
+        let mailbox = Arc::new(Mailbox::default());
         let former = state.links.insert(
             device.clone(),
             Link {
                 number,
-                behind: None,
+                mailbox: Arc::clone(&mailbox),
+                inside: false,
                 _end: end,
             },
         );
-        if former.is_some_and(|link| link.behind.is_some()) {
+        if former.is_some_and(|link| link.inside) {
             intake.presence(device, false);
         }
-        Place { number, ended }
+        Place {
+            number,
+            mailbox,
+            ended,
+        }
     }
 
     /// The link is through: from here on the device is connected. `false` if another link has
@@ -99,7 +109,6 @@ impl Roster {
         &self,
         device: &Ident,
         place: &Place,
-        behind: SocketAddr,
         intake: &dyn DeviceIntake,
     ) -> bool {
         let mut state = self.lock();
@@ -110,7 +119,7 @@ impl Roster {
         else {
             return false;
         };
-        link.behind = Some(behind);
+        link.inside = true;
         intake.presence(device, true);
         true
     }
@@ -124,18 +133,18 @@ impl Roster {
             .is_some_and(|link| link.number == place.number)
         {
             let link = state.links.remove(device);
-            if link.is_some_and(|link| link.behind.is_some()) {
+            if link.is_some_and(|link| link.inside) {
                 intake.presence(device, false);
             }
         }
     }
 
-    /// Reports `online` as said by the link at `behind`, unless another link has taken its place.
+    /// Reports `online` as said by the link at `place`, unless another link has taken its place.
     /// Returns whether it was reported.
     pub(super) fn report(
         &self,
         device: &Ident,
-        behind: Option<SocketAddr>,
+        place: &Place,
         online: bool,
         intake: &dyn DeviceIntake,
     ) -> bool {
@@ -143,11 +152,28 @@ impl Roster {
         let superseded = state
             .links
             .get(device)
-            .is_some_and(|link| link.behind != behind);
+            .is_some_and(|link| link.number != place.number);
         if !superseded {
             intake.presence(device, online);
         }
         !superseded
+    }
+
+    /// Sends `message` to its device, if that is connected and has subscribed. Otherwise it is
+    /// dropped: nothing is queued for a device that isn't there. Whether it was handed over.
+    pub(super) fn deliver(&self, message: ToDevice) -> bool {
+        let mailbox = {
+            let state = self.lock();
+            let link = state.links.get(&message.device).filter(|link| link.inside);
+            link.map(|link| Arc::clone(&link.mailbox))
+        };
+        let (device, channel) = (message.device, message.channel);
+        let letter = Letter::new(channel, message.payload, message.expiry_ms);
+        let handed_over = mailbox.is_some_and(|mailbox| mailbox.put(letter));
+        if !handed_over {
+            tracing::debug!(%device, ?channel, "not sent: the device is not connected, has not subscribed, or it is too late");
+        }
+        handed_over
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -177,17 +203,13 @@ mod tests {
         }
     }
 
-    fn behind(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
     #[test]
     fn the_newest_link_of_a_device_wins() {
         let (roster, heard) = (Roster::default(), Heard::default());
         let device = Ident::new("bank-a").unwrap();
         let mut first = roster.claim(&device, &heard);
         assert_eq!(roster.connected(), 0, "logged in isn't connected yet");
-        assert!(roster.enter(&device, &first, behind(1), &heard));
+        assert!(roster.enter(&device, &first, &heard));
         assert!(roster.devices().iter().eq([&device]));
 
         let second = roster.claim(&device, &heard);
@@ -197,11 +219,11 @@ mod tests {
                 .try_recv()
                 .is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
         );
-        assert!(roster.enter(&device, &second, behind(2), &heard));
-        assert!(!roster.enter(&device, &first, behind(1), &heard));
+        assert!(roster.enter(&device, &second, &heard));
+        assert!(!roster.enter(&device, &first, &heard));
 
         assert!(
-            !roster.report(&device, Some(behind(1)), false, &heard),
+            !roster.report(&device, &first, false, &heard),
             "the will of the former link"
         );
         roster.leave(&device, &first, &heard);
@@ -209,7 +231,7 @@ mod tests {
         roster.leave(&device, &second, &heard);
         assert_eq!(roster.connected(), 0);
         assert!(
-            roster.report(&device, Some(behind(2)), false, &heard),
+            roster.report(&device, &second, false, &heard),
             "a will after the end"
         );
         assert_eq!(*heard.0.lock().unwrap(), [true, false, true, false, false]);

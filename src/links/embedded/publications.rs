@@ -1,0 +1,180 @@
+//! What a publication of a client that is in leads to, and what it gets for it.
+//!
+//! | publication | MQTT 5 | MQTT 3.1.1 |
+//! |---|---|---|
+//! | event, on disk | PUBACK 0x00 | PUBACK |
+//! | event, malformed, in quarantine | PUBACK 0x99 | PUBACK |
+//! | event, not taken | PUBACK 0x97 | closed |
+//! | `online`, `offline` to its own status | PUBACK 0x00 | PUBACK |
+//! | anything else to its own status, in quarantine | PUBACK 0x99 | PUBACK |
+//! | any other topic, in quarantine | PUBACK 0x87 | closed |
+//! | a topic that can't be one, a topic alias, a subscription identifier | closed | closed |
+//! | QoS 2 | closed (Maximum QoS is 1) | PUBREC where above is PUBACK |
+//!
+//! Topics are compared whole.
+
+use std::future::{Future, poll_fn};
+use std::num::NonZeroU16;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use firmware_protocols::Ident;
+use firmware_protocols::topic::{self, Channel};
+use rmqtt_codec::types::Publish;
+
+use super::Shared;
+use super::mailbox::Letter;
+use super::roster::Place;
+use super::wire::{AckReason, Out, QoS, Reason};
+use crate::intake::Answer;
+
+/// What comes of something that a client said.
+pub(super) enum Reply {
+    /// No word.
+    Nothing,
+    /// A packet.
+    Send(Out),
+    /// The end of the connection.
+    Close(Reason),
+}
+
+/// A reply, or the wait for it.
+pub(super) enum Pending {
+    Ready(Reply),
+    Waiting(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl Pending {
+    /// Starts the wait: what the future does before it first waits is done when this returns, so
+    /// publications are handed on in the order in which they came.
+    async fn start(reply: impl Future<Output = Reply> + Send + 'static) -> Self {
+        let mut reply: Pin<Box<dyn Future<Output = Reply> + Send>> = Box::pin(reply);
+        match poll_fn(|context| Poll::Ready(reply.as_mut().poll(context))).await {
+            Poll::Ready(reply) => Self::Ready(reply),
+            Poll::Pending => Self::Waiting(reply),
+        }
+    }
+}
+
+/// How a publication was made, which is all that its answer depends on.
+#[derive(Clone, Copy)]
+struct Terms {
+    id: Option<NonZeroU16>,
+    qos: QoS,
+    five: bool,
+}
+
+/// Takes a publication.
+pub(super) async fn publication(
+    shared: &Arc<Shared>,
+    device: &Ident,
+    place: &Place,
+    publish: Publish,
+    five: bool,
+) -> Pending {
+    let terms = Terms {
+        id: publish.packet_id,
+        qos: publish.qos,
+        five,
+    };
+    match topic::parse(&publish.topic) {
+        Some((owner, Channel::Event)) if owner == *device => {
+            let (shared, device) = (Arc::clone(shared), device.clone());
+            let taken = async move {
+                terms.event(shared.intake.events(&device, publish.payload).await)
+            };
+            Pending::start(taken).await
+        }
+        Some((owner, Channel::Status)) if owner == *device => {
+            status(shared, device, place, publish, terms).await
+        }
+        _ => {
+            let (shared, device) = (Arc::clone(shared), device.clone());
+            Pending::start(async move {
+                shared
+                    .foreign(&device, &publish.topic, &publish.payload)
+                    .await;
+                terms.foreign()
+            })
+            .await
+        }
+    }
+}
+
+async fn status(
+    shared: &Arc<Shared>,
+    device: &Ident,
+    place: &Place,
+    publish: Publish,
+    terms: Terms,
+) -> Pending {
+    let Some(online) = super::status(&publish.payload) else {
+        let (shared, device) = (Arc::clone(shared), device.clone());
+        return Pending::start(async move {
+            shared
+                .foreign(&device, &publish.topic, &publish.payload)
+                .await;
+            let why = "a status is 'online' or 'offline'".to_owned();
+            terms.ack(AckReason::PayloadFormatInvalid, Some(why))
+        })
+        .await;
+    };
+    say_status(shared, device, place, online, publish.retain);
+    let mut echo = Letter::new(Channel::Status, publish.payload, None);
+    echo.retain = publish.retain;
+    echo.own = true;
+    place.mailbox.put(echo);
+    Pending::Ready(terms.ack(AckReason::Success, None))
+}
+
+/// Reports a status, said or left as a will, unless another link has taken the device's place.
+pub(super) fn say_status(
+    shared: &Shared,
+    device: &Ident,
+    place: &Place,
+    online: bool,
+    retain: bool,
+) {
+    let reported = shared
+        .roster
+        .report(device, place, online, shared.intake.as_ref());
+    if reported && retain {
+        shared.retained.set(device, online);
+    }
+}
+
+impl Terms {
+    fn event(self, answer: Answer) -> Reply {
+        match answer {
+            Answer::Taken => self.ack(AckReason::Success, None),
+            Answer::Malformed(why) => self.ack(AckReason::PayloadFormatInvalid, Some(why)),
+            Answer::NotTaken(_) if !self.five && self.qos != QoS::AtMostOnce => {
+                Reply::Close(Reason::QuotaExceeded)
+            }
+            Answer::NotTaken(why) => self.ack(AckReason::QuotaExceeded, Some(why)),
+        }
+    }
+
+    fn foreign(self) -> Reply {
+        match self.five {
+            true => {
+                let why = "not a topic of this device".to_owned();
+                self.ack(AckReason::NotAuthorized, Some(why))
+            }
+            false => Reply::Close(Reason::NotAuthorized),
+        }
+    }
+
+    fn ack(self, code: AckReason, reason: Option<String>) -> Reply {
+        match self.id {
+            Some(id) => Reply::Send(Out::Ack {
+                id,
+                qos: self.qos,
+                code,
+                reason,
+            }),
+            None => Reply::Nothing,
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! One client that is in, from CONNACK to the end.
+//!
+//! Publications are handed on as they come and answered in their order, each when it is on disk; up to
+//! [`limits::IN_FLIGHT`] of them may be under way. Beyond that nothing more is read, so what a client
+//! sends too fast stays with it. What is for the client waits in its [`Mailbox`] until its window has
+//! room. An idle session holds no buffer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use firmware_protocols::Ident;
+use firmware_protocols::topic::{self, Channel};
+use rmqtt_codec::v5::RetainHandling;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::admission::keep_alive_s;
+use super::connect::Connect;
+use super::mailbox::Letter;
+use super::publications::{Pending, Reply, publication, say_status};
+use super::roster::Place;
+use super::wire::{Filter, Heard, Message, Options, Out, QoS, Reason, SubReason, Wire};
+use super::{Shared, limits};
+
+/// How much is read at a time, bytes.
+const STEP_BYTES: usize = 16 * 1024;
+/// How much may wait to be written before nothing more is read, bytes.
+const UNWRITTEN_MAX_BYTES: usize = 64 * 1024;
+/// How long a client may leave what it is sent unread.
+const STALL_MAX: Duration = Duration::from_secs(10);
+/// How long the answers may take that are under way when a connection ends.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long, and for how many bytes, a connection that we end is read on, so that our last word
+/// isn't lost to a reset.
+const FAREWELL: Duration = Duration::from_millis(200);
+const FAREWELL_BYTES: usize = 256 * 1024;
+
+/// How a session ended.
+enum End {
+    /// The client took its leave; its will counts for nothing.
+    Left,
+    /// The connection ended, or was ended for a reason.
+    Gone(Option<Reason>),
+    /// Another link has the device's place.
+    Replaced,
+    /// The broker stops.
+    Stopped,
+}
+
+/// Serves a client until one of them ends, another link takes the device's place, or `stop` resolves.
+/// `welcome` is the CONNACK.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    connect: Connect,
+    device: &Ident,
+    place: &mut Place,
+    welcome: &[u8],
+    stop: impl Future<Output = ()>,
+) {
+    let keep_alive = Duration::from_secs(keep_alive_s(&connect).into());
+    let mut session = Session {
+        shared,
+        device,
+        stream,
+        wire: Wire::new(&connect),
+        inbound: BytesMut::new(),
+        outbound: BytesMut::from(welcome),
+        answers: VecDeque::new(),
+        unreleased: BTreeSet::new(),
+        subscriptions: [None; 4],
+        in_flight: BTreeSet::new(),
+        window: usize::from(connect.receive_max.unwrap_or(limits::IN_FLIGHT).min(limits::IN_FLIGHT)),
+        next_id: 0,
+        patience: keep_alive * 3 / 2,
+        heard_at: Instant::now(),
+        moved_at: Instant::now(),
+    };
+    let will = connect.will;
+    let end = session.run(place, stop).await;
+    let reason = match end {
+        End::Gone(reason) => reason,
+        End::Left | End::Replaced | End::Stopped => None,
+    };
+    if let Some(reason) = reason {
+        tracing::info!(%device, ?reason, "a device's connection is closed");
+    }
+    match &end {
+        End::Replaced => {
+            tracing::info!(%device, "another connection has taken this device's place");
+        }
+        _ => session.farewell(reason).await,
+    }
+    if !matches!(end, End::Left | End::Replaced)
+        && let Some(will) = will
+        && let Some(online) = super::status(&will.payload)
+    {
+        say_status(shared, device, place, online, will.retain);
+    }
+}
+
+struct Session<'a> {
+    shared: &'a Arc<Shared>,
+    device: &'a Ident,
+    stream: TcpStream,
+    wire: Wire,
+    /// Read and not yet understood.
+    inbound: BytesMut,
+    /// Said and not yet written.
+    outbound: BytesMut,
+    /// In the order of what they answer.
+    answers: VecDeque<Pending>,
+    /// QoS 2: promised, and not yet released.
+    unreleased: BTreeSet<NonZeroU16>,
+    /// By channel.
+    subscriptions: [Option<Options>; 4],
+    /// Messages that the client has to acknowledge.
+    in_flight: BTreeSet<NonZeroU16>,
+    window: usize,
+    next_id: u16,
+    /// How long without a sign of life.
+    patience: Duration,
+    heard_at: Instant,
+    /// When something was last written, or began to wait for that.
+    moved_at: Instant,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, place: &mut Place, stop: impl Future<Output = ()>) -> End {
+        tokio::pin!(stop);
+        loop {
+            if let Err(end) = self.turn(place).await {
+                return end;
+            }
+            let reads = self.has_room();
+            let room = self.in_flight.len() < self.window && self.outbound.is_empty();
+            let deadline = self.deadline(reads);
+            tokio::select! {
+                biased;
+                _ = &mut place.ended => return End::Replaced,
+                () = &mut stop => return self.ending(End::Stopped).await,
+                () = poll_fn(|context| poll_answers(&mut self.answers, context)) => {}
+                writable = self.stream.writable(), if !self.outbound.is_empty() => {
+                    if writable.is_err() {
+                        return End::Gone(None);
+                    }
+                }
+                read = read(&self.stream, &mut self.inbound), if reads => match read {
+                    Ok(0) => return self.ending(End::Gone(None)).await,
+                    Ok(_) => self.heard_at = Instant::now(),
+                    Err(_) => return End::Gone(None),
+                },
+                () = place.mailbox.stirred(), if room => {}
+                () = sleep_until(deadline) => {
+                    if let Some(end) = self.overdue(reads) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done without waiting: understands what was read, says what is ready,
+    /// writes what the socket takes.
+    async fn turn(&mut self, place: &Place) -> Result<(), End> {
+        self.answer()?;
+        while self.has_room() {
+            match self.wire.next(&mut self.inbound) {
+                Ok(Some(heard)) => self.hear(heard, place).await?,
+                Ok(None) => break,
+                Err(reason) => return Err(End::Gone(Some(reason))),
+            }
+            self.answer()?;
+        }
+        while self.in_flight.len() < self.window
+            && self.outbound.len() < UNWRITTEN_MAX_BYTES
+            && let Some(letter) = place.mailbox.take()
+        {
+            self.deliver(letter);
+        }
+        self.flush().map_err(|_| End::Gone(None))?;
+        if self.inbound.is_empty() {
+            self.inbound = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.answers.len() < usize::from(limits::IN_FLIGHT)
+            && self.outbound.len() < UNWRITTEN_MAX_BYTES
+    }
+
+    async fn hear(&mut self, heard: Heard, place: &Place) -> Result<(), End> {
+        let pending = match heard {
+            Heard::Publish(publish) => {
+                let again = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
+                match again.filter(|id| self.unreleased.contains(id)) {
+                    // Promised already: the client hasn't heard of it.
+                    Some(id) => Pending::Ready(Reply::Send(Out::Ack {
+                        id,
+                        qos: QoS::ExactlyOnce,
+                        code: super::wire::AckReason::Success,
+                        reason: None,
+                    })),
+                    None => {
+                        let five = self.wire.five();
+                        publication(self.shared, self.device, place, *publish, five).await
+                    }
+                }
+            }
+            Heard::Acknowledged(id) => {
+                self.in_flight.remove(&id);
+                return Ok(());
+            }
+            Heard::Released(id) => {
+                self.unreleased.remove(&id);
+                Pending::Ready(Reply::Send(Out::Complete(id)))
+            }
+            Heard::Subscribe(id, filters) => {
+                let codes = filters
+                    .into_iter()
+                    .map(|filter| self.subscribe(filter, place))
+                    .collect();
+                Pending::Ready(Reply::Send(Out::Suback(id, codes)))
+            }
+            Heard::Unsubscribe(id, topics) => {
+                let were = topics
+                    .into_iter()
+                    .map(|topic| self.unsubscribe(&topic, place))
+                    .collect();
+                Pending::Ready(Reply::Send(Out::Unsuback(id, were)))
+            }
+            Heard::Ping => Pending::Ready(Reply::Send(Out::Pong)),
+            Heard::Disconnect { with_will: false } => {
+                return Err(self.ending(End::Left).await);
+            }
+            Heard::Disconnect { with_will: true } => {
+                return Err(self.ending(End::Gone(None)).await);
+            }
+        };
+        self.answers.push_back(pending);
+        Ok(())
+    }
+
+    /// A client hears exactly its own `command`, `receipt` and `status`: with wildcards it would hear
+    /// its own events again.
+    fn subscribe(&mut self, filter: Filter, place: &Place) -> SubReason {
+        let Some(channel) = self.own_channel(&filter.topic) else {
+            return match filter.topic.matches('/').count() < limits::TOPIC_LEVELS_MAX {
+                true => SubReason::NotAuthorized,
+                false => SubReason::UnspecifiedError,
+            };
+        };
+        let qos = filter.options.qos.less_value(QoS::AtLeastOnce);
+        let options = Options {
+            qos,
+            ..filter.options
+        };
+        if let Some(slot) = self.subscriptions.get_mut(channel as usize) {
+            *slot = Some(options);
+        }
+        let known = place.mailbox.subscribe(channel, true);
+        let wanted = match filter.retained {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtSubscribeNew => !known,
+            RetainHandling::NoAtSubscribe => false,
+        };
+        if wanted
+            && channel == Channel::Status
+            && let Some(status) = self.shared.retained.get(self.device)
+        {
+            let mut letter = Letter::new(channel, Bytes::from_static(status), None);
+            letter.retain = true;
+            place.mailbox.put(letter);
+        }
+        match qos {
+            QoS::AtMostOnce => SubReason::GrantedQos0,
+            _ => SubReason::GrantedQos1,
+        }
+    }
+
+    fn unsubscribe(&mut self, topic: &str, place: &Place) -> bool {
+        let Some(channel) = self.own_channel(topic) else {
+            return false;
+        };
+        if let Some(slot) = self.subscriptions.get_mut(channel as usize) {
+            *slot = None;
+        }
+        place.mailbox.subscribe(channel, false)
+    }
+
+    fn own_channel(&self, topic: &str) -> Option<Channel> {
+        let (owner, channel) = topic::parse(topic)?;
+        (owner == *self.device && channel != Channel::Event).then_some(channel)
+    }
+
+    /// Says what is ready, in its order.
+    fn answer(&mut self) -> Result<(), End> {
+        while let Some(Pending::Ready(_)) = self.answers.front() {
+            let Some(Pending::Ready(reply)) = self.answers.pop_front() else {
+                return Ok(());
+            };
+            match reply {
+                Reply::Nothing => {}
+                Reply::Send(out) => {
+                    if let Out::Ack {
+                        id,
+                        qos: QoS::ExactlyOnce,
+                        ..
+                    } = &out
+                    {
+                        self.unreleased.insert(*id);
+                        if self.unreleased.len() > usize::from(limits::IN_FLIGHT) {
+                            return Err(End::Gone(Some(Reason::ReceiveMaximumExceeded)));
+                        }
+                    }
+                    self.write(out);
+                }
+                Reply::Close(reason) => return Err(End::Gone(Some(reason))),
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, letter: Letter) {
+        let Some(Some(options)) = self.subscriptions.get(letter.channel as usize) else {
+            return;
+        };
+        if letter.own && options.no_local {
+            return;
+        }
+        let options = *options;
+        let id = (options.qos != QoS::AtMostOnce).then(|| self.free_id());
+        let left = letter
+            .until
+            .map(|until| until.saturating_duration_since(std::time::Instant::now()));
+        let expiry_s = left.and_then(|left| {
+            let seconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            NonZeroU32::new(u32::try_from(seconds.div_ceil(1000)).unwrap_or(u32::MAX))
+        });
+        let message = Message {
+            id,
+            topic: letter.channel.topic(self.device),
+            payload: letter.payload,
+            retain: letter.retain && (!letter.own || options.as_published),
+            expiry_s,
+            subscription: options.id,
+        };
+        if self.write(Out::Message(message)) {
+            self.in_flight.extend(id);
+        } else {
+            tracing::warn!(device = %self.device, channel = letter.channel.name(),
+                "a message is larger than the device takes: dropped");
+        }
+    }
+
+    /// An id that isn't in flight: there are far more ids than may be.
+    fn free_id(&mut self) -> NonZeroU16 {
+        loop {
+            self.next_id = self.next_id.wrapping_add(1);
+            if let Some(id) = NonZeroU16::new(self.next_id)
+                && !self.in_flight.contains(&id)
+            {
+                return id;
+            }
+        }
+    }
+
+    fn write(&mut self, out: Out) -> bool {
+        if self.outbound.is_empty() {
+            self.moved_at = Instant::now();
+        }
+        self.wire.write(out, &mut self.outbound)
+    }
+
+    /// Writes what the socket takes now.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.outbound.is_empty() {
+            match self.stream.try_write(&self.outbound) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.outbound.advance(written);
+                    self.moved_at = Instant::now();
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        self.outbound = BytesMut::new();
+        Ok(())
+    }
+
+    /// When to look whether the client is overdue.
+    fn deadline(&self, reads: bool) -> Instant {
+        let silent = reads.then(|| self.heard_at + self.patience);
+        let stalled = (!self.outbound.is_empty()).then(|| self.moved_at + STALL_MAX);
+        let far = Instant::now() + self.patience;
+        silent.into_iter().chain(stalled).min().unwrap_or(far)
+    }
+
+    fn overdue(&mut self, reads: bool) -> Option<End> {
+        let now = Instant::now();
+        if !reads {
+            // Nobody listened: what it may have said meanwhile is in the socket.
+            self.heard_at = now;
+        }
+        if !self.outbound.is_empty() && now >= self.moved_at + STALL_MAX {
+            tracing::info!(device = %self.device, "a device reads nothing: its connection is closed");
+            return Some(End::Gone(None));
+        }
+        (now >= self.heard_at + self.patience).then_some(End::Gone(Some(Reason::KeepAliveTimeout)))
+    }
+
+    /// Waits for the answers that are under way, and writes them.
+    async fn ending(&mut self, end: End) -> End {
+        let answered = async {
+            loop {
+                self.answer()?;
+                if self.answers.is_empty() {
+                    return Ok(());
+                }
+                poll_fn(|context| poll_answers(&mut self.answers, context)).await;
+            }
+        };
+        match timeout(LINGER, answered).await {
+            Ok(Err(closed)) if !matches!(end, End::Left) => closed,
+            _ => end,
+        }
+    }
+
+    /// Writes what is left and closes, so that the client can read it all.
+    async fn farewell(&mut self, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.write(Out::Disconnect(reason));
+        }
+        let written = timeout(LINGER, self.stream.write_all(&self.outbound)).await;
+        let _ = self.stream.shutdown().await;
+        if reason.is_none() || !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+        let mut buffer = [0; 4096];
+        let drained = async {
+            let mut left = FAREWELL_BYTES;
+            while left > 0 {
+                match self.stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, drained).await;
+    }
+}
+
+/// Reads what is there into `inbound`. 0: the client has ended.
+async fn read(stream: &TcpStream, inbound: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        inbound.reserve(STEP_BYTES);
+        match stream.try_read_buf(inbound) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// Ready when the oldest answer is; makes ready all that follow without a gap.
+fn poll_answers(answers: &mut VecDeque<Pending>, context: &mut Context<'_>) -> Poll<()> {
+    let mut any = Poll::Pending;
+    for pending in answers {
+        if let Pending::Waiting(reply) = pending {
+            match reply.as_mut().poll(context) {
+                Poll::Ready(reply) => *pending = Pending::Ready(reply),
+                Poll::Pending => return any,
+            }
+        }
+        any = Poll::Ready(());
+    }
+    any
+}

@@ -1,0 +1,353 @@
+//! Packets of both versions of MQTT, as one: bytes in, [`Heard`]; [`Out`], bytes.
+//!
+//! The library's codec reads and writes them; what it lets through and the standards don't is refused
+//! here.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::{Bytes, BytesMut};
+use rmqtt_codec::error::DecodeError;
+use rmqtt_codec::types::Publish;
+pub(super) use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{
+    Disconnect, DisconnectReasonCode, PublishAck, PublishAck2, PublishAckReason, PublishProperties,
+    RetainHandling, SubscribeAck, SubscribeAckReason, ToReasonCode, UnsubscribeAck,
+    UnsubscribeAckReason,
+};
+use rmqtt_codec::{v3, v5};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::connect::{Connect, Version};
+use super::limits;
+
+pub(super) use rmqtt_codec::v5::DisconnectReasonCode as Reason;
+pub(super) use rmqtt_codec::v5::PublishAckReason as AckReason;
+pub(super) use rmqtt_codec::v5::SubscribeAckReason as SubReason;
+
+/// The longest text of a reason, characters.
+const REASON_MAX_CHARS: usize = 200;
+
+/// What a client says.
+pub(super) enum Heard {
+    /// A publication.
+    Publish(Box<Publish>),
+    /// It has the message with this id.
+    Acknowledged(NonZeroU16),
+    /// The second half of QoS 2.
+    Released(NonZeroU16),
+    /// It wants to hear.
+    Subscribe(NonZeroU16, Vec<Filter>),
+    /// It no longer wants to hear.
+    Unsubscribe(NonZeroU16, Vec<String>),
+    /// It is there.
+    Ping,
+    /// It leaves; whether its will is to be published all the same.
+    Disconnect { with_will: bool },
+}
+
+/// One subscription that is asked for.
+pub(super) struct Filter {
+    pub topic: String,
+    pub options: Options,
+    /// Whether a retained message is wanted now: always, only if the subscription is new, or never.
+    pub retained: RetainHandling,
+}
+
+/// How a client wants to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Options {
+    pub qos: QoS,
+    /// MQTT 5: not what it published itself.
+    pub no_local: bool,
+    /// MQTT 5: with the RETAIN flag as it was published.
+    pub as_published: bool,
+    /// MQTT 5: named in each message.
+    pub id: Option<NonZeroU32>,
+}
+
+/// What the broker says.
+pub(super) enum Out {
+    /// The answer to a publication: PUBACK, or PUBREC at QoS 2.
+    Ack {
+        id: NonZeroU16,
+        qos: QoS,
+        code: PublishAckReason,
+        reason: Option<String>,
+    },
+    /// The end of QoS 2.
+    Complete(NonZeroU16),
+    /// The answer to SUBSCRIBE, a code each.
+    Suback(NonZeroU16, Vec<SubscribeAckReason>),
+    /// The answer to UNSUBSCRIBE: whether there was each.
+    Unsuback(NonZeroU16, Vec<bool>),
+    Pong,
+    Message(Message),
+    /// Why the connection is closed. MQTT 3.1.1 has no such packet.
+    Disconnect(DisconnectReasonCode),
+}
+
+/// A message for the client.
+pub(super) struct Message {
+    pub id: Option<NonZeroU16>,
+    pub topic: String,
+    pub payload: Bytes,
+    pub retain: bool,
+    pub expiry_s: Option<NonZeroU32>,
+    pub subscription: Option<NonZeroU32>,
+}
+
+/// Reads and writes the packets of one connection.
+pub(super) struct Wire {
+    codec: Codec,
+    problem_info: bool,
+}
+
+enum Codec {
+    V3(v3::Codec),
+    V5(v5::Codec),
+}
+
+impl Wire {
+    /// For a client that has logged in.
+    pub fn new(connect: &Connect) -> Self {
+        let codec = match connect.version {
+            Version::V3 => Codec::V3(v3::Codec::new(limits::PACKET_MAX_BYTES)),
+            Version::V5 => {
+                let mut codec = v5::Codec::new(limits::PACKET_MAX_BYTES, 0);
+                codec.set_max_outbound_size(connect.packet_max_bytes.unwrap_or(0));
+                Codec::V5(codec)
+            }
+        };
+        Self {
+            codec,
+            problem_info: connect.problem_info,
+        }
+    }
+
+    /// Whether the client speaks MQTT 5.
+    pub fn five(&self) -> bool {
+        matches!(self.codec, Codec::V5(_))
+    }
+
+    /// The next packet in `bytes`, if it is whole. `Err`: why the connection must end.
+    pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Heard>, Reason> {
+        match &mut self.codec {
+            Codec::V3(codec) => match codec.decode(bytes).map_err(|e| reason_of(&e))? {
+                Some((packet, _)) => heard_v3(packet).map(Some),
+                None => Ok(None),
+            },
+            Codec::V5(codec) => match codec.decode(bytes).map_err(|e| reason_of(&e))? {
+                Some((packet, _)) => heard_v5(packet).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Appends a packet to `bytes`. `false` if the client doesn't take one as large.
+    pub fn write(&mut self, out: Out, bytes: &mut BytesMut) -> bool {
+        match &mut self.codec {
+            Codec::V3(codec) => match out_v3(out) {
+                Some(packet) => codec.encode(packet, bytes).is_ok(),
+                None => true,
+            },
+            Codec::V5(codec) => codec
+                .encode(out_v5(out, self.problem_info), bytes)
+                .is_ok(),
+        }
+    }
+}
+
+fn reason_of(e: &DecodeError) -> Reason {
+    match e {
+        DecodeError::MaxSizeExceeded { .. } => Reason::PacketTooLarge,
+        other => match other.to_reason_code() {
+            Reason::NormalDisconnection => Reason::MalformedPacket,
+            reason => reason,
+        },
+    }
+}
+
+fn heard_v3(packet: v3::Packet) -> Result<Heard, Reason> {
+    use v3::Packet;
+    Ok(match packet {
+        Packet::Publish(publish) => Heard::Publish(sound(publish)?),
+        Packet::PublishAck { packet_id } => Heard::Acknowledged(packet_id),
+        Packet::PublishRelease { packet_id } => Heard::Released(packet_id),
+        Packet::Subscribe {
+            packet_id,
+            topic_filters,
+        } => {
+            let filters = topic_filters.into_iter().map(|(topic, qos)| Filter {
+                topic: topic.into(),
+                options: Options {
+                    qos,
+                    no_local: false,
+                    as_published: false,
+                    id: None,
+                },
+                retained: RetainHandling::AtSubscribe,
+            });
+            Heard::Subscribe(packet_id, filters.collect())
+        }
+        Packet::Unsubscribe {
+            packet_id,
+            topic_filters,
+        } => Heard::Unsubscribe(packet_id, topic_filters.into_iter().map(Into::into).collect()),
+        Packet::PingRequest => Heard::Ping,
+        Packet::Disconnect => Heard::Disconnect { with_will: false },
+        _ => return Err(Reason::ProtocolError),
+    })
+}
+
+fn heard_v5(packet: v5::Packet) -> Result<Heard, Reason> {
+    use v5::Packet;
+    Ok(match packet {
+        Packet::Publish(publish) => Heard::Publish(sound(publish)?),
+        Packet::PublishAck(ack) => Heard::Acknowledged(ack.packet_id),
+        Packet::Subscribe(subscribe) => {
+            let id = subscribe.id;
+            let filters = subscribe.topic_filters.into_iter();
+            let filters = filters.map(|(topic, asked)| Filter {
+                topic: topic.into(),
+                options: Options {
+                    qos: asked.qos,
+                    no_local: asked.no_local,
+                    as_published: asked.retain_as_published,
+                    id,
+                },
+                retained: asked.retain_handling,
+            });
+            Heard::Subscribe(subscribe.packet_id, filters.collect())
+        }
+        Packet::Unsubscribe(asked) => {
+            let filters = asked.topic_filters.into_iter().map(Into::into);
+            Heard::Unsubscribe(asked.packet_id, filters.collect())
+        }
+        Packet::PingRequest => Heard::Ping,
+        Packet::Disconnect(said) => Heard::Disconnect {
+            with_will: said.reason_code != DisconnectReasonCode::NormalDisconnection,
+        },
+        _ => return Err(Reason::ProtocolError),
+    })
+}
+
+/// Refuses what the standards forbid a client to publish and the codec lets through.
+fn sound(publish: Box<Publish>) -> Result<Box<Publish>, Reason> {
+    let topic: &str = &publish.topic;
+    let Some(properties) = &publish.properties else {
+        return match topic.is_empty() || topic.contains(['+', '#', '\0']) {
+            true => Err(Reason::TopicNameInvalid),
+            false => Ok(publish),
+        };
+    };
+    if publish.qos == QoS::ExactlyOnce {
+        return Err(Reason::QosNotSupported);
+    }
+    if properties.topic_alias.is_some() {
+        return Err(Reason::TopicAliasInvalid);
+    }
+    if !properties.subscription_ids.is_empty() {
+        return Err(Reason::ProtocolError);
+    }
+    if topic.is_empty() || topic.contains(['+', '#', '\0']) {
+        return Err(Reason::TopicNameInvalid);
+    }
+    Ok(publish)
+}
+
+fn out_v3(out: Out) -> Option<v3::Packet> {
+    use v3::{Packet, SubscribeReturnCode};
+    Some(match out {
+        Out::Ack { id, qos, .. } => match qos {
+            QoS::ExactlyOnce => Packet::PublishReceived { packet_id: id },
+            _ => Packet::PublishAck { packet_id: id },
+        },
+        Out::Complete(packet_id) => Packet::PublishComplete { packet_id },
+        Out::Suback(packet_id, codes) => Packet::SubscribeAck {
+            packet_id,
+            status: codes
+                .into_iter()
+                .map(|code| match code {
+                    SubscribeAckReason::GrantedQos0 => {
+                        SubscribeReturnCode::Success(QoS::AtMostOnce)
+                    }
+                    SubscribeAckReason::GrantedQos1 => {
+                        SubscribeReturnCode::Success(QoS::AtLeastOnce)
+                    }
+                    _ => SubscribeReturnCode::Failure,
+                })
+                .collect(),
+        },
+        Out::Unsuback(packet_id, _) => Packet::UnsubscribeAck { packet_id },
+        Out::Pong => Packet::PingResponse,
+        Out::Message(message) => Packet::Publish(Box::new(publication(message, false))),
+        Out::Disconnect(_) => return None,
+    })
+}
+
+fn out_v5(out: Out, problem_info: bool) -> v5::Packet {
+    use v5::Packet;
+    match out {
+        Out::Ack {
+            id, code, reason, ..
+        } => Packet::PublishAck(PublishAck {
+            packet_id: id,
+            reason_code: code,
+            properties: Vec::new(),
+            reason_string: reason.filter(|_| problem_info).map(|reason| {
+                let short: String = reason.chars().take(REASON_MAX_CHARS).collect();
+                short.into()
+            }),
+        }),
+        Out::Complete(packet_id) => Packet::PublishComplete(PublishAck2 {
+            packet_id,
+            ..PublishAck2::default()
+        }),
+        Out::Suback(packet_id, status) => Packet::SubscribeAck(SubscribeAck {
+            packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status,
+        }),
+        Out::Unsuback(packet_id, were) => Packet::UnsubscribeAck(UnsubscribeAck {
+            packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status: were
+                .into_iter()
+                .map(|was| match was {
+                    true => UnsubscribeAckReason::Success,
+                    false => UnsubscribeAckReason::NoSubscriptionExisted,
+                })
+                .collect(),
+        }),
+        Out::Pong => Packet::PingResponse,
+        Out::Message(message) => Packet::Publish(Box::new(publication(message, true))),
+        Out::Disconnect(reason_code) => Packet::Disconnect(Disconnect {
+            reason_code,
+            session_expiry_interval_secs: None,
+            server_reference: None,
+            reason_string: None,
+            user_properties: Vec::new(),
+        }),
+    }
+}
+
+fn publication(message: Message, five: bool) -> Publish {
+    Publish {
+        dup: false,
+        retain: message.retain,
+        qos: match message.id {
+            Some(_) => QoS::AtLeastOnce,
+            None => QoS::AtMostOnce,
+        },
+        topic: message.topic.into(),
+        packet_id: message.id,
+        payload: message.payload,
+        properties: five.then(|| PublishProperties {
+            message_expiry_interval: message.expiry_s,
+            subscription_ids: message.subscription.into_iter().collect(),
+            ..PublishProperties::default()
+        }),
+    }
+}
