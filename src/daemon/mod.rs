@@ -248,8 +248,8 @@ impl Running {
     }
 }
 
-/// Three file descriptors a device, so the soft limit of 1,024 is too low: raised as far as the hard
-/// limit lets us. Without that the broker takes fewer devices and says so.
+/// A file descriptor a device, and the soft limit is often 1,024: raised as far as the hard limit
+/// lets us. Without that the broker takes fewer devices and says so.
 fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     const WANTED: u64 = 8_192;
