@@ -17,11 +17,15 @@ use crate::rng::Rng;
 use crate::site::FIRST_DAY_MS;
 
 /// Cuts of one recording.
-pub const CUTS_A_GENERATION: u64 = 250;
+const CUTS_A_GENERATION: u64 = 250;
 /// So many recordings follow on each other before another store begins.
-const GENERATIONS_A_STORE: u64 = 6;
+const GENERATIONS_A_STORE: u64 = 3;
 const WORKERS: usize = 2;
-const HAPPENINGS: u32 = 60;
+const HAPPENINGS: u32 = 150;
+/// The generation of [`first_start`], which is none.
+const FIRST_START: u64 = 1_000_000;
+/// What is drawn at each of its steps.
+const DRAWS: u64 = 2;
 
 /// What is cut.
 #[derive(Debug, Clone)]
@@ -42,9 +46,45 @@ pub struct Report {
     /// Cuts after which something that wasn't synced was gone.
     pub lossy: u64,
     pub in_start_up: u64,
+    pub starts: u64,
+    pub stops: u64,
+    /// Day keys that were destroyed with their day's events.
+    pub days_destroyed: u64,
     pub tally: Tally,
     /// The first cuts after which something didn't hold: generation, number, what.
     pub failed: Vec<(u64, u64, String)>,
+}
+
+impl Report {
+    /// Adds what came of another run.
+    pub fn add(&mut self, other: Self) {
+        self.cuts += other.cuts;
+        self.generations += other.generations;
+        self.operations += other.operations;
+        self.acknowledged += other.acknowledged;
+        self.lossy += other.lossy;
+        self.in_start_up += other.in_start_up;
+        self.starts += other.starts;
+        self.stops += other.stops;
+        self.days_destroyed += other.days_destroyed;
+        self.tally.add(other.tally);
+        self.failed.extend(other.failed);
+    }
+
+    fn operation(&mut self, op: &Op) {
+        self.operations += 1;
+        let day = |path: &Path| path.to_string_lossy().contains("/day-");
+        self.days_destroyed += u64::from(matches!(op, Op::Unlink { path } if day(path)));
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Acked { seqs, .. } => self.acknowledged += seqs.len() as u64,
+            Mark::Started => self.starts += 1,
+            Mark::Stopped => self.stops += 1,
+            _ => {}
+        }
+    }
 }
 
 /// A cut that is to be checked.
@@ -73,7 +113,7 @@ pub fn run(plan: &Plan, folder: &Path, keep: &Path) -> Report {
             .filter(|_| generation % GENERATIONS_A_STORE != 0)
             .unwrap_or_else(|| fresh(generation / GENERATIONS_A_STORE, folder));
         let kept = kept_in(keep, plan.seed, generation);
-        let (disk, recording) = recorded(plan, generation, &from, folder, &kept);
+        let (disk, recording) = recorded(plan, generation, &from, HAPPENINGS, folder, &kept);
         report.generations += 1;
         let cuts = CUTS_A_GENERATION.min(plan.cuts - generation * CUTS_A_GENERATION);
         let numbers: Vec<_> = (0..cuts).collect();
@@ -90,6 +130,28 @@ pub fn run(plan: &Plan, folder: &Path, keep: &Path) -> Report {
             return report;
         }
         // What nobody has to repeat.
+        let _ = fs::remove_dir_all(&kept);
+    }
+    report
+}
+
+/// The first start of all, cut after each of its steps: whatever is left of it, the next one succeeds,
+/// and what was acknowledged since isn't lost with a folder that nobody had synced.
+pub fn first_start(plan: &Plan, folder: &Path, keep: &Path) -> Report {
+    let kept = kept_in(keep, plan.seed, FIRST_START);
+    let (disk, recording) = recorded(plan, FIRST_START, &fresh(0, folder), 3, folder, &kept);
+    let numbers: Vec<_> = (0..recording.steps.len() as u64 * DRAWS).collect();
+    let mut report = Report::default();
+    cut_all(
+        plan,
+        FIRST_START,
+        disk,
+        recording,
+        &numbers,
+        folder,
+        &mut report,
+    );
+    if report.failed.is_empty() {
         let _ = fs::remove_dir_all(&kept);
     }
     report
@@ -136,6 +198,7 @@ fn recorded(
     plan: &Plan,
     generation: u64,
     from: &Begin,
+    happenings: u32,
     folder: &Path,
     kept: &Path,
 ) -> (Disk, Recording) {
@@ -147,12 +210,12 @@ fn recorded(
     from.found.write(&root);
     let seed = Rng::of(&[plan.seed, generation]).next();
     let mut memory = from.memory.clone();
-    memory.wall_ms += 1_000 + Rng::of(&[seed]).below(3_600_000) as i64;
+    memory.wall_ms += 1_000 + Rng::of(&[seed]).below(16 * 3_600_000) as i64;
     let order = Order {
         root,
         memory,
         seed,
-        happenings: HAPPENINGS,
+        happenings,
         weakness: plan.weakness.clone(),
     };
     record(&order, kept)
@@ -174,8 +237,8 @@ fn cut_all(
         .map(|n| (position(&recording, plan.seed, generation, *n), *n))
         .collect();
     at.sort_unstable();
-    let next = at
-        [at.len() / 2 + Rng::of(&[plan.seed, generation, 7]).below(at.len() as u64 / 2) as usize]
+    let next = at[at.len() / 2
+        + Rng::of(&[plan.seed, generation, 7]).below(at.len().div_ceil(2) as u64) as usize]
         .1;
     let (checking, workers) = Workers::start(plan, folder);
     let mut memory = recording.memory;
@@ -187,13 +250,11 @@ fn cut_all(
             match step {
                 Step::Disk(op) => {
                     disk.apply(op);
-                    report.operations += 1;
+                    report.operation(op);
                 }
                 Step::World(mark) => {
                     memory.apply(mark);
-                    if let Mark::Acked { seqs, .. } = mark {
-                        report.acknowledged += seqs.len() as u64;
-                    }
+                    report.mark(mark);
                     starting = match mark {
                         Mark::Starts { .. } => true,
                         Mark::Started => false,
@@ -238,6 +299,9 @@ fn draw(seed: u64, generation: u64, n: u64) -> Rng {
 /// After which step the power goes: half of the times just after the world has learned something or
 /// the disk has synced something, often in the start-up, or anywhere.
 fn position(recording: &Recording, seed: u64, generation: u64, n: u64) -> usize {
+    if generation == FIRST_START {
+        return (n / DRAWS) as usize + 1;
+    }
     let mut rng = Rng::of(&[seed, generation, n]);
     let steps = &recording.steps;
     let somewhere = |rng: &mut Rng| 1 + rng.below(steps.len() as u64) as usize;

@@ -47,9 +47,7 @@ pub async fn check(state: &Path, memory: Memory, rng: &mut Rng) -> Result<Tally,
         _ => rng.below(5_000),
     };
     let mut wall_ms = memory.wall_ms + away_ms as i64;
-    if let Some(wrong) = memory.wrong.first() {
-        return Err(format!("while it ran: {wrong}"));
-    }
+    let wrong = memory.wrong.first().cloned();
     let mut after = After::start(state, memory, wall_ms)?;
     after.opens_nothing("the start").await?;
     if rng.one_in(24) {
@@ -75,7 +73,10 @@ pub async fn check(state: &Path, memory: Memory, rng: &mut Rng) -> Result<Tally,
     }
     let tally = after.tally;
     after.gateway.stop().await;
-    Ok(tally)
+    match wrong {
+        Some(wrong) => Err(format!("while it ran: {wrong}")),
+        None => Ok(tally),
+    }
 }
 
 /// A gateway after a cut, with a world that goes on.

@@ -22,8 +22,8 @@ pub async fn live(mut world: World, happenings: u32) -> World {
             84..88 => by_hand(&mut world).await,
             88..90 => wrong_code(&mut world).await,
             90..92 => new_boot(&mut world).await,
-            92..94 => long_while(&mut world),
-            94..96 if n > 10 => world = world.restart().await,
+            92..95 => long_while(&mut world),
+            95..97 if n > 10 => world = world.restart().await,
             _ => disable(&mut world).await,
         }
         world.obey_all().await;
