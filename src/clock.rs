@@ -43,6 +43,11 @@ enum Source {
         wall_ms: i64,
         factor: f64,
     },
+    /// Simulated power cuts: moves only when it is told to.
+    ByHand {
+        from_ms: i64,
+        gone_ms: AtomicI64,
+    },
 }
 
 /// What is kept of the clock over a restart.
@@ -71,6 +76,21 @@ impl Clock {
             wall_ms,
             factor,
         })
+    }
+
+    /// A clock that starts at `wall_ms` and stands still but for [`Clock::advance`]: for simulations.
+    pub fn by_hand(wall_ms: i64) -> Self {
+        Self::over(Source::ByHand {
+            from_ms: wall_ms,
+            gone_ms: AtomicI64::new(0),
+        })
+    }
+
+    /// Moves a clock that is set by hand; any other goes by itself.
+    pub fn advance(&self, ms: u32) {
+        if let Source::ByHand { gone_ms, .. } = &self.0.source {
+            gone_ms.fetch_add(i64::from(ms), Ordering::Relaxed);
+        }
     }
 
     fn over(source: Source) -> Self {
@@ -127,6 +147,7 @@ impl Clock {
             Source::System => clock_gettime(ClockId::CLOCK_BOOTTIME)
                 .map_or(0, |t| t.tv_sec() * 1000 + t.tv_nsec() / 1_000_000),
             Source::Scaled { from, factor, .. } => scaled(*from, *factor),
+            Source::ByHand { gone_ms, .. } => gone_ms.load(Ordering::Relaxed),
         }
     }
 
@@ -140,13 +161,14 @@ impl Clock {
                 wall_ms,
                 factor,
             } => wall_ms + scaled(*from, *factor),
+            Source::ByHand { from_ms, gone_ms } => from_ms + gone_ms.load(Ordering::Relaxed),
         }
     }
 
     fn kernel(&self) -> i64 {
         match &self.0.source {
             Source::System => kernel_run(),
-            Source::Scaled { .. } => 0,
+            Source::Scaled { .. } | Source::ByHand { .. } => 0,
         }
     }
 
@@ -155,7 +177,7 @@ impl Clock {
             return TimeQuality::Unknown;
         }
         match &self.0.source {
-            Source::Scaled { .. } => TimeQuality::Synchronised,
+            Source::Scaled { .. } | Source::ByHand { .. } => TimeQuality::Synchronised,
             Source::System if self.synchronised(tick_ms) => TimeQuality::Synchronised,
             Source::System => TimeQuality::Estimated,
         }

@@ -23,6 +23,8 @@ use firmware_protocols::Ident;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{aead, hmac};
 
+use crate::store::{make_private_dir, parent_of, sync_folder};
+
 /// What can go wrong with a key file.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -71,9 +73,11 @@ pub struct Keys {
 impl Keys {
     /// Reads the keys from `folder`, or makes them if `fresh` (the store is new).
     pub fn open(folder: &Path, fresh: bool) -> Result<Self, KeyError> {
-        crate::store::make_private_dir(folder).map_err(io_error("made", folder))?;
+        make_private_dir(folder).map_err(io_error("made", folder))?;
         let code = read_or_make(&folder.join("code.key"), fresh)?;
         let store = read_or_make(&folder.join("store.key"), fresh)?;
+        // Whoever made them may have been killed before he had.
+        sync_folder(folder).map_err(io_error("synced", folder))?;
         Ok(Self {
             codes: CodeKey(hmac::Key::new(hmac::HMAC_SHA256, &code)),
             store: StoreKey::new(&store)?,
@@ -303,8 +307,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    sync_folder(parent_of(path))
 }
 
 fn overwrite_and_remove(path: &Path) -> Result<(), KeyError> {

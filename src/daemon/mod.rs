@@ -6,6 +6,7 @@
 //! reason, since a technician is then there to read it.
 
 mod backend;
+mod opened;
 mod parts;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::audit::{Auditing, keep_verifying};
@@ -22,13 +23,10 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control;
-use crate::intake::Intake;
 use crate::journal::{self, Journal};
-use crate::keys::{DayKeys, Keys};
-use crate::ledger::StoreLedger;
-use crate::links::OUTBOUND_MAX;
-use crate::presence::Presence;
-use crate::store::{StateDir, store_file};
+use crate::store::store_file;
+
+pub use opened::{Opened, open};
 
 use backend::DaemonBackend;
 use parts::{PartsStatus, Router};
@@ -89,36 +87,21 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
 /// Starts a gateway. Resolves once it takes events.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
-    let state = StateDir::lock(&config.state_dir)?;
-    let fresh = !state.store().exists();
-    let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
-    let days = Arc::new(DayKeys::new(&state.keys()));
-    let auditing = Arc::new(Auditing::new(&state.keys()));
     let layout = config.layout();
-    let nudge = Arc::new(Notify::new());
-    let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
-    let journal = Journal::start(journal::Parts {
-        state,
-        keys: Arc::clone(&keys),
-        days: Arc::clone(&days),
-        clock: clock.clone(),
-        layout: layout.clone(),
-        settings: journal::Settings {
-            gather_ms: config.journal.gather_ms,
-            retention: config.retention(),
-        },
-        outbound,
-        nudge: Arc::clone(&nudge),
-    })?;
-    let presence = Presence::default();
-    let intake = Intake::new(
-        journal.inbox.clone(),
-        clock.clone(),
-        keys.codes.clone(),
-        days,
-        presence.clone(),
-        &layout,
-    );
+    let settings = journal::Settings {
+        gather_ms: config.journal.gather_ms,
+        retention: config.retention(),
+        weakness: None,
+    };
+    let Opened {
+        journal,
+        intake,
+        presence,
+        ledger,
+        auditing,
+        nudge,
+        from_journal,
+    } = open(&config.state_dir, &layout, settings, &clock)?;
     let (stop_links, links_stopped) = watch::channel(false);
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
@@ -139,14 +122,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         .map(|_| Arc::new(CloudStatus::default()));
     let cloud = match (cloud_config, &cloud_status) {
         (Some(cloud_config), Some(status)) => {
-            let ledger = Arc::new(StoreLedger::new(
-                store_file(&config.state_dir),
-                Arc::clone(&keys),
-                journal.inbox.clone(),
-            ));
             let part = parts::Cloud {
                 config: cloud_config,
-                ledger,
+                ledger: Arc::new(ledger),
                 status: Arc::clone(status),
                 nudge,
                 parts: running.clone(),

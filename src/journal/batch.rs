@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::handle::Handler;
 use super::thread::{Parts, chain, load_estate};
 use super::timekeeping::{Anchor, load_anchor, load_clock, write_clock};
-use super::{NotTaken, Status, Trouble, Work};
+use super::{NotTaken, Status, Trouble, Weakness, Work};
 use crate::clock::Saved;
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
@@ -162,6 +162,9 @@ impl Batcher {
             changes.extend(memory.audit(now, health.is_some()));
         }
         changes.extend(health);
+        if parts.settings.weakness.is_some_and(Weakness::answers_first) {
+            staged.replies.drain(..).for_each(Reply::send);
+        }
         match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
             Ok(written) => {
                 self.memory = Some(memory);

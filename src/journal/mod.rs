@@ -17,6 +17,7 @@ mod handle;
 mod retention;
 mod thread;
 mod timekeeping;
+mod weakness;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,7 @@ use crate::store::write::QuarantineRow;
 
 pub use retention::Retention;
 pub use thread::{Journal, Parts};
+pub use weakness::Weakness;
 
 /// How much may wait for the journal. Beyond it, work is answered 'not taken' at once.
 pub const INBOX_MAX: usize = 8_192;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub gather_ms: u64,
     /// How long events are kept.
     pub retention: Retention,
+    /// What a test takes away from the journal's promise; in the program there is nothing to take.
+    pub weakness: Option<Weakness>,
 }
 
 /// Work for the journal.

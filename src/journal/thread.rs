@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use estate::{Estate, Layout};
+use estate::{Estate, Layout, Now};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::batch::Batcher;
-use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Work, retention};
+use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Weakness, Work, retention};
 use crate::clock::Clock;
 use crate::keys::{DayKeys, KeyError, Keys, OsRandom};
 use crate::links::ToDevice;
@@ -25,9 +25,9 @@ const WAL_PAGES_IDLE: i32 = 1_024;
 const GATHER_ENOUGH: usize = 32;
 /// How often the estate is told that time passes.
 const TICK: Duration = Duration::from_millis(250);
-/// How often old events are looked for, and how soon again while there are more.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const SWEEP_AGAIN: Duration = Duration::from_millis(200);
+/// How often old events are looked for, and how soon again while there are more, ms of running time.
+const SWEEP_EVERY_MS: u64 = 60_000;
+const SWEEP_AGAIN_MS: u64 = 200;
 
 /// What the journal is made of.
 pub struct Parts {
@@ -67,6 +67,9 @@ impl Journal {
         let status = Arc::new(Status::default());
         let writer = schema::open_writer(&parts.state.store(), parts.clock.now().wall_ms)?;
         own_key(&writer.conn, &parts.keys)?;
+        if parts.settings.weakness.is_some_and(Weakness::never_syncs) {
+            writer.conn.pragma_update(None, "synchronous", "OFF")?;
+        }
         let batcher = Batcher::load(&parts, &writer.conn, Arc::clone(&status), OsRandom::new()?)?;
         let looped = Loop {
             receiver,
@@ -123,7 +126,7 @@ struct Loop {
 impl Loop {
     fn run(mut self) {
         let mut tick_at = Instant::now();
-        let mut sweep_at = Instant::now() + SWEEP_EVERY;
+        let mut sweep_at_tick_ms = self.parts.clock.now().tick_ms + SWEEP_EVERY_MS;
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             if self.stopped.try_recv().is_ok() {
@@ -141,8 +144,9 @@ impl Loop {
             self.batcher
                 .run(&mut self.writer.conn, &mut batch, ticking, &self.parts);
             self.checkpoint();
-            if Instant::now() >= sweep_at && self.receiver.is_empty() {
-                sweep_at = Instant::now() + self.sweep();
+            let now = self.parts.clock.now();
+            if now.tick_ms >= sweep_at_tick_ms && self.receiver.is_empty() {
+                sweep_at_tick_ms = now.tick_ms + self.sweep(now);
             }
         }
     }
@@ -198,19 +202,19 @@ impl Loop {
         }
     }
 
-    fn sweep(&mut self) -> Duration {
-        let now = self.parts.clock.now();
+    /// Returns how soon to sweep again, ms.
+    fn sweep(&mut self, now: Now) -> u64 {
         if !self.batcher.may_delete_by(now) {
-            return SWEEP_EVERY;
+            return SWEEP_EVERY_MS;
         }
         let retention = &self.parts.settings.retention;
         let conn = &mut self.writer.conn;
         match retention::sweep(conn, retention, &self.parts.days, now.wall_ms) {
-            Ok(true) => SWEEP_AGAIN,
-            Ok(false) => SWEEP_EVERY,
+            Ok(true) => SWEEP_AGAIN_MS,
+            Ok(false) => SWEEP_EVERY_MS,
             Err(e) => {
                 tracing::warn!(error = %chain(&e), "old events could not be removed");
-                SWEEP_EVERY
+                SWEEP_EVERY_MS
             }
         }
     }

@@ -154,16 +154,41 @@ pub fn store_file(state_dir: &Path) -> PathBuf {
     state_dir.join("linli.db")
 }
 
-/// Makes a folder that only its owner may enter, with its parents.
+/// Makes a folder that only its owner may enter, with its parents, and sees to it that a power cut
+/// leaves it where it is.
 pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    if path.is_dir() {
-        return Ok(());
+    if !path.is_dir() {
+        let parent = parent_of(path);
+        if parent != path && !parent.is_dir() {
+            make_private_dir(parent)?;
+        }
+        // Another may make it just now: that is as good.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)?;
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    // Also one that was there: who made it may have been killed before this.
+    match sync_folder(parent_of(path)) {
+        // Then somebody else has made it for us.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Sees to it that a power cut leaves the names in a folder as they are.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The folder that something is in.
+pub(crate) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
 }
 
 #[cfg(test)]

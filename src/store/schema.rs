@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{StoreError, doing};
+use super::{StoreError, doing, parent_of, sync_folder};
 
 /// One script a version, in order. A script that has been released is never changed.
 const MIGRATIONS: [&str; 3] = [
@@ -28,7 +28,13 @@ pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreE
     refuse_newer(&conn, path)?;
     set_pragmas(&conn, path)?;
     migrate(&mut conn, wall_ms)?;
-    sync_folder(path)?;
+    // A new file is only there for good once its folder is synced.
+    let folder = parent_of(path);
+    sync_folder(folder).map_err(|source| StoreError::Io {
+        doing: "synced",
+        path: folder.to_path_buf(),
+        source,
+    })?;
     conn.set_prepared_statement_cache_capacity(64);
     let wal_pages = count_wal_pages(&mut conn)?;
     Ok(WriterConnection { conn, wal_pages })
@@ -178,18 +184,6 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::Io {
             doing: "made private",
             path: path.to_path_buf(),
-            source,
-        })
-}
-
-/// A new file is only there for good once its folder is synced.
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| StoreError::Io {
-            doing: "synced",
-            path: folder.to_path_buf(),
             source,
         })
 }

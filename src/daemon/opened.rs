@@ -1,0 +1,82 @@
+//! What there is, opened: the state folder with its keys and store, and the journal that runs on it.
+//! All of a gateway that touches its disk, without the links, the cloud and the local API.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use estate::Layout;
+use tokio::sync::{Notify, mpsc};
+
+use crate::audit::Auditing;
+use crate::clock::Clock;
+use crate::intake::Intake;
+use crate::journal::{self, Journal};
+use crate::keys::{DayKeys, Keys};
+use crate::ledger::StoreLedger;
+use crate::links::{OUTBOUND_MAX, ToDevice};
+use crate::presence::Presence;
+use crate::store::StateDir;
+
+/// A gateway that nobody can reach yet.
+pub struct Opened {
+    /// The running journal.
+    pub journal: Journal,
+    /// Where links hand over what devices say.
+    pub intake: Intake,
+    /// Who is connected.
+    pub presence: Presence,
+    /// What the sync client knows of the store.
+    pub ledger: StoreLedger,
+    /// What verifies and signs the parcels' history.
+    pub auditing: Arc<Auditing>,
+    /// Wakes the uplink.
+    pub nudge: Arc<Notify>,
+    /// What the journal has for the devices.
+    pub from_journal: mpsc::Receiver<ToDevice>,
+}
+
+/// Opens the state folder, or makes it, and starts the journal.
+pub fn open(
+    state_dir: &Path,
+    layout: &Layout,
+    settings: journal::Settings,
+    clock: &Clock,
+) -> anyhow::Result<Opened> {
+    let state = StateDir::lock(state_dir)?;
+    let store = state.store();
+    let fresh = !store.exists();
+    let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
+    let days = Arc::new(DayKeys::new(&state.keys()));
+    let auditing = Arc::new(Auditing::new(&state.keys()));
+    let nudge = Arc::new(Notify::new());
+    let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
+    let journal = Journal::start(journal::Parts {
+        state,
+        keys: Arc::clone(&keys),
+        days: Arc::clone(&days),
+        clock: clock.clone(),
+        layout: layout.clone(),
+        settings,
+        outbound,
+        nudge: Arc::clone(&nudge),
+    })?;
+    let presence = Presence::default();
+    let intake = Intake::new(
+        journal.inbox.clone(),
+        clock.clone(),
+        keys.codes.clone(),
+        days,
+        presence.clone(),
+        layout,
+    );
+    let ledger = StoreLedger::new(store, keys, journal.inbox.clone());
+    Ok(Opened {
+        journal,
+        intake,
+        presence,
+        ledger,
+        auditing,
+        nudge,
+        from_journal,
+    })
+}
