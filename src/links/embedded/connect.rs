@@ -11,7 +11,7 @@ pub(super) const CONNECT_MAX_BYTES: usize = 2048;
 
 /// The protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
     /// MQTT 3.1.1.
     V3,
     /// MQTT 5.
@@ -20,12 +20,18 @@ pub(super) enum Version {
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connect {
+pub struct Connect {
+    /// The protocol that it speaks.
     pub version: Version,
+    /// What it calls itself.
     pub client_id: String,
+    /// Who it says it is.
     pub username: Option<String>,
+    /// What proves it.
     pub password: Option<Vec<u8>>,
+    /// What it wants published when it is gone.
     pub will: Option<Will>,
+    /// How often it gives a sign of life at least, in seconds; 0 for never.
     pub keep_alive_s: u16,
     /// MQTT 5: how many unacknowledged messages the client takes.
     pub receive_max: Option<u16>,
@@ -39,16 +45,20 @@ pub(super) struct Connect {
 
 /// What a client wants published when it is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Will {
+pub struct Will {
+    /// Where.
     pub topic: String,
+    /// What.
     pub payload: Vec<u8>,
+    /// At most once, at least once, exactly once: 0, 1, 2.
     pub qos: u8,
+    /// Whether those who come later hear it too.
     pub retain: bool,
 }
 
 /// Why a first packet isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bad {
+pub enum Bad {
     /// Not MQTT: nothing is answered.
     NotMqtt,
     /// Another version of MQTT.
@@ -66,7 +76,7 @@ const WILL: u8 = 0x04;
 const RESERVED: u8 = 0x01;
 
 /// Reads the variable header and payload of a CONNECT.
-pub(super) fn parse(packet: &[u8]) -> Result<Connect, Bad> {
+pub fn parse(packet: &[u8]) -> Result<Connect, Bad> {
     let mut reader = Reader(packet);
     let version = version(&mut reader)?;
     let flags = reader.u8().ok_or(Bad::Malformed(version))?;

@@ -51,6 +51,14 @@ use crate::links::ToDevice;
 
 pub use roster::Roster;
 
+/// The reader of a client's first packet by itself, for the fuzz targets: it is the first that bytes
+/// from the network meet.
+#[doc(hidden)]
+pub mod first_packet {
+    pub use super::admission::read_packet;
+    pub use super::connect::{Bad, Connect, Version, Will, parse};
+}
+
 /// How long the library's connections may take to end after the door is closed.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
