@@ -52,6 +52,22 @@ fn what_two_readers_could_read_differently_is_refused() {
     assert_eq!(Value::read(b""), Err(ReadError::Empty));
 }
 
+/// Found by the fuzz target `senml`: a last bit more or less gives an item of the uplink another hash.
+#[test]
+fn a_float_comes_out_of_json_as_it_went_in() {
+    for text in [
+        "2.22507385850725e-308",
+        "5e-324",
+        "0.1",
+        "8.41e21",
+        "1.7976931348623157e308",
+    ] {
+        let value = Value::from_json(text.as_bytes()).unwrap();
+        assert_eq!(value, Value::Float(text.parse().unwrap()), "{text}");
+        assert_eq!(Value::from_json(value.to_json().as_bytes()), Ok(value));
+    }
+}
+
 #[test]
 fn depth_and_length_are_bounded() {
     let deep = vec![b'['; 60_000];
