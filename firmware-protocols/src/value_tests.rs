@@ -68,6 +68,24 @@ fn a_float_comes_out_of_json_as_it_went_in() {
     }
 }
 
+/// Found by the fuzz target `event_json`: an empty array on the 17th level was read in CBOR only.
+#[test]
+fn both_forms_are_read_to_the_same_depth() {
+    for (levels, read) in [(DEPTH_MAX, true), (DEPTH_MAX + 1, false)] {
+        let json = ["[".repeat(levels), "]".repeat(levels)].concat();
+        assert_eq!(Value::from_json(json.as_bytes()).is_ok(), read, "{levels}");
+        let mut cbor = vec![0x81; levels - 1];
+        cbor.push(0x80);
+        assert_eq!(Value::from_cbor(&cbor).is_ok(), read, "{levels}");
+        cbor.pop();
+        cbor.push(0xa0);
+        assert_eq!(Value::from_cbor(&cbor).is_ok(), read, "{levels}");
+    }
+    let mut full = vec![0x81; DEPTH_MAX];
+    full.push(0x07);
+    assert!(Value::from_cbor(&full).is_ok());
+}
+
 #[test]
 fn depth_and_length_are_bounded() {
     let deep = vec![b'['; 60_000];
