@@ -23,6 +23,9 @@ mod json;
 /// The deepest nesting that is read: arrays and maps within each other, and CBOR's tags with them.
 pub const DEPTH_MAX: usize = 16;
 
+/// How much of a key is repeated in an error, in characters: errors are stored and shown.
+const KEY_SHOWN_MAX: usize = 64;
+
 /// Which of the two encodings a payload is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Form {
@@ -335,7 +338,7 @@ fn read_cbor_map(d: &mut minicbor::Decoder<'_>, depth: usize) -> Result<Value, R
         let value = read_cbor(d, depth)?;
         entries.push((key, value));
     }
-    unique(&entries).map_err(|key| ReadError::DuplicateKey(key.to_string()))?;
+    unique(&entries).map_err(|key| ReadError::DuplicateKey(shown(key)))?;
     Ok(Value::Map(entries))
 }
 
@@ -345,6 +348,11 @@ fn inner(depth: usize) -> Result<usize, ReadError> {
         return Err(ReadError::TooDeep);
     }
     Ok(depth + 1)
+}
+
+/// A key as it is shown in an error.
+pub(crate) fn shown(key: &Key) -> String {
+    key.to_string().chars().take(KEY_SHOWN_MAX).collect()
 }
 
 /// Whether another element follows; takes the break of an indefinite length.

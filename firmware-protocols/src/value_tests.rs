@@ -1,5 +1,5 @@
 use super::*;
-use alloc::vec;
+use alloc::{format, vec};
 use proptest::prelude::*;
 
 fn cbor(hex: &str) -> Result<Value, ReadError> {
@@ -84,6 +84,18 @@ fn both_forms_are_read_to_the_same_depth() {
     let mut full = vec![0x81; DEPTH_MAX];
     full.push(0x07);
     assert!(Value::from_cbor(&full).is_ok());
+}
+
+/// Found by the fuzz target `event_json`: a key of 60,000 characters was repeated whole, and kept.
+#[test]
+fn a_reason_is_short_however_long_the_key() {
+    let key = "k".repeat(60_000);
+    let twice = format!("{{\"{key}\":1,\"{key}\":2}}");
+    let json = Value::from_json(twice.as_bytes()).unwrap_err();
+    let entry = [&[0x79, 0xea, 0x60], key.as_bytes(), &[0x01]].concat();
+    let cbor = Value::from_cbor(&[&[0xa2], &*entry, &*entry].concat()).unwrap_err();
+    assert_eq!(json, cbor);
+    assert_eq!(json, ReadError::DuplicateKey("k".repeat(KEY_SHOWN_MAX)));
 }
 
 #[test]
