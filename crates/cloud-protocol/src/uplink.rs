@@ -11,7 +11,7 @@ use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
 use crate::downlink::{Size, Zone};
-use crate::read::{bytes, digits, text_opt, time, within};
+use crate::read::{bytes, digits, name_of, text_opt, time, within};
 use crate::received::Received;
 use crate::{Chain, NUMBER_MAX};
 
@@ -548,7 +548,7 @@ fn counts(f: Fields<'_>, name: &str) -> Result<BTreeMap<String, u64>, Malformed>
         };
         let n = u64::try_from(*n)
             .map_err(|_| Malformed::field(name, "unsigned integers", "a negative one"))?;
-        out.insert(key.to_string(), n);
+        out.insert(name_of(key, name)?, n);
     }
     Ok(out)
 }

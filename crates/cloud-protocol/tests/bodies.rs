@@ -338,3 +338,17 @@ fn every_type_of_problem_has_its_own_urn() {
         assert!(urn.starts_with("urn:linli:problem:"));
     }
 }
+
+/// 1 and "1" are two keys in CBOR and would be one name.
+#[test]
+fn an_integer_is_no_name() {
+    let settings = Value::from_cbor(
+        b"\xa1\x65items\x81\xa3\x63seq\x01\x64kind\x68settings\x68settings\xa2\x01\x02\x611\x03",
+    );
+    let items = DownlinkItem::read_all(&settings.unwrap()).unwrap();
+    let refused = items[0].what.as_ref().unwrap_err();
+    assert_eq!(
+        refused.0,
+        "field 'settings': expected names, got an integer"
+    );
+}
