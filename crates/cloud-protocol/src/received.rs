@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value};
@@ -37,7 +38,7 @@ pub struct ReceivedLane {
 }
 
 /// One item, and all that was said in it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ReceivedItem {
     /// From 1, without a gap within lane and epoch.
     pub seq: u64,
@@ -48,6 +49,17 @@ pub struct ReceivedItem {
     /// The item with all its fields, known or not; byte strings that JSON carries as text are byte
     /// strings here, as far as the fields are known.
     pub value: Value,
+}
+
+/// Without the value, which holds what the report keeps to itself.
+impl fmt::Debug for ReceivedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedItem")
+            .field("seq", &self.seq)
+            .field("at", &self.at)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a batch can't be read, and the lane that it is about if it is about one.
@@ -199,8 +211,10 @@ fn lane_of(name: &Key) -> Result<Lane, Malformed> {
 fn restore_bytes(received: &mut Value, known: &Value) {
     match (received, known) {
         (Value::Map(entries), Value::Map(known)) => {
+            let known: BTreeMap<&Key, &Value> =
+                known.iter().map(|(key, value)| (key, value)).collect();
             for (key, value) in entries {
-                if let Some((_, known)) = known.iter().find(|(other, _)| other == key) {
+                if let Some(known) = known.get(key) {
                     restore_bytes(value, known);
                 }
             }

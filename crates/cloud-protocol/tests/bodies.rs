@@ -339,6 +339,35 @@ fn every_type_of_problem_has_its_own_urn() {
     }
 }
 
+/// Found by the fuzz target `uplink_item`.
+#[test]
+fn a_received_code_is_not_printed() {
+    let salt = "AAECAwQFBgcICQoLDA0ODw";
+    let body = with_item(&format!(
+        r#""seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"code":{{"digits":"482915","salt":"{salt}"}}"#
+    ));
+    let received = Received::from_value(&body).unwrap();
+    assert!(!format!("{received:?}").contains("482915"));
+}
+
+/// A body of the largest size whose names were compared each with each.
+#[test]
+fn a_demand_of_very_many_series_is_read_in_time() {
+    let series: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":1")).collect();
+    let series = series.join(",");
+    let body = json(&format!(
+        r#"{{"epoch":1,"lanes":{{"demand":{{"after":0,"chain":"{ZERO}","items":[{{"seq":1,"at":1,"kind":"demand","scope":{{"site":true}},"start":1,"minutes":60,"revision":1,"series":{{{series}}}}}]}}}}}}"#
+    ));
+    let began = std::time::Instant::now();
+    let received = Received::from_value(&body).unwrap();
+    assert_eq!(received.lanes[&Lane::Demand].items.len(), 1);
+    let took = began.elapsed();
+    assert!(
+        took.as_secs() < 10,
+        "{took:?}: each with each takes minutes"
+    );
+}
+
 /// 1 and "1" are two keys in CBOR and would be one name.
 #[test]
 fn an_integer_is_no_name() {
