@@ -5,6 +5,8 @@
 //! NUL in a text, a password without a name in 3.1.1 — all of it refuses the client. What a client
 //! may leave as its will or call itself is decided later, by who knows the devices.
 
+use std::fmt;
+
 /// The longest CONNECT that is read, in bytes after the fixed header. Ours need 250; the rest is
 /// for user properties of libraries.
 pub(super) const CONNECT_MAX_BYTES: usize = 2048;
@@ -19,7 +21,7 @@ pub enum Version {
 }
 
 /// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
     /// The protocol that it speaks.
     pub version: Version,
@@ -41,6 +43,18 @@ pub struct Connect {
     pub problem_info: bool,
     /// MQTT 5: whether the client asks for a session that outlives the connection.
     pub keeps_session: bool,
+}
+
+/// Without the password.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("version", &self.version)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("will", &self.will)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a client wants published when it is gone.
@@ -295,6 +309,10 @@ impl<'a> Reader<'a> {
         loop {
             let byte = self.u8()?;
             length |= usize::from(byte & 0x7f) << shift;
+            if byte == 0 && shift > 0 {
+                // Longer than needed (MQTT 5, 1.5.5).
+                return None;
+            }
             if byte & 0x80 == 0 {
                 return self.take(length);
             }
@@ -431,6 +449,22 @@ mod tests {
         assert_eq!(parse(&five(b"\x15\x00\x05SCRAM")), Err(Bad::AuthMethod));
         let endless = b"\x00\x04MQTT\x05\xc2\x00\x3c\xff\xff\xff\xff\x7f";
         assert_eq!(parse(endless), Err(Bad::Malformed(Version::V5)));
+    }
+
+    #[test]
+    fn a_length_of_properties_is_as_short_as_can_be() {
+        let long = b"\x00\x04MQTT\x05\xc2\x00\x3c\x80\x00\x00\x06bank-a\x00\x06bank-a\x00\x02pw";
+        assert_eq!(parse(long), Err(Bad::Malformed(Version::V5)));
+    }
+
+    /// Found by the fuzz target `mqtt_door`.
+    #[test]
+    fn a_password_is_not_printed() {
+        let printed = format!("{:?}", parse(PLAIN).unwrap());
+        assert!(
+            printed.contains("bank-a") && !printed.contains("112"),
+            "{printed}"
+        );
     }
 
     #[test]
