@@ -78,6 +78,8 @@ impl Reader {
             all: Vec::with_capacity(events.len()),
             urgent: false,
         };
+        // Made once: a payload of many bad events would be read again for each.
+        let mut kept: Option<QuarantineRow> = None;
         for event in events {
             pieces.all.push(match event {
                 Ok(event) => {
@@ -86,7 +88,15 @@ impl Reader {
                 }
                 Err(event::Unreadable { why, number }) => Piece::Malformed {
                     number,
-                    row: quarantine_row(now, device.as_str(), "event", why.0, payload),
+                    row: {
+                        let row = kept.get_or_insert_with(|| {
+                            quarantine_row(now, device.as_str(), "event", String::new(), payload)
+                        });
+                        QuarantineRow {
+                            reason: why.0,
+                            ..row.clone()
+                        }
+                    },
                 },
             });
         }
