@@ -14,7 +14,7 @@ use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value};
 
 use crate::read::{bytes, time, within};
-use crate::uplink::{Batch, Item, Lane, LaneBatch, Report};
+use crate::uplink::{Batch, Item, Lane, LaneBatch, Report, unknown_lane};
 use crate::{Chain, NUMBER_MAX};
 
 /// A batch that is well-formed: each lane numbered without a gap, each known kind in its own lane.
@@ -201,10 +201,7 @@ fn lane_of(name: &Key) -> Result<Lane, Malformed> {
     let Key::Text(text) = name else {
         return Err(Malformed::field("lanes", "a lane's name", "an integer"));
     };
-    Lane::from_name(text).ok_or_else(|| {
-        let text: String = text.chars().take(32).collect();
-        Malformed(format!("unknown lane '{text}'"))
-    })
+    Lane::from_name(text).ok_or_else(|| unknown_lane(text))
 }
 
 /// Makes the texts of `received` byte strings wherever `known` has byte strings.

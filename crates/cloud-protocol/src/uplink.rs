@@ -507,10 +507,16 @@ fn lane_map<'a>(value: &'a Value, name: &str) -> Result<Vec<(Lane, &'a Value)>, 
         .map(|(key, value)| match key {
             Key::Text(text) => Lane::from_name(text)
                 .map(|lane| (lane, value))
-                .ok_or_else(|| Malformed(format!("unknown lane '{text}'"))),
+                .ok_or_else(|| unknown_lane(text)),
             Key::Int(_) => Err(Malformed::field(name, "a lane's name", "an integer")),
         })
         .collect()
+}
+
+/// Of a lane that this version doesn't know no more is repeated than can be shown.
+pub(crate) fn unknown_lane(name: &str) -> Malformed {
+    let name: String = name.chars().take(32).collect();
+    Malformed(format!("unknown lane '{name}'"))
 }
 
 /// The building of a demand's scope, or `None` for the whole site.

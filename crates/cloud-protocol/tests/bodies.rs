@@ -381,3 +381,12 @@ fn an_integer_is_no_name() {
         "field 'settings': expected names, got an integer"
     );
 }
+
+/// Found by the fuzz target `cloud_answer`: the reason is logged and shown in the status.
+#[test]
+fn an_unknown_lane_is_named_shortly_however_long_it_is() {
+    let lane = "x".repeat(500_000);
+    let refused = Acked::from_value(&json(&format!(r#"{{"acked":{{"{lane}":1}}}}"#)));
+    let reason = format!("unknown lane '{}'", "x".repeat(32));
+    assert_eq!(refused.unwrap_err().0, reason);
+}
