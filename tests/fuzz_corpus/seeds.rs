@@ -22,6 +22,7 @@ pub fn write(corpus: &Path) {
     let vectors: Json = serde_json::from_slice(&vectors).unwrap();
     from_vectors(corpus, &vectors);
     senml(corpus);
+    topics(corpus);
     cloud(corpus);
     config(corpus);
     control(corpus);
@@ -141,6 +142,30 @@ fn senml(corpus: &Path) {
         "cbor a label in both ways",
         b"\x81\xa2\x00\x61t\x61n\x61t",
     );
+}
+
+fn topics(corpus: &Path) {
+    let topics = [
+        "linli/v1/door-1/event",
+        "linli/v1/door-1/receipt",
+        "linli/v1/door-1/command",
+        "linli/v1/door-1/status",
+        "linli/v1/door-1/event/",
+        "linli/v1//event",
+        "linli/v1/+/event",
+        "linli/v1/#",
+        "$share/g/linli/v1/door-1/event",
+        "/linli/v1/door-1/event",
+        "linli/v1/门/status",
+    ];
+    for (n, topic) in topics.iter().enumerate() {
+        put(
+            corpus,
+            "topic",
+            &format!("{n:02} {topic}"),
+            topic.as_bytes(),
+        );
+    }
 }
 
 fn ident(text: &str) -> Ident {

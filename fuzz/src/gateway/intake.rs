@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use estate::{Now, TimeQuality};
-use firmware_protocols::{EVENTS_PER_PAYLOAD_MAX, Ident, Value};
+use firmware_protocols::{EVENTS_PER_PAYLOAD_MAX, Form, Ident, PAYLOAD_MAX_BYTES, Value};
 use linli::config::Config;
 use linli::intake::{Piece, Pieces, Reader, Said};
 use linli::keys::{DayKeys, Keys};
@@ -11,13 +11,15 @@ use linli::store::write::QuarantineRow;
 
 use crate::light::disguise::{PERSONAL, disguised};
 use crate::light::sound_reason;
+use crate::light::tree::is_plain;
 
 /// The longest preview, in characters.
 const PREVIEW_MAX: usize = 256;
 /// The fewest digits that may be somebody's code.
 const CODE_DIGITS: usize = 4;
 
-/// Every piece is an event or a malformed row; the same bytes give the same pieces; a row is bounded
+/// Every piece is an event or a malformed row; an event that is sent again, also in the other form, is
+/// known again; a row is bounded
 /// and shows no run of digits; nothing personal makes a difference to what is kept of it or printed.
 pub fn intake(payload: &[u8]) {
     let read = read(payload);
@@ -29,6 +31,20 @@ pub fn intake(payload: &[u8]) {
         Err(row) => judge_row(row, payload),
     }
     assert_eq!(fingerprints(&read), fingerprints(&self::read(payload)));
+    if let Ok(tree) = Value::read(payload)
+        && is_plain(&tree)
+    {
+        let (cbor, json) = (tree.to_cbor(), tree.to_json().into_bytes());
+        // Only an array or a map shows by its first byte that it is JSON.
+        if json.len().max(cbor.len()) <= PAYLOAD_MAX_BYTES && Form::of(&json) == Form::Json {
+            let one = fingerprints(&self::read(&cbor));
+            assert_eq!(
+                one,
+                fingerprints(&self::read(&json)),
+                "sent again, it is another"
+            );
+        }
+    }
     if let Ok(tree) = Value::read(payload)
         && let Some(other) = disguised(&tree, PERSONAL)
     {

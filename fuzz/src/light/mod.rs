@@ -5,6 +5,7 @@ pub mod commands;
 pub mod deterministic;
 pub mod disguise;
 pub mod events;
+pub mod topic;
 pub mod tree;
 
 use crate::Target;
@@ -19,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("downlink", cloud::downlink),
     ("cloud_answer", cloud::cloud_answer),
     ("uplink_item", cloud::uplink_item),
+    ("topic", topic::topic),
 ];
 
 /// The longest reason that a reader may give, in characters: reasons are stored and shown.
