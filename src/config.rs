@@ -19,6 +19,10 @@ use crate::journal::Retention;
 mod rules;
 pub use rules::RulesSection;
 
+/// The most connections that can be set: the kernel gives a process no more descriptors than some
+/// ten times that.
+const CONNECTIONS_MOST: usize = 100_000;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -339,7 +343,7 @@ impl Config {
         for bank in &self.banks {
             bank.check(&mut errors);
         }
-        self.check_anonymous(&mut errors);
+        self.check_broker(&mut errors);
         self.rules.check(&mut errors);
         if self.journal.gather_ms > 1_000 {
             errors.push(format!(
@@ -398,9 +402,18 @@ impl Config {
         }
     }
 
-    fn check_anonymous(&self, errors: &mut Vec<String>) {
+    fn check_broker(&self, errors: &mut Vec<String>) {
+        let Some(broker) = &self.broker else {
+            return;
+        };
+        if !(1..=CONNECTIONS_MOST).contains(&broker.max_connections) {
+            errors.push(format!(
+                "broker.max_connections is {}, 1 to {CONNECTIONS_MOST} is allowed: 1200 suits most estates",
+                broker.max_connections
+            ));
+        }
         let known: BTreeSet<Ident> = self.device_ids().into_iter().collect();
-        for id in self.broker.iter().flat_map(|b| &b.anonymous) {
+        for id in &broker.anonymous {
             if !known.contains(id) {
                 errors.push(format!(
                     "broker.anonymous names '{id}', which is no bank, desk or device: add it or remove it there"
@@ -428,7 +441,7 @@ impl BankSection {
     }
 
     fn check(&self, errors: &mut Vec<String>) {
-        let count: u32 = self.compartments.iter().map(|c| u32::from(c.count)).sum();
+        let count: u64 = self.compartments.iter().map(|c| u64::from(c.count)).sum();
         if !(1..=512).contains(&count) {
             errors.push(format!(
                 "bank '{}' has {count} compartments, 1 to 512 are allowed: set 'count' in its compartments",
@@ -484,4 +497,50 @@ fn default_zone() -> String {
 
 const fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(text: &str) -> String {
+        Config::parse(text).unwrap_err().join("\n")
+    }
+
+    /// Found by the fuzz target `config`: the hours were made milliseconds before they were judged.
+    #[test]
+    fn a_rule_that_is_far_too_large_is_refused_and_no_panic() {
+        for rule in [
+            "retention_h",
+            "command_ttl_s",
+            "finished_keep_days",
+            "lockout_first_s",
+        ] {
+            let said = errors(&format!("site = 's'\n[rules]\n{rule} = {}\n", i64::MAX));
+            assert!(
+                said.starts_with(&format!("rules.{rule} is {}", i64::MAX)),
+                "{said}"
+            );
+        }
+    }
+
+    /// Found by the fuzz target `config`: the broker would have stopped the daemon with a panic, or
+    /// let nobody in.
+    #[test]
+    fn a_broker_has_room_for_some_and_not_for_all_the_world() {
+        for (most, good) in [
+            ("0", false),
+            ("1", true),
+            ("100000", true),
+            ("9223372036854775807", false),
+        ] {
+            let text = format!("site = 's'\n[broker]\nmax_connections = {most}\n");
+            assert_eq!(Config::parse(&text).is_ok(), good, "{most}");
+        }
+        let said = errors("site = 's'\n[broker]\nmax_connections = 0\n");
+        assert!(
+            said.contains("broker.max_connections is 0, 1 to 100000 is allowed"),
+            "{said}"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::fields::Malformed;
-use crate::value::{Key, Value};
+use crate::value::{Key, Value, shown};
 
 /// The most records a pack may hold.
 pub const RECORDS_MAX: usize = 256;
@@ -68,7 +68,10 @@ fn record(value: &Value) -> Result<Value, Malformed> {
         });
         let Some((_, name, holds)) = known else {
             if matches!(key, Key::Text(text) if text.ends_with('_')) {
-                return Err(Malformed(format!("senml: label '{key}' isn't understood")));
+                return Err(Malformed(format!(
+                    "senml: label '{}' isn't understood",
+                    shown(key)
+                )));
             }
             continue;
         };

@@ -20,8 +20,11 @@ use serde::ser::{SerializeMap, SerializeSeq};
 #[path = "value_json.rs"]
 mod json;
 
-/// The deepest nesting that is read: arrays and maps within each other.
+/// The deepest nesting that is read: arrays and maps within each other, and CBOR's tags with them.
 pub const DEPTH_MAX: usize = 16;
+
+/// How much of a key is repeated in an error, in characters: errors are stored and shown.
+const KEY_SHOWN_MAX: usize = 64;
 
 /// Which of the two encodings a payload is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -234,9 +237,6 @@ pub fn map<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
 }
 
 fn read_cbor(d: &mut minicbor::Decoder<'_>, depth: usize) -> Result<Value, ReadError> {
-    if depth > DEPTH_MAX {
-        return Err(ReadError::TooDeep);
-    }
     let wrong = |e: minicbor::decode::Error| ReadError::Cbor(e.to_string());
     Ok(match d.datatype().map_err(wrong)? {
         Type::Null => {
@@ -278,7 +278,7 @@ fn read_cbor(d: &mut minicbor::Decoder<'_>, depth: usize) -> Result<Value, ReadE
         Type::Map | Type::MapIndef => read_cbor_map(d, depth)?,
         Type::Tag => {
             d.tag().map_err(wrong)?;
-            read_cbor(d, depth + 1)?
+            read_cbor(d, inner(depth)?)?
         }
         Type::Simple | Type::Break | Type::Unknown(_) => {
             return Err(ReadError::Unsupported("a simple value"));
@@ -313,31 +313,46 @@ fn widen_half(bits: u16) -> f32 {
 
 fn read_cbor_array(d: &mut minicbor::Decoder<'_>, depth: usize) -> Result<Value, ReadError> {
     let wrong = |e: minicbor::decode::Error| ReadError::Cbor(e.to_string());
+    let depth = inner(depth)?;
     let len = d.array().map_err(wrong)?;
     let mut items = Vec::new();
     while more(d, len, items.len())? {
-        items.push(read_cbor(d, depth + 1)?);
+        items.push(read_cbor(d, depth)?);
     }
     Ok(Value::Array(items))
 }
 
 fn read_cbor_map(d: &mut minicbor::Decoder<'_>, depth: usize) -> Result<Value, ReadError> {
     let wrong = |e: minicbor::decode::Error| ReadError::Cbor(e.to_string());
+    let depth = inner(depth)?;
     let len = d.map().map_err(wrong)?;
     let mut entries = Vec::new();
     while more(d, len, entries.len())? {
-        let key = match read_cbor(d, depth + 1)? {
+        let key = match read_cbor(d, depth)? {
             Value::Text(text) => Key::Text(text),
             Value::Int(n) => Key::Int(
                 i64::try_from(n).map_err(|_| ReadError::Unsupported("an integer key over 2^63"))?,
             ),
             other => return Err(ReadError::Key(other.kind())),
         };
-        let value = read_cbor(d, depth + 1)?;
+        let value = read_cbor(d, depth)?;
         entries.push((key, value));
     }
-    unique(&entries).map_err(|key| ReadError::DuplicateKey(key.to_string()))?;
+    unique(&entries).map_err(|key| ReadError::DuplicateKey(shown(key)))?;
     Ok(Value::Map(entries))
+}
+
+/// The depth of what stands in an array, a map or a tag at `depth`.
+fn inner(depth: usize) -> Result<usize, ReadError> {
+    if depth >= DEPTH_MAX {
+        return Err(ReadError::TooDeep);
+    }
+    Ok(depth + 1)
+}
+
+/// A key as it is shown in an error.
+pub(crate) fn shown(key: &Key) -> String {
+    key.to_string().chars().take(KEY_SHOWN_MAX).collect()
 }
 
 /// Whether another element follows; takes the break of an indefinite length.

@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::{DEPTH_MAX, Key, ReadError, Value, unique};
+use super::{DEPTH_MAX, Key, ReadError, Value, shown, unique};
 
 /// Reads one whole JSON text.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, ReadError> {
@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for Seed {
             entries.push((Key::Text(key.into_string()), value));
         }
         unique(&entries)
-            .map_err(|key| serde::de::Error::custom(alloc::format!("{DUPLICATE}{key}")))?;
+            .map_err(|key| serde::de::Error::custom(alloc::format!("{DUPLICATE}{}", shown(key))))?;
         Ok(Value::Map(entries))
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use alloc::vec;
+use alloc::{format, vec};
 use proptest::prelude::*;
 
 fn cbor(hex: &str) -> Result<Value, ReadError> {
@@ -50,6 +50,52 @@ fn what_two_readers_could_read_differently_is_refused() {
     assert!(matches!(cbor("62ff00"), Err(ReadError::Cbor(_))));
     assert!(matches!(cbor("a1f500"), Err(ReadError::Key(_))));
     assert_eq!(Value::read(b""), Err(ReadError::Empty));
+}
+
+/// Found by the fuzz target `senml`: a last bit more or less gives an item of the uplink another hash.
+#[test]
+fn a_float_comes_out_of_json_as_it_went_in() {
+    for text in [
+        "2.22507385850725e-308",
+        "5e-324",
+        "0.1",
+        "8.41e21",
+        "1.7976931348623157e308",
+    ] {
+        let value = Value::from_json(text.as_bytes()).unwrap();
+        assert_eq!(value, Value::Float(text.parse().unwrap()), "{text}");
+        assert_eq!(Value::from_json(value.to_json().as_bytes()), Ok(value));
+    }
+}
+
+/// Found by the fuzz target `event_json`: an empty array on the 17th level was read in CBOR only.
+#[test]
+fn both_forms_are_read_to_the_same_depth() {
+    for (levels, read) in [(DEPTH_MAX, true), (DEPTH_MAX + 1, false)] {
+        let json = ["[".repeat(levels), "]".repeat(levels)].concat();
+        assert_eq!(Value::from_json(json.as_bytes()).is_ok(), read, "{levels}");
+        let mut cbor = vec![0x81; levels - 1];
+        cbor.push(0x80);
+        assert_eq!(Value::from_cbor(&cbor).is_ok(), read, "{levels}");
+        cbor.pop();
+        cbor.push(0xa0);
+        assert_eq!(Value::from_cbor(&cbor).is_ok(), read, "{levels}");
+    }
+    let mut full = vec![0x81; DEPTH_MAX];
+    full.push(0x07);
+    assert!(Value::from_cbor(&full).is_ok());
+}
+
+/// Found by the fuzz target `event_json`: a key of 60,000 characters was repeated whole, and kept.
+#[test]
+fn a_reason_is_short_however_long_the_key() {
+    let key = "k".repeat(60_000);
+    let twice = format!("{{\"{key}\":1,\"{key}\":2}}");
+    let json = Value::from_json(twice.as_bytes()).unwrap_err();
+    let entry = [&[0x79, 0xea, 0x60], key.as_bytes(), &[0x01]].concat();
+    let cbor = Value::from_cbor(&[&[0xa2], &*entry, &*entry].concat()).unwrap_err();
+    assert_eq!(json, cbor);
+    assert_eq!(json, ReadError::DuplicateKey("k".repeat(KEY_SHOWN_MAX)));
 }
 
 #[test]

@@ -36,13 +36,15 @@ pub struct RulesSection {
 impl RulesSection {
     pub(super) fn rules(&self) -> Rules {
         let d = Rules::default();
-        let seconds = |set: Option<u64>, default: u64| set.map_or(default, |s| s * 1_000);
+        let seconds = |set: Option<u64>, default: u64| set.map_or(default, |s| times(s, 1_000));
         Rules {
             command_ttl_ms: seconds(self.command_ttl_s, d.command_ttl_ms),
             courier_session_ms: seconds(self.courier_session_s, d.courier_session_ms),
             door_open_alarm_ms: seconds(self.door_open_alarm_s, d.door_open_alarm_ms),
             reopen_grace_ms: seconds(self.reopen_grace_s, d.reopen_grace_ms),
-            code_rest_ms: self.code_rest_h.map_or(d.code_rest_ms, |h| h * 3_600_000),
+            code_rest_ms: self
+                .code_rest_h
+                .map_or(d.code_rest_ms, |h| times(h, 3_600_000)),
             code_min_digits: self.code_min_digits.unwrap_or(d.code_min_digits),
             code_max_digits: self.code_max_digits.unwrap_or(d.code_max_digits),
             guess_one_in: self.guess_one_in.unwrap_or(d.guess_one_in),
@@ -53,13 +55,15 @@ impl RulesSection {
             demand_lateness_ms: seconds(self.demand_lateness_s, d.demand_lateness_ms),
             finished_keep_ms: self
                 .finished_keep_days
-                .map_or(d.finished_keep_ms, |days| days * 86_400_000),
+                .map_or(d.finished_keep_ms, |days| times(days, 86_400_000)),
             share_compartments: self.share_compartments.unwrap_or(d.share_compartments),
             no_sensor_hold_ms: seconds(self.no_sensor_hold_s, d.no_sensor_hold_ms),
             unlisted: word(self.unlisted.as_ref(), Unlisted::WORDS).unwrap_or(d.unlisted),
             unlisted_size: word(self.unlisted_size.as_ref(), Size::WORDS)
                 .unwrap_or(d.unlisted_size),
-            retention_ms: self.retention_h.map_or(d.retention_ms, |h| h * 3_600_000),
+            retention_ms: self
+                .retention_h
+                .map_or(d.retention_ms, |h| times(h, 3_600_000)),
             command_retry_ms: seconds(self.command_retry_s, d.command_retry_ms),
         }
     }
@@ -113,6 +117,11 @@ impl RulesSection {
             );
         }
     }
+}
+
+/// Milliseconds. What is too much for them is refused by its bound; until then it is the most there is.
+fn times(n: u64, ms: u64) -> u64 {
+    n.saturating_mul(ms)
 }
 
 fn word<T: Copy>(set: Option<&String>, words: &[(&str, T)]) -> Option<T> {

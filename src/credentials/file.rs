@@ -115,7 +115,9 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, CredentialsError> {
     }
 }
 
-pub(super) type Hashes = HashMap<Ident, Arc<str>>;
+/// The hashes by device.
+#[doc(hidden)]
+pub type Hashes = HashMap<Ident, Arc<str>>;
 
 pub(super) fn read(path: &Path) -> Result<(Option<Stamp>, Hashes), CredentialsError> {
     let stamp = stamp(path)?;
@@ -134,19 +136,26 @@ pub(super) fn read(path: &Path) -> Result<(Option<Stamp>, Hashes), CredentialsEr
         });
     }
     let text = fs::read_to_string(path).map_err(io)?;
+    let hashes = parse_all(&text).map_err(|line| CredentialsError::Line {
+        path: path.to_path_buf(),
+        line,
+    })?;
+    Ok((stamp, hashes))
+}
+
+/// Reads the file's text; an error is the number of the line, from 1, that isn't `device = hash`.
+#[doc(hidden)]
+pub fn parse_all(text: &str) -> Result<Hashes, usize> {
     let mut hashes = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (device, hash) = parse(line).ok_or_else(|| CredentialsError::Line {
-            path: path.to_path_buf(),
-            line: index + 1,
-        })?;
+        let (device, hash) = parse(line).ok_or(index + 1)?;
         hashes.insert(device, hash);
     }
-    Ok((stamp, hashes))
+    Ok(hashes)
 }
 
 fn parse(line: &str) -> Option<(Ident, Arc<str>)> {

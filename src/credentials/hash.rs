@@ -50,7 +50,7 @@ pub(super) fn hash(password: &[u8]) -> Result<String, CredentialsError> {
 }
 
 /// Whether `stored` is the hash of `password`. Compares in constant time.
-pub(super) fn verify(password: &[u8], stored: &str) -> bool {
+pub fn verify(password: &[u8], stored: &str) -> bool {
     let Some((stored, params)) = parse(stored) else {
         return false;
     };

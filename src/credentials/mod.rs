@@ -33,6 +33,8 @@ use tokio::sync::Semaphore;
 
 use allowance::Allowances;
 pub use file::{CredentialsError, generate_password, remove_password, set_password};
+#[doc(hidden)]
+pub use hash::verify;
 
 /// How many slow hashes may run at the same time. Each takes 4 MiB and one core.
 pub const HASHES_AT_ONCE: usize = 2;

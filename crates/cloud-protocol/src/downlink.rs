@@ -10,7 +10,7 @@ use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
 use crate::NUMBER_MAX;
-use crate::read::{bytes, digits, text_opt, time};
+use crate::read::{bytes, digits, name_of, text_opt, time};
 
 /// One numbered item. An item that can't be read is kept as such, so that it never blocks the next.
 #[derive(Debug, Clone, PartialEq)]
@@ -307,7 +307,7 @@ fn settings(f: Fields<'_>) -> Result<BTreeMap<String, i64>, Malformed> {
         };
         let n = i64::try_from(*n)
             .map_err(|_| Malformed::field("settings", "64-bit integers", "a larger one"))?;
-        out.insert(key.to_string(), n);
+        out.insert(name_of(key, "settings")?, n);
     }
     Ok(out)
 }

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString as _};
 
 use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
+use firmware_protocols::value::Key;
 
 use crate::NUMBER_MAX;
 
@@ -39,6 +40,14 @@ pub(crate) fn digits(f: Fields<'_>, name: &str) -> Result<Secret, Malformed> {
 /// Optional text of 1 to 128 characters.
 pub(crate) fn text_opt(f: Fields<'_>, name: &str) -> Result<Option<String>, Malformed> {
     Ok(f.text_opt(name, 128)?.map(|text| text.to_string()))
+}
+
+/// A name in a map by name. An integer isn't one: 1 and "1" are two keys in CBOR, and one in JSON.
+pub(crate) fn name_of(key: &Key, field: &str) -> Result<String, Malformed> {
+    match key {
+        Key::Text(name) => Ok(name.clone()),
+        Key::Int(_) => Err(Malformed::field(field, "names", "an integer")),
+    }
 }
 
 /// The same error with the place where it was met.

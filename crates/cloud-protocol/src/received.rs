@@ -8,12 +8,13 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value};
 
 use crate::read::{bytes, time, within};
-use crate::uplink::{Batch, Item, Lane, LaneBatch, Report};
+use crate::uplink::{Batch, Item, Lane, LaneBatch, Report, unknown_lane};
 use crate::{Chain, NUMBER_MAX};
 
 /// A batch that is well-formed: each lane numbered without a gap, each known kind in its own lane.
@@ -37,7 +38,7 @@ pub struct ReceivedLane {
 }
 
 /// One item, and all that was said in it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ReceivedItem {
     /// From 1, without a gap within lane and epoch.
     pub seq: u64,
@@ -48,6 +49,17 @@ pub struct ReceivedItem {
     /// The item with all its fields, known or not; byte strings that JSON carries as text are byte
     /// strings here, as far as the fields are known.
     pub value: Value,
+}
+
+/// Without the value, which holds what the report keeps to itself.
+impl fmt::Debug for ReceivedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedItem")
+            .field("seq", &self.seq)
+            .field("at", &self.at)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a batch can't be read, and the lane that it is about if it is about one.
@@ -189,18 +201,17 @@ fn lane_of(name: &Key) -> Result<Lane, Malformed> {
     let Key::Text(text) = name else {
         return Err(Malformed::field("lanes", "a lane's name", "an integer"));
     };
-    Lane::from_name(text).ok_or_else(|| {
-        let text: String = text.chars().take(32).collect();
-        Malformed(format!("unknown lane '{text}'"))
-    })
+    Lane::from_name(text).ok_or_else(|| unknown_lane(text))
 }
 
 /// Makes the texts of `received` byte strings wherever `known` has byte strings.
 fn restore_bytes(received: &mut Value, known: &Value) {
     match (received, known) {
         (Value::Map(entries), Value::Map(known)) => {
+            let known: BTreeMap<&Key, &Value> =
+                known.iter().map(|(key, value)| (key, value)).collect();
             for (key, value) in entries {
-                if let Some((_, known)) = known.iter().find(|(other, _)| other == key) {
+                if let Some(known) = known.get(key) {
                     restore_bytes(value, known);
                 }
             }

@@ -11,7 +11,7 @@ use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
 use crate::downlink::{Size, Zone};
-use crate::read::{bytes, digits, text_opt, time, within};
+use crate::read::{bytes, digits, name_of, text_opt, time, within};
 use crate::received::Received;
 use crate::{Chain, NUMBER_MAX};
 
@@ -507,10 +507,16 @@ fn lane_map<'a>(value: &'a Value, name: &str) -> Result<Vec<(Lane, &'a Value)>, 
         .map(|(key, value)| match key {
             Key::Text(text) => Lane::from_name(text)
                 .map(|lane| (lane, value))
-                .ok_or_else(|| Malformed(format!("unknown lane '{text}'"))),
+                .ok_or_else(|| unknown_lane(text)),
             Key::Int(_) => Err(Malformed::field(name, "a lane's name", "an integer")),
         })
         .collect()
+}
+
+/// Of a lane that this version doesn't know no more is repeated than can be shown.
+pub(crate) fn unknown_lane(name: &str) -> Malformed {
+    let name: String = name.chars().take(32).collect();
+    Malformed(format!("unknown lane '{name}'"))
 }
 
 /// The building of a demand's scope, or `None` for the whole site.
@@ -548,7 +554,7 @@ fn counts(f: Fields<'_>, name: &str) -> Result<BTreeMap<String, u64>, Malformed>
         };
         let n = u64::try_from(*n)
             .map_err(|_| Malformed::field(name, "unsigned integers", "a negative one"))?;
-        out.insert(key.to_string(), n);
+        out.insert(name_of(key, name)?, n);
     }
     Ok(out)
 }

@@ -338,3 +338,55 @@ fn every_type_of_problem_has_its_own_urn() {
         assert!(urn.starts_with("urn:linli:problem:"));
     }
 }
+
+/// Found by the fuzz target `uplink_item`.
+#[test]
+fn a_received_code_is_not_printed() {
+    let salt = "AAECAwQFBgcICQoLDA0ODw";
+    let body = with_item(&format!(
+        r#""seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"code":{{"digits":"482915","salt":"{salt}"}}"#
+    ));
+    let received = Received::from_value(&body).unwrap();
+    assert!(!format!("{received:?}").contains("482915"));
+}
+
+/// A body of the largest size whose names were compared each with each.
+#[test]
+fn a_demand_of_very_many_series_is_read_in_time() {
+    let series: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":1")).collect();
+    let series = series.join(",");
+    let body = json(&format!(
+        r#"{{"epoch":1,"lanes":{{"demand":{{"after":0,"chain":"{ZERO}","items":[{{"seq":1,"at":1,"kind":"demand","scope":{{"site":true}},"start":1,"minutes":60,"revision":1,"series":{{{series}}}}}]}}}}}}"#
+    ));
+    let began = std::time::Instant::now();
+    let received = Received::from_value(&body).unwrap();
+    assert_eq!(received.lanes[&Lane::Demand].items.len(), 1);
+    let took = began.elapsed();
+    assert!(
+        took.as_secs() < 10,
+        "{took:?}: each with each takes minutes"
+    );
+}
+
+/// 1 and "1" are two keys in CBOR and would be one name.
+#[test]
+fn an_integer_is_no_name() {
+    let settings = Value::from_cbor(
+        b"\xa1\x65items\x81\xa3\x63seq\x01\x64kind\x68settings\x68settings\xa2\x01\x02\x611\x03",
+    );
+    let items = DownlinkItem::read_all(&settings.unwrap()).unwrap();
+    let refused = items[0].what.as_ref().unwrap_err();
+    assert_eq!(
+        refused.0,
+        "field 'settings': expected names, got an integer"
+    );
+}
+
+/// Found by the fuzz target `cloud_answer`: the reason is logged and shown in the status.
+#[test]
+fn an_unknown_lane_is_named_shortly_however_long_it_is() {
+    let lane = "x".repeat(500_000);
+    let refused = Acked::from_value(&json(&format!(r#"{{"acked":{{"{lane}":1}}}}"#)));
+    let reason = format!("unknown lane '{}'", "x".repeat(32));
+    assert_eq!(refused.unwrap_err().0, reason);
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::{self, Channel};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ pub(super) async fn read_connect(
 }
 
 /// Reads exactly one packet, so that what the client sends after it stays in the socket.
-async fn read_packet(client: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn read_packet(client: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     if client.read_u8().await.ok()? != 0x10 {
         return None;
     }

@@ -5,13 +5,15 @@
 //! NUL in a text, a password without a name in 3.1.1 — all of it refuses the client. What a client
 //! may leave as its will or call itself is decided later, by who knows the devices.
 
+use std::fmt;
+
 /// The longest CONNECT that is read, in bytes after the fixed header. Ours need 250; the rest is
 /// for user properties of libraries.
 pub(super) const CONNECT_MAX_BYTES: usize = 2048;
 
 /// The protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
     /// MQTT 3.1.1.
     V3,
     /// MQTT 5.
@@ -19,13 +21,19 @@ pub(super) enum Version {
 }
 
 /// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connect {
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// The protocol that it speaks.
     pub version: Version,
+    /// What it calls itself.
     pub client_id: String,
+    /// Who it says it is.
     pub username: Option<String>,
+    /// What proves it.
     pub password: Option<Vec<u8>>,
+    /// What it wants published when it is gone.
     pub will: Option<Will>,
+    /// How often it gives a sign of life at least, in seconds; 0 for never.
     pub keep_alive_s: u16,
     /// MQTT 5: how many unacknowledged messages the client takes.
     pub receive_max: Option<u16>,
@@ -37,18 +45,34 @@ pub(super) struct Connect {
     pub keeps_session: bool,
 }
 
+/// Without the password.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("version", &self.version)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("will", &self.will)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a client wants published when it is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Will {
+pub struct Will {
+    /// Where.
     pub topic: String,
+    /// What.
     pub payload: Vec<u8>,
+    /// At most once, at least once, exactly once: 0, 1, 2.
     pub qos: u8,
+    /// Whether those who come later hear it too.
     pub retain: bool,
 }
 
 /// Why a first packet isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bad {
+pub enum Bad {
     /// Not MQTT: nothing is answered.
     NotMqtt,
     /// Another version of MQTT.
@@ -66,7 +90,7 @@ const WILL: u8 = 0x04;
 const RESERVED: u8 = 0x01;
 
 /// Reads the variable header and payload of a CONNECT.
-pub(super) fn parse(packet: &[u8]) -> Result<Connect, Bad> {
+pub fn parse(packet: &[u8]) -> Result<Connect, Bad> {
     let mut reader = Reader(packet);
     let version = version(&mut reader)?;
     let flags = reader.u8().ok_or(Bad::Malformed(version))?;
@@ -285,6 +309,10 @@ impl<'a> Reader<'a> {
         loop {
             let byte = self.u8()?;
             length |= usize::from(byte & 0x7f) << shift;
+            if byte == 0 && shift > 0 {
+                // Longer than needed (MQTT 5, 1.5.5).
+                return None;
+            }
             if byte & 0x80 == 0 {
                 return self.take(length);
             }
@@ -421,6 +449,22 @@ mod tests {
         assert_eq!(parse(&five(b"\x15\x00\x05SCRAM")), Err(Bad::AuthMethod));
         let endless = b"\x00\x04MQTT\x05\xc2\x00\x3c\xff\xff\xff\xff\x7f";
         assert_eq!(parse(endless), Err(Bad::Malformed(Version::V5)));
+    }
+
+    #[test]
+    fn a_length_of_properties_is_as_short_as_can_be() {
+        let long = b"\x00\x04MQTT\x05\xc2\x00\x3c\x80\x00\x00\x06bank-a\x00\x06bank-a\x00\x02pw";
+        assert_eq!(parse(long), Err(Bad::Malformed(Version::V5)));
+    }
+
+    /// Found by the fuzz target `mqtt_door`.
+    #[test]
+    fn a_password_is_not_printed() {
+        let printed = format!("{:?}", parse(PLAIN).unwrap());
+        assert!(
+            printed.contains("bank-a") && !printed.contains("112"),
+            "{printed}"
+        );
     }
 
     #[test]

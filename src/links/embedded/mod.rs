@@ -50,6 +50,14 @@ use crate::links::ToDevice;
 
 pub use roster::Roster;
 
+/// The reader of a client's first packet by itself, for the fuzz targets: it is the first that bytes
+/// from the network meet.
+#[doc(hidden)]
+pub mod first_packet {
+    pub use super::admission::read_packet;
+    pub use super::connect::{Bad, Connect, Version, Will, parse};
+}
+
 /// Where the broker hands over what devices say.
 #[async_trait]
 pub trait DeviceIntake: Send + Sync + 'static {

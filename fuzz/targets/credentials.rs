@@ -1,0 +1,4 @@
+//! The devices' password file.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| linli_fuzz::gateway::credentials::credentials(bytes));
