@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use estate::{Digest, Happening, Layout, Now, TimeQuality, Typed};
 use firmware_protocols::event::{Event, Kind, Secret, When};
+use firmware_protocols::fields::Malformed;
 use firmware_protocols::value::{Value, map};
 use firmware_protocols::{Form, Ident, event};
 use tokio::sync::oneshot;
@@ -16,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::clock::{self, Clock};
 use crate::journal::{Inbox, NotTaken, Work};
 use crate::keys::{CodeKey, DayKeys, KeyError};
+use crate::pace::{Pace, Weight};
 use crate::presence::Presence;
 use crate::store::write::QuarantineRow;
 
@@ -113,6 +116,7 @@ struct Inner {
     codes: CodeKey,
     days: Arc<DayKeys>,
     presence: Presence,
+    pace: Arc<Pace>,
     /// The point of each device that is one, or is a part of one.
     points: HashMap<Ident, Ident>,
     all_points: Vec<Ident>,
@@ -127,6 +131,7 @@ impl Intake {
         codes: CodeKey,
         days: Arc<DayKeys>,
         presence: Presence,
+        pace: Arc<Pace>,
         layout: &Layout,
     ) -> Self {
         let own = layout.banks.iter().map(|bank| (&bank.id, &bank.id));
@@ -145,6 +150,7 @@ impl Intake {
             codes,
             days,
             presence,
+            pace,
             all_points: layout
                 .banks
                 .iter()
@@ -158,9 +164,51 @@ impl Intake {
 
     /// The payload of one publication to the device's own event topic. Resolves once the outcome is
     /// on disk.
+    ///
+    /// It is charged to the device's allowance, and taken whatever is left of that: for a link that
+    /// can make one device wait.
     pub async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
+        let decoded = event::decode(&payload);
+        let weight = weigh(&decoded);
+        self.0.pace.of(device).charge(weight, Instant::now());
+        self.decoded(device, decoded, payload).await
+    }
+
+    /// The same for a link that all devices share, so that none can be made to wait. `None`: it is
+    /// over the device's limit and wasn't taken. There is no receipt for it then, so the device
+    /// sends it again. Decided at once, in the order of the calls.
+    pub fn events_if_due(
+        &self,
+        device: Ident,
+        payload: Bytes,
+    ) -> Option<impl Future<Output = Answer> + Send + 'static> {
+        let decoded = event::decode(&payload);
+        let weight = Weight {
+            bytes: payload.len(),
+            ..weigh(&decoded)
+        };
+        let gauge = self.0.pace.of(&device);
+        if !gauge.takes(&numbers(&decoded), weight, Instant::now()) {
+            return None;
+        }
+        let intake = self.clone();
+        Some(async move { intake.decoded(&device, decoded, payload).await })
+    }
+
+    /// Whether something of a stranger is worth being kept in quarantine: all strangers together
+    /// have one device's allowance.
+    pub fn takes_stranger(&self, bytes: usize) -> bool {
+        let weight = Weight {
+            bytes,
+            ..Weight::ONE
+        };
+        let strangers = self.0.pace.strangers();
+        strangers.takes(&[], weight, Instant::now())
+    }
+
+    async fn decoded(&self, device: &Ident, decoded: Decoded, payload: Bytes) -> Answer {
         let now = self.0.clock.now();
-        let events = match event::decode(&payload) {
+        let events = match decoded {
             Ok(events) => events,
             Err(malformed) => {
                 return self
@@ -198,6 +246,7 @@ impl Intake {
 
     /// A publication of a logged-in device to a topic that isn't its own. Kept in quarantine.
     pub async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
+        self.0.pace.of(device).charge(Weight::ONE, Instant::now());
         let reason = "published to a topic that isn't its own".to_owned();
         self.quarantine(device, topic, reason, &payload).await;
     }
@@ -433,6 +482,40 @@ impl Intake {
             }
         })
     }
+}
+
+/// What [`event::decode`] makes of a payload.
+type Decoded = Result<Vec<Result<Event, event::Unreadable>>, Malformed>;
+
+/// What a publication counts.
+fn weigh(decoded: &Decoded) -> Weight {
+    let Ok(events) = decoded else {
+        return Weight::ONE;
+    };
+    let urgent = events.iter().flatten();
+    let urgent = urgent.filter(|event| person_waits(&event.kind)).count();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Weight {
+        events: count(events.len() - urgent),
+        urgent: count(urgent),
+        bytes: 0,
+    }
+}
+
+/// The numbers of its events, as far as they can be read.
+fn numbers(decoded: &Decoded) -> Vec<(u32, u64)> {
+    let events = decoded.iter().flatten();
+    events
+        .filter_map(|event| match event {
+            Ok(event) => Some((event.boot, event.seq)),
+            Err(unreadable) => unreadable.number,
+        })
+        .collect()
+}
+
+/// Whether a person waits for something in a payload.
+pub(crate) fn is_urgent(payload: &[u8]) -> bool {
+    weigh(&event::decode(payload)).urgent > 0
 }
 
 /// What a person stands and waits for is never delayed.

@@ -27,6 +27,7 @@ use crate::journal::{self, Journal};
 use crate::keys::{DayKeys, Keys};
 use crate::ledger::StoreLedger;
 use crate::links::OUTBOUND_MAX;
+use crate::pace::Pace;
 use crate::presence::Presence;
 use crate::store::{StateDir, store_file};
 
@@ -111,12 +112,14 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         nudge: Arc::clone(&nudge),
     })?;
     let presence = Presence::default();
+    let pace = Arc::new(Pace::new(config.limits(), config.device_ids()));
     let intake = Intake::new(
         journal.inbox.clone(),
         clock.clone(),
         keys.codes.clone(),
         days,
         presence.clone(),
+        Arc::clone(&pace),
         &layout,
     );
     let (stop_links, links_stopped) = watch::channel(false);
@@ -126,6 +129,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let (link, mqtt, serving) = parts::start_link(
         &config,
         intake.clone(),
+        Arc::clone(&pace),
         router,
         running.clone(),
         links_stopped,
@@ -174,6 +178,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         journal: Arc::clone(&journal.status),
         link,
         presence,
+        pace,
         cloud: cloud_status.clone(),
         auditing: Arc::clone(&auditing),
         started: Instant::now(),

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::answers::{Refusal, Welcome, onward};
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
+use super::reins::Reins;
 use super::relay::relay;
 use super::roster::Place;
 use super::{Shared, limits};
@@ -165,6 +166,11 @@ pub(super) async fn connect_through(
         packet_max_bytes: limits::PACKET_MAX_BYTES,
         keep_alive_s: keep_alive_s(&connect),
     };
+    let reins = Reins {
+        gauge: shared.pace.of(device),
+        five: connect.version == Version::V5,
+        silence_max: Duration::from_secs(welcome.keep_alive_s.into()) * 3 / 2,
+    };
     let welcome = welcome.packet(&connect);
     drop(connect);
     if !timeout(ANSWER_MAX, client.write_all(&welcome))
@@ -174,7 +180,7 @@ pub(super) async fn connect_through(
         return;
     }
     tokio::select! {
-        () = relay(client, broker, stop) => {}
+        () = relay(client, broker, &reins, stop) => {}
         _ = &mut link.place.ended => tracing::info!(%device, "another connection has taken this device's place"),
     }
 }
@@ -222,7 +228,11 @@ async fn attempt(
     let address = broker.local_addr().ok()?;
     let ticket = shared.tickets.issue(address, device)?;
     broker
-        .write_all(&onward(connect, keep_alive_s(connect), ticket.secret()))
+        .write_all(&onward(
+            connect,
+            limits::KEEP_ALIVE_BEHIND_S,
+            ticket.secret(),
+        ))
         .await
         .ok()?;
     let mut header = [0_u8; 2];

@@ -54,8 +54,7 @@ pub(super) fn bind() -> Result<Bound> {
         .max_topic_levels(limits::TOPIC_LEVELS_MAX)
         .max_clientid_len(firmware_protocols::Ident::MAX_LEN)
         .allow_anonymous(false)
-        .min_keepalive(limits::KEEP_ALIVE_MIN_S)
-        .max_keepalive(limits::KEEP_ALIVE_MAX_S)
+        .max_keepalive(limits::KEEP_ALIVE_BEHIND_S)
         .allow_zero_keepalive(false)
         .max_inflight(limits::in_flight())
         .max_mqueue_len(limits::QUEUE_MAX)
@@ -216,6 +215,7 @@ mod tests {
             credentials: Arc::new(Credentials::open(&path).unwrap()),
             intake: Arc::new(Deaf),
             roster: Arc::new(Roster::default()),
+            pace: Arc::new(crate::pace::Pace::new(crate::pace::Limits::NONE, [])),
             tickets: Tickets::default(),
             behind: address,
         });

@@ -18,6 +18,7 @@
 //! `status`: with wildcards it would hear its own events again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use firmware_protocols::Ident;
@@ -33,6 +34,7 @@ use rmqtt::utils::timestamp_millis;
 
 use super::Shared;
 use crate::intake::Answer;
+use crate::pace::Weight;
 
 const REASON_MAX_CHARS: usize = 200;
 
@@ -159,6 +161,7 @@ impl Rules {
                 false,
             );
         };
+        self.0.pace.of(device).charge(Weight::ONE, Instant::now());
         self.0.roster.report(
             device,
             session.id.remote_addr,

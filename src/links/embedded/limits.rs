@@ -19,6 +19,8 @@ pub const KEEP_ALIVE_MIN_S: u16 = 5;
 /// The longest keep-alive, in seconds, and what a client gets that wants none. A link without a
 /// sign of life for 1.5 times its keep-alive is closed.
 pub const KEEP_ALIVE_MAX_S: u16 = 3600;
+/// What the library counts as keep-alive: as good as none, since the door counts.
+pub(super) const KEEP_ALIVE_BEHIND_S: u16 = u16::MAX;
 /// How much of a publication to a foreign topic is kept, in bytes.
 pub const FOREIGN_PAYLOAD_MAX_BYTES: usize = 4096;
 /// How much of a foreign topic is kept, in bytes.

@@ -1,4 +1,5 @@
-//! Carries bytes between a client and the broker behind, once the client is in.
+//! Carries bytes between a client and the broker behind, once the client is in. How fast they may
+//! come from the client is a matter of [`reins`](super::reins).
 //!
 //! An idle link holds no buffer: bytes pass through the stack, and only what a slow reader doesn't
 //! take at once is kept, at most [`STEP_BYTES`] each way, while nothing more is read from the other
@@ -11,23 +12,26 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const STEP_BYTES: usize = 8 * 1024;
+use super::reins::Reins;
+
+pub(super) const STEP_BYTES: usize = 8 * 1024;
 
 /// How long a client may leave what it is sent unread.
-const STALL_MAX: Duration = Duration::from_secs(10);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(10);
 
 /// How long the broker may take to finish what the client sent before it closed.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Relays until one side ends or `stop` resolves, then closes both. What the client sent before it
 /// ended, or before the stop, is still answered if it can be within [`LINGER`].
 pub(super) async fn relay(
     mut client: TcpStream,
     mut broker: TcpStream,
+    reins: &Reins<'_>,
     stop: impl Future<Output = ()>,
 ) {
     let broker_is_there = {
-        let inward = pump(&client, &broker);
+        let inward = reins.drive(&client, &broker);
         let outward = pump(&broker, &client);
         tokio::select! {
             ended = inward => ended.is_ok(),
@@ -82,7 +86,7 @@ fn step(from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
     }
 }
 
-async fn write_all(to: &TcpStream, mut rest: &[u8]) -> io::Result<()> {
+pub(super) async fn write_all(to: &TcpStream, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         to.writable().await?;
         match to.try_write(rest) {
@@ -100,6 +104,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::pace::{Limits, Pace};
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -112,7 +117,15 @@ mod tests {
     async fn every_byte_arrives_even_when_the_reader_is_slow() {
         let (mut device, front) = pair().await;
         let (behind, mut broker) = pair().await;
-        let task = tokio::spawn(relay(front, behind, std::future::pending()));
+        let task = tokio::spawn(async move {
+            let pace = Pace::new(Limits::NONE, []);
+            let reins = Reins {
+                gauge: pace.strangers(),
+                five: true,
+                silence_max: Duration::from_secs(60),
+            };
+            relay(front, behind, &reins, std::future::pending()).await;
+        });
         let sent: Vec<u8> = (0..8_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         let expected = sent.clone();
         let writer = tokio::spawn(async move {
