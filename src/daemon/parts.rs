@@ -178,7 +178,7 @@ fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
 }
 
 async fn start_embedded(
-    broker: EmbeddedBroker,
+    mut broker: EmbeddedBroker,
     config: &Config,
     intake: Intake,
     router: Router,

@@ -11,7 +11,7 @@ mod attacks_inside;
 mod common;
 #[path = "../embedded/mod.rs"]
 mod embedded;
-mod limits;
+mod held;
 mod siege;
 
 use std::time::Duration;
