@@ -23,9 +23,9 @@ use super::parked::Parked;
 use super::relay::{LINGER, STALL_MAX, STEP_BYTES, write_all};
 use crate::pace::Gauge;
 
-/// How many publications may be on their way to the broker behind that weren't charged yet. It
-/// handles one after the other, so that more would only be seen too late.
-const AHEAD_MAX: u64 = 8;
+/// Fewer publications than this may be on their way to the broker behind without being charged yet
+/// when more is read. It handles one after the other: more would only be seen too late.
+const AHEAD: u64 = 2;
 
 /// How long to wait for a charge. One that doesn't come, because the broker behind has refused the
 /// publication, is given up.
@@ -89,7 +89,7 @@ impl Way<'_> {
         let left = self.silence_left();
         let readable = timeout(left, self.client.readable()).await;
         readable.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.let_charge(AHEAD_MAX).await;
+        self.let_charge(AHEAD).await;
         if self.link.gauge.is_slowed(Instant::now()) {
             return Ok(false);
         }

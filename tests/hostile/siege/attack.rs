@@ -301,20 +301,17 @@ async fn wills(field: Field) -> u64 {
             logins.spawn(async move {
                 let device = format!("storm-{n}");
                 let mut connect = Connect::new(Version::V5, &device);
-                connect.username = None;
-                connect.password = None;
+                (connect.username, connect.password) = (None, None);
                 let status = format!("linli/v1/{device}/status").into_bytes();
                 connect.will = Some((status, b"offline".to_vec()));
-                connect.will_bits = 0x28;
                 enter(field.address, None, &connect).await
             });
         }
-        let inside = field
-            .unless_stopped(logins.join_all())
-            .await
-            .unwrap_or_default();
-        count += inside.iter().flatten().count() as u64;
-        drop(inside);
+        let mut inside = Vec::new();
+        while let Some(Some(entered)) = field.unless_stopped(logins.join_next()).await {
+            inside.extend(entered.unwrap());
+        }
+        count += inside.len() as u64;
     }
     count
 }

@@ -9,6 +9,7 @@ use firmware_protocols::event::{Done, Door, Event, Secret, When};
 use firmware_protocols::{Command, Form, Kind, Order, event};
 use reference_cloud::Cloud;
 
+use super::attack;
 use crate::common::wait_until;
 use crate::embedded::{Client, Packet, Version, ident, publish_with};
 
@@ -24,7 +25,10 @@ pub struct Keypad {
 impl Keypad {
     /// `seq`: its last event.
     pub async fn connect(address: SocketAddr, seq: u64) -> Self {
-        let mut client = Client::login(address, Version::V5, "bank-a").await;
+        let stream = attack::login(address, None, "bank-a", None).await;
+        let mut client = Client {
+            stream: stream.expect("the keypad isn't let in"),
+        };
         let code = client
             .subscribe(Version::V5, "linli/v1/bank-a/command")
             .await;
