@@ -38,7 +38,7 @@ impl Follow {
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> usize {
         let mut ended = 0;
         while !bytes.is_empty() {
-            bytes = &bytes[self.to_end(bytes)..];
+            bytes = &bytes[self.pass_one(bytes)..];
             if self.is_between() {
                 ended += 1;
                 self.publications += u64::from(self.first >> 4 == PUBLISH);
@@ -56,12 +56,12 @@ impl Follow {
     pub(super) fn rest(&self, bytes: &[u8]) -> usize {
         match self.is_between() {
             true => 0,
-            false => self.clone().to_end(bytes),
+            false => self.clone().pass_one(bytes),
         }
     }
 
     /// Passes bytes up to the end of one packet. How many.
-    fn to_end(&mut self, bytes: &[u8]) -> usize {
+    fn pass_one(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             let byte = bytes[used];
@@ -116,7 +116,7 @@ fn after_length_byte(length: usize, shift: u32, byte: u8) -> Place {
 /// The first whole packet in `bytes`, which begin with one.
 pub(super) fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
     let mut follow = Follow::default();
-    let length = follow.to_end(bytes);
+    let length = follow.pass_one(bytes);
     (length > 0 && follow.is_between()).then(|| &bytes[..length])
 }
 
@@ -149,7 +149,7 @@ pub(super) fn event_payload(packet: &[u8], five: bool) -> Option<&[u8]> {
         place: LENGTH,
         ..Follow::default()
     };
-    let properties = follow.to_end(rest);
+    let properties = follow.pass_one(rest);
     follow.is_between().then(|| &rest[properties..])
 }
 

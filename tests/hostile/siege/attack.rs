@@ -88,10 +88,10 @@ impl Attack {
                 silent(field, 1 + n % 25)
             }),
             Self::FloodAtMostOnce => spawn(&mut tasks, &field, 1, |field, _| {
-                flood(field, "flood-0", 0x30, event)
+                flood(field, "flood-0", 0x30, events)
             }),
             Self::FloodAtLeastOnce => spawn(&mut tasks, &field, 1, |field, _| {
-                flood(field, "flood-1", 0x32, event)
+                flood(field, "flood-1", 0x32, events)
             }),
             Self::FloodOfUrgent => spawn(&mut tasks, &field, 1, |field, _| {
                 flood(field, "flood-2", 0x32, alarm)
@@ -380,32 +380,40 @@ async fn reconnects(field: Field) -> u64 {
 
 /// A resident who comes home.
 pub fn event(boot: u32, seq: u64) -> Vec<u8> {
-    encoded(
-        boot,
-        seq,
-        Kind::Access {
-            door: ident("door-1"),
-            outcome: Outcome::Granted,
-            direction: Some(Direction::In),
-            method: None,
-            credential: None,
-        },
-    )
+    wire::encode(&[one(boot, seq, home())], Form::Cbor)
+}
+
+/// 32 of them, the `n`-th array from 1.
+fn events(boot: u32, n: u64) -> Vec<u8> {
+    let events: Vec<Event> = (n * 32 - 31..=n * 32)
+        .map(|seq| one(boot, seq, home()))
+        .collect();
+    wire::encode(&events, Form::Cbor)
+}
+
+fn home() -> Kind {
+    Kind::Access {
+        door: ident("door-1"),
+        outcome: Outcome::Granted,
+        direction: Some(Direction::In),
+        method: None,
+        credential: None,
+    }
 }
 
 fn alarm(boot: u32, seq: u64) -> Vec<u8> {
     let alarm = "tamper".to_owned();
-    encoded(boot, seq, Kind::Alarm { alarm, text: None })
+    let kind = Kind::Alarm { alarm, text: None };
+    wire::encode(&[one(boot, seq, kind)], Form::Cbor)
 }
 
-fn encoded(boot: u32, seq: u64, kind: Kind) -> Vec<u8> {
-    let event = Event {
+fn one(boot: u32, seq: u64, kind: Kind) -> Event {
+    Event {
         boot,
         seq,
         when: When::Unsaid,
         kind,
-    };
-    wire::encode(&[event], Form::Cbor)
+    }
 }
 
 /// Connects and logs in. `None`: not let in, whyever.
