@@ -15,8 +15,11 @@ use firmware_protocols::Ident;
 use serde::Deserialize;
 
 use crate::journal::Retention;
+use crate::pace::Limits;
 
+mod limits;
 mod rules;
+pub use limits::LimitsSection;
 pub use rules::RulesSection;
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
@@ -47,6 +50,9 @@ pub struct Config {
     /// How long events are kept.
     #[serde(default)]
     pub retention: RetentionSection,
+    /// How much a device may send.
+    #[serde(default)]
+    pub limits: LimitsSection,
     /// What the operator sets about hand-overs.
     #[serde(default)]
     pub rules: RulesSection,
@@ -330,6 +336,11 @@ impl Config {
         }
     }
 
+    /// How much a device may send.
+    pub fn limits(&self) -> Limits {
+        self.limits.limits()
+    }
+
     fn check(&self) -> Vec<String> {
         let mut errors = Vec::new();
         if self.broker.is_some() && self.external_broker.is_some() {
@@ -345,6 +356,7 @@ impl Config {
         }
         self.check_broker(&mut errors);
         self.rules.check(&mut errors);
+        self.limits.check(&mut errors);
         if self.journal.gather_ms > 1_000 {
             errors.push(format!(
                 "journal.gather_ms is {}, at most 1000 is allowed: 20 to 50 spares the flash",

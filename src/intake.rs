@@ -4,25 +4,30 @@
 //! Invariant: digits, credentials and households pass no further than this module as they are.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use estate::{Happening, Layout, TimeQuality, Typed};
 use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
-use firmware_protocols::{Form, Ident};
+use firmware_protocols::{Form, Ident, event};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::journal::{Inbox, NotTaken, Work};
 use crate::keys::{CodeKey, DayKeys};
+use crate::pace::{Pace, Weight};
 use crate::presence::Presence;
 use crate::store::write::QuarantineRow;
 
 mod preview;
 mod reader;
+mod weight;
 
 use reader::quarantine_row;
-pub use reader::{Pieces, Reader};
+pub use reader::{Decoded, Pieces, Reader};
+pub(crate) use weight::is_urgent;
+use weight::{numbers, weigh};
 
 /// What became of a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +120,7 @@ struct Inner {
     clock: Clock,
     reader: Reader,
     presence: Presence,
+    pace: Arc<Pace>,
 }
 
 impl Intake {
@@ -125,6 +131,7 @@ impl Intake {
         codes: CodeKey,
         days: Arc<DayKeys>,
         presence: Presence,
+        pace: Arc<Pace>,
         layout: &Layout,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -132,14 +139,57 @@ impl Intake {
             clock,
             reader: Reader::new(codes, days, layout),
             presence,
+            pace,
         }))
     }
 
     /// The payload of one publication to the device's own event topic. Resolves once the outcome is
     /// on disk.
+    ///
+    /// It is charged to the device's allowance, and taken whatever is left of that: for a link that
+    /// can make one device wait.
     pub async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
+        let decoded = event::decode(&payload);
+        let weight = weigh(&decoded);
+        self.0.pace.of(device).charge(weight, Instant::now());
+        self.decoded(device, decoded, payload).await
+    }
+
+    /// The same for a link that all devices share, so that none can be made to wait. `None`: it is
+    /// over the device's limit and wasn't taken. There is no receipt for it then, so the device
+    /// sends it again. Decided at once, in the order of the calls.
+    pub fn events_if_due(
+        &self,
+        device: Ident,
+        payload: Bytes,
+    ) -> Option<impl Future<Output = Answer> + Send + 'static> {
+        let decoded = event::decode(&payload);
+        let weight = Weight {
+            bytes: payload.len(),
+            ..weigh(&decoded)
+        };
+        let gauge = self.0.pace.of(&device);
+        if !gauge.takes(&numbers(&decoded), weight, Instant::now()) {
+            return None;
+        }
+        let intake = self.clone();
+        Some(async move { intake.decoded(&device, decoded, payload).await })
+    }
+
+    /// Whether something of a stranger is worth being kept in quarantine: all strangers together
+    /// have one device's allowance.
+    pub fn takes_stranger(&self, bytes: usize) -> bool {
+        let weight = Weight {
+            bytes,
+            ..Weight::ONE
+        };
+        let strangers = self.0.pace.strangers();
+        strangers.takes(&[], weight, Instant::now())
+    }
+
+    async fn decoded(&self, device: &Ident, decoded: Decoded, payload: Bytes) -> Answer {
         let now = self.0.clock.now();
-        let pieces = match self.0.reader.read(now, device, &payload) {
+        let pieces = match self.0.reader.pieces(now, device, decoded, &payload) {
             Ok(Ok(pieces)) => pieces,
             Ok(Err(row)) => return self.quarantine(device, row).await,
             Err(e) => return Answer::NotTaken(e.to_string()),
@@ -157,6 +207,7 @@ impl Intake {
 
     /// A publication of a logged-in device to a topic that isn't its own. Kept in quarantine.
     pub async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
+        self.0.pace.of(device).charge(Weight::ONE, Instant::now());
         let reason = "published to a topic that isn't its own".to_owned();
         let row = quarantine_row(self.0.clock.now(), device.as_str(), topic, reason, &payload);
         self.quarantine(device, row).await;

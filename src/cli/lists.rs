@@ -29,6 +29,7 @@ pub fn devices(look: &Look, devices: &[DeviceView]) -> String {
 
 fn device_row(look: &Look, device: &DeviceView) -> Vec<Cell> {
     let here = match device.online {
+        _ if device.slowed.is_some() => Paint::Warn,
         Some(true) => Paint::Good,
         Some(false) => Paint::Bad,
         None => Paint::Warn,
@@ -49,7 +50,7 @@ fn device_row(look: &Look, device: &DeviceView) -> Vec<Cell> {
         Cell::from(&device.device),
         Cell::from(&device.role),
         Cell::from(device.building.as_deref().unwrap_or_default()),
-        Cell::painted(words::yes_no(device.online), here),
+        Cell::painted(here_word(device), here),
         Cell::from(heard),
         Cell::from(words::number(device.stored)),
         Cell::from(words::number(device.duplicate)),
@@ -60,6 +61,13 @@ fn device_row(look: &Look, device: &DeviceView) -> Vec<Cell> {
         Cell::painted(words::gaps(&missing), Paint::Warn),
         Cell::from(model.join(" ")),
     ]
+}
+
+fn here_word(device: &DeviceView) -> &'static str {
+    match &device.slowed {
+        Some(_) => words::slowed::HERE,
+        None => words::yes_no(device.online),
+    }
 }
 
 /// Parcels.
@@ -190,6 +198,7 @@ mod tests {
             building: Some("b1".to_string()),
             point: None,
             online: Some(true),
+            slowed: None,
             last_heard_ms: Some(NOW_MS - 3_000),
             form: Some("cbor".to_string()),
             boot: Some(3),
@@ -203,6 +212,16 @@ mod tests {
             capabilities: Vec::new(),
         };
         let mut silent = heard.clone();
+        let mut loud = heard.clone();
+        loud.device = "door-2".to_string();
+        loud.boots.clear();
+        loud.slowed = Some(crate::control::views::SlowedView {
+            device: "door-2".to_string(),
+            since_ms: NOW_MS - 60_000,
+            over: "events".to_string(),
+            held_ms: 50_000,
+            put_off: 0,
+        });
         silent.device = "door-1".to_string();
         silent.role = "device".to_string();
         silent.online = None;
@@ -211,11 +230,12 @@ mod tests {
         (silent.stored, silent.duplicate, silent.quarantined) = (0, 0, 0);
         (silent.model, silent.firmware) = (None, None);
         let wanted = "\
-DEVICE  ROLE    BUILDING  HERE  HEARD      STORED  AGAIN  QUARANT.  MISSING  MODEL
-bank-a  bank    b1        yes   3.0 s ago   1,204      5         1  5-6      LB-24 1.4
-door-1  device  b1        ?     never           0      0         0
+DEVICE  ROLE    BUILDING  HERE    HEARD      STORED  AGAIN  QUARANT.  MISSING  MODEL
+bank-a  bank    b1        yes     3.0 s ago   1,204      5         1  5-6      LB-24 1.4
+door-1  device  b1        ?       never           0      0         0
+door-2  bank    b1        slowed  3.0 s ago   1,204      5         1           LB-24 1.4
 ";
-        assert_eq!(devices(&plain(None), &[heard, silent]), wanted);
+        assert_eq!(devices(&plain(None), &[heard, silent, loud]), wanted);
         assert_eq!(devices(&plain(None), &[]), "None.\n");
     }
 

@@ -41,6 +41,20 @@ pub fn status(look: &Look, status: &Status) -> String {
         label::BROKER,
         words::broker(&report.links.mode, &report.links.address, &status.devices),
     );
+    let limits = &report.links.limits;
+    for (n, slowed) in limits.slowed.iter().enumerate() {
+        let label = if n == 0 { label::SLOWED } else { "" };
+        line(label, words::slowed::line(look, slowed));
+    }
+    if limits.episodes > 0 {
+        let label = if limits.slowed.is_empty() {
+            label::SLOWED
+        } else {
+            ""
+        };
+        let totals = words::slowed::since_start(limits.episodes, limits.held_ms, limits.put_off);
+        line(label, totals);
+    }
     line(label::BANKS, words::compartments(&status.compartments));
     let parcels = store.parcels.iter().map(|(state, n)| (state.as_str(), *n));
     line(label::PARCELS, words::parcels(parcels));

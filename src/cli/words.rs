@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod compartments;
 pub mod desk;
 pub mod events;
+pub mod slowed;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -208,6 +209,7 @@ pub mod label {
     pub const DISK: &str = "disk";
     pub const STORE: &str = "store";
     pub const BROKER: &str = "broker";
+    pub const SLOWED: &str = "slowed";
     pub const BANKS: &str = "banks";
     pub const PARCELS: &str = "parcels";
     pub const CLOUD: &str = "cloud";
@@ -270,6 +272,7 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
         Trouble::Cloud { .. } => cloud::trouble(look, trouble),
+        Trouble::DevicesSlowed { devices } => slowed::trouble(look, devices),
         Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
         Trouble::NotBooked { slots } => compartments::not_booked(slots),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),

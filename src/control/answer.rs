@@ -275,6 +275,7 @@ fn device_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<DeviceView
         .into_iter()
         .map(|row| (row.device.clone(), row))
         .collect();
+    let slowed = backend.status().links.limits.slowed;
     let layout = backend.layout();
     let banks = layout
         .banks
@@ -293,6 +294,10 @@ fn device_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<DeviceView
             let row = rows.remove(id.as_str());
             let mut view = device_view(backend, id.as_str(), role, row);
             view.building = Some(building.to_string());
+            view.slowed = slowed
+                .iter()
+                .find(|slowed| slowed.device == id.as_str())
+                .cloned();
             view.point = point.map(Ident::to_string);
             view
         })
@@ -313,6 +318,7 @@ fn device_view(backend: &dyn Backend, id: &str, role: &str, row: Option<DeviceRo
         building: None,
         point: None,
         online,
+        slowed: None,
         last_heard_ms: heard.filter(|ms| *ms > 0),
         form,
         boot: row.boot,

@@ -9,12 +9,16 @@ pub mod compartments;
 use serde::{Deserialize, Serialize};
 
 use self::compartments::Lacking;
-use super::views::{BankView, DeviceView, PartReport, StatusReport};
+use super::views::{BankView, DeviceView, PartReport, SlowedView, StatusReport};
 use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
 /// How long after the start a device may stay unheard of before it counts as gone, ms.
 pub const SETTLING_MS: u64 = 120_000;
+
+/// How long a device may be slowed before somebody should look at it, ms: longer than a backlog of
+/// 100,000 events takes.
+pub const SLOWED_MS: i64 = 30 * 60_000;
 
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +119,11 @@ pub enum Trouble {
         /// Which.
         devices: Vec<String>,
     },
+    /// Devices send more than their limit, and are slowed.
+    DevicesSlowed {
+        /// Which, since when, how much.
+        devices: Vec<SlowedView>,
+    },
     /// The cloud hasn't taken anything for a while.
     Backlog {
         /// Items that wait.
@@ -171,6 +180,7 @@ impl Trouble {
             | Self::ParcelsGoBack(_)
             | Self::CloudRefused(_)
             | Self::BootsReused { .. }
+            | Self::DevicesSlowed { .. }
             | Self::Backlog { .. }
             | Self::Cloud { .. }
             | Self::HistoryBroken { .. }
@@ -195,6 +205,7 @@ pub fn judge(
     troubles.extend(compartments::troubles(banks));
     troubles.extend(concerns.going_back.map(Trouble::ParcelsGoBack));
     troubles.extend(boots_reused(devices));
+    troubles.extend(slowed(report));
     let now_ms = report.clock.wall_ms;
     let cloud = cloud::troubles(&report.cloud, now_ms, &lanes.lanes);
     let backlog = cloud::backlog(now_ms, &lanes.lanes, &cloud);
@@ -286,6 +297,14 @@ fn locked(devices: &[DeviceView], concerns: &Concerns) -> Vec<Trouble> {
         troubles.push(Trouble::DesksLocked { desks });
     }
     troubles
+}
+
+/// What is slowed for a moment, to take a backlog, needs nobody.
+fn slowed(report: &StatusReport) -> Option<Trouble> {
+    let long = |slowed: &&SlowedView| report.clock.wall_ms - slowed.since_ms >= SLOWED_MS;
+    let devices = report.links.limits.slowed.iter().filter(long);
+    let devices: Vec<SlowedView> = devices.cloned().collect();
+    (!devices.is_empty()).then_some(Trouble::DevicesSlowed { devices })
 }
 
 /// A boot that was pushed out by newer ones doesn't matter any more.

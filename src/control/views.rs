@@ -67,6 +67,37 @@ pub struct LinksReport {
     pub connected: u64,
     /// Why the broker can't be used, in words.
     pub last_error: Option<String>,
+    /// Who sends more than the limit.
+    #[serde(default)]
+    pub limits: LimitsReport,
+}
+
+/// Who sends more than the limit, and what was done about it since the daemon started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LimitsReport {
+    /// Devices that are being slowed now.
+    pub slowed: Vec<SlowedView>,
+    /// How often a device began to be slowed.
+    pub episodes: u64,
+    /// How long connections weren't read, all together.
+    pub held_ms: u64,
+    /// Publications not taken, to be sent again (external broker).
+    pub put_off: u64,
+}
+
+/// A device that is being slowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowedView {
+    /// Its id; `strangers` for all that isn't configured, together.
+    pub device: String,
+    /// Since when.
+    pub since_ms: i64,
+    /// What it sends too much of: `events`, `urgent events`, `bytes`.
+    pub over: String,
+    /// How long its connection wasn't read since then.
+    pub held_ms: u64,
+    /// Publications not taken since then, to be sent again (external broker).
+    pub put_off: u64,
 }
 
 /// A part of the daemon that is restarted when it fails.
@@ -141,6 +172,9 @@ pub struct DeviceView {
     pub point: Option<String>,
     /// Whether it is connected; null if nothing was heard of it since the daemon started.
     pub online: Option<bool>,
+    /// Whether it sends more than its limit, and is slowed.
+    #[serde(default)]
+    pub slowed: Option<SlowedView>,
     /// When it last sent something.
     pub last_heard_ms: Option<i64>,
     /// The encoding it last spoke: `cbor`, `json`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use estate::input::DeskAct;
@@ -16,11 +16,14 @@ use super::parts::{Link, PartsStatus};
 use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
-use crate::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
+use crate::control::views::{
+    ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
+};
 use crate::control::{Backend, memory_rss_bytes};
 use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
+use crate::pace::Pace;
 use crate::presence::Presence;
 
 /// The daemon, as the local API sees it.
@@ -43,6 +46,8 @@ pub struct DaemonBackend {
     pub link: Link,
     /// Which devices are there.
     pub presence: Presence,
+    /// How much each may send.
+    pub pace: Arc<Pace>,
     /// How the cloud is, if one is configured.
     pub cloud: Option<Arc<CloudStatus>>,
     /// What verifies and signs the parcels' history.
@@ -85,13 +90,36 @@ impl DaemonBackend {
                     .join(", "),
                 connected: roster.connected() as u64,
                 last_error: why(status.state()),
+                limits: self.limits(),
             },
             Link::External { url, status } => LinksReport {
                 mode: "external".to_owned(),
                 address: url.clone(),
                 connected: self.presence.online() as u64,
                 last_error: why(status.state()),
+                limits: self.limits(),
             },
+        }
+    }
+
+    fn limits(&self) -> LimitsReport {
+        let (now, wall_ms) = (Instant::now(), self.clock.now().wall_ms);
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let slowed = self.pace.slowed(now).into_iter().map(|slowed| SlowedView {
+            device: slowed
+                .device
+                .map_or_else(|| "strangers".to_owned(), |device| device.to_string()),
+            since_ms: wall_ms.saturating_sub_unsigned(ms(slowed.lasts)),
+            over: slowed.over.word().to_owned(),
+            held_ms: ms(slowed.held),
+            put_off: slowed.put_off,
+        });
+        let totals = self.pace.totals();
+        LimitsReport {
+            slowed: slowed.collect(),
+            episodes: totals.episodes,
+            held_ms: ms(totals.held),
+            put_off: totals.put_off,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control;
 use crate::journal::{self, Journal};
+use crate::pace::Pace;
 use crate::store::store_file;
 
 pub use opened::{Opened, open};
@@ -88,6 +89,7 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
     let layout = config.layout();
+    let pace = Arc::new(Pace::new(config.limits(), config.device_ids()));
     let settings = journal::Settings {
         gather_ms: config.journal.gather_ms,
         retention: config.retention(),
@@ -101,7 +103,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         auditing,
         nudge,
         from_journal,
-    } = open(&config.state_dir, &layout, settings, &clock)?;
+    } = open(&config.state_dir, &layout, settings, &clock, &pace)?;
     let (stop_links, links_stopped) = watch::channel(false);
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
@@ -109,6 +111,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let (link, mqtt, serving) = parts::start_link(
         &config,
         intake.clone(),
+        Arc::clone(&pace),
         router,
         running.clone(),
         links_stopped,
@@ -152,6 +155,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         journal: Arc::clone(&journal.status),
         link,
         presence,
+        pace,
         cloud: cloud_status.clone(),
         auditing: Arc::clone(&auditing),
         started: Instant::now(),

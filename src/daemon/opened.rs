@@ -14,6 +14,7 @@ use crate::journal::{self, Journal};
 use crate::keys::{DayKeys, Keys};
 use crate::ledger::StoreLedger;
 use crate::links::{OUTBOUND_MAX, ToDevice};
+use crate::pace::Pace;
 use crate::presence::Presence;
 use crate::store::StateDir;
 
@@ -41,6 +42,7 @@ pub fn open(
     layout: &Layout,
     settings: journal::Settings,
     clock: &Clock,
+    pace: &Arc<Pace>,
 ) -> anyhow::Result<Opened> {
     let state = StateDir::lock(state_dir)?;
     let store = state.store();
@@ -67,6 +69,7 @@ pub fn open(
         keys.codes.clone(),
         days,
         presence.clone(),
+        Arc::clone(pace),
         layout,
     );
     let ledger = StoreLedger::new(store, keys, journal.inbox.clone());

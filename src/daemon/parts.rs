@@ -10,13 +10,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::cloud::{self, CloudConfig, CloudStatus};
-use crate::config::{Broker, Config};
+use crate::config::Config;
 use crate::control::views::PartReport;
 use crate::credentials::Credentials;
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, EmbeddedBroker, Roster};
 use crate::links::{LinkStatus, OUTBOUND_MAX, ToDevice, external};
+use crate::pace::Pace;
 
 const RESTART_FIRST: Duration = Duration::from_secs(1);
 const RESTART_LONGEST: Duration = Duration::from_secs(60);
@@ -123,6 +124,7 @@ impl PartsStatus {
 pub async fn start_link(
     config: &Config,
     intake: Intake,
+    pace: Arc<Pace>,
     router: Router,
     parts: PartsStatus,
     stopped: watch::Receiver<bool>,
@@ -158,25 +160,32 @@ pub async fn start_link(
             Ok((link, Vec::new(), serving))
         }
         None => {
-            let section = config.broker.clone().unwrap_or_default();
-            start_embedded(config, &section, intake, router, (status, parts), stopped).await
+            let broker = embedded_broker(config, pace);
+            start_embedded(broker, config, intake, router, (status, parts), stopped).await
         }
     }
 }
 
+/// How the embedded broker is set up.
+fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
+    let section = config.broker.clone().unwrap_or_default();
+    let mut broker = EmbeddedBroker::new(config.device_ids());
+    broker.listen = vec![section.listen];
+    broker.anonymous = section.anonymous.iter().cloned().collect();
+    broker.connections_max = section.max_connections;
+    broker.pace = pace;
+    broker
+}
+
 async fn start_embedded(
+    mut broker: EmbeddedBroker,
     config: &Config,
-    section: &Broker,
     intake: Intake,
     router: Router,
     (status, parts): (Arc<LinkStatus>, PartsStatus),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let credentials = Arc::new(Credentials::open(&config.passwords())?);
-    let mut broker = EmbeddedBroker::new(config.device_ids());
-    broker.listen = vec![section.listen];
-    broker.anonymous = section.anonymous.iter().cloned().collect();
-    broker.connections_max = section.max_connections;
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn embedded::DeviceIntake> = Arc::new(intake);
 
@@ -194,13 +203,14 @@ async fn start_embedded(
             ready,
         )
     };
+    let listen = config.broker.clone().unwrap_or_default().listen;
     let mut first = tokio::spawn(serve(broker.clone(), ready, stopped.clone()));
     let addresses = tokio::select! {
         // When it ends instead, its reason is what counts: the next branch has it.
         Ok(addresses) = is_ready => Some(addresses),
         ended = &mut first => {
             ended.context("the broker's task")?.with_context(|| {
-                format!("the broker can't listen on {}: is another one running there? Set broker.listen, or stop it", section.listen)
+                format!("the broker can't listen on {}: is another one running there? Set broker.listen, or stop it", listen)
             })?;
             None
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use estate::{Digest, Happening, Layout, Now, TimeQuality, Typed};
 use firmware_protocols::event::{Event, Kind, Secret, When};
+use firmware_protocols::fields::Malformed;
 use firmware_protocols::value::{Value, map};
 use firmware_protocols::{Ident, event};
 
@@ -25,6 +26,9 @@ pub struct Reader {
     all_points: Vec<Ident>,
     site: Ident,
 }
+
+/// What [`event::decode`] makes of a payload.
+pub type Decoded = Result<Vec<Result<Event, event::Unreadable>>, Malformed>;
 
 /// What a payload holds.
 #[derive(Debug)]
@@ -67,7 +71,18 @@ impl Reader {
         device: &Ident,
         payload: &[u8],
     ) -> Result<Result<Pieces, QuarantineRow>, KeyError> {
-        let events = match event::decode(payload) {
+        self.pieces(now, device, event::decode(payload), payload)
+    }
+
+    /// The same of a payload that is decoded already.
+    pub(super) fn pieces(
+        &self,
+        now: Now,
+        device: &Ident,
+        decoded: Decoded,
+        payload: &[u8],
+    ) -> Result<Result<Pieces, QuarantineRow>, KeyError> {
+        let events = match decoded {
             Ok(events) => events,
             Err(malformed) => {
                 let row = quarantine_row(now, device.as_str(), "event", malformed.0, payload);
@@ -296,7 +311,7 @@ impl Reader {
 }
 
 /// What a person stands and waits for is never delayed.
-fn person_waits(kind: &Kind) -> bool {
+pub(super) fn person_waits(kind: &Kind) -> bool {
     match kind {
         Kind::Keypad { .. }
         | Kind::Scan { .. }

@@ -320,12 +320,20 @@ impl<'a> Session<'a> {
         let payload = publish.payload.clone();
         let answer = match topic::parse(&topic) {
             Some((device, Channel::Event)) if self.settings.devices.contains(&device) => {
-                tokio::spawn(async move { intake.events(&device, payload).await })
+                match intake.events_if_due(device, payload) {
+                    Some(taken) => tokio::spawn(taken),
+                    // Over its limit: without a receipt the device sends it again. The queue in the
+                    // broker is one for all and must not wait for one.
+                    None => tokio::spawn(async { Answer::Taken }),
+                }
             }
             Some((device, Channel::Status)) => {
                 if self.settings.devices.contains(&device) {
                     intake.presence(&device, payload == Bytes::from_static(b"online"));
                 }
+                tokio::spawn(async { Answer::Taken })
+            }
+            _ if !self.intake.takes_stranger(payload.len()) => {
                 tokio::spawn(async { Answer::Taken })
             }
             _ => tokio::spawn(async move { intake.stranger(&topic, payload).await }),

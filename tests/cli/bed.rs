@@ -434,6 +434,7 @@ fn report() -> StatusReport {
             address: "127.0.0.1:1883".to_string(),
             connected: 2,
             last_error: None,
+            ..LinksReport::default()
         },
         parts: Vec::new(),
         cloud: serde_json::Value::Null,

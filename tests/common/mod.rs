@@ -121,6 +121,10 @@ impl Setup {
             writeln!(text, "[cloud]\nurl = {cloud:?}").unwrap();
         }
         text.push_str(&self.more);
+        if !self.more.contains("[limits]") {
+            // Loads in tests are faster than any device.
+            text.push_str("\n[limits]\nevents_per_s = 0\nurgent_per_s = 0\nkib_per_s = 0\n");
+        }
         text.push_str("\n[[building]]\nid = \"b1\"\n");
         text.push_str(
             "[[bank]]\nid = \"bank-a\"\nbuilding = \"b1\"\naddress = \"Gate 1\"\n\

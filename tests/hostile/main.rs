@@ -7,8 +7,12 @@
 
 mod attacks;
 mod attacks_inside;
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../embedded/mod.rs"]
 mod embedded;
+mod held;
+mod siege;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The real gateway below its links: what devices send goes in, what it has for them comes out.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_protocols::command::Command;
@@ -8,6 +9,7 @@ use firmware_protocols::topic::Channel;
 use firmware_protocols::{Order, Receipt};
 use linli::clock::Clock;
 use linli::daemon::{Opened, open};
+use linli::pace::{Limits, Pace};
 use linli::intake::Answer;
 use linli::journal::{Weakness, Work};
 
@@ -42,7 +44,8 @@ impl Gateway {
     /// The real start-up, at a time.
     pub fn open(state: &Path, wall_ms: i64, weakness: Option<Weakness>) -> anyhow::Result<Self> {
         let clock = Clock::by_hand(wall_ms);
-        let opened = open(state, &layout(), settings(weakness), &clock)?;
+        let pace = Arc::new(Pace::new(Limits::NONE, []));
+        let opened = open(state, &layout(), settings(weakness), &clock, &pace)?;
         Ok(Self { opened, clock })
     }
 

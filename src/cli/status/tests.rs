@@ -37,6 +37,7 @@ fn sample() -> Status {
                 address: "127.0.0.1:1883".to_string(),
                 connected: 42,
                 last_error: None,
+                ..LinksReport::default()
             },
             parts: Vec::new(),
             cloud: serde_json::json!({
@@ -288,5 +289,32 @@ fn a_gateway_without_a_cloud_says_so() {
     assert!(
         shown.starts_with("  cloud     none in the configuration\n"),
         "{shown}"
+    );
+}
+
+#[test]
+fn who_is_slowed_stands_there_with_since_when_and_how_much() {
+    let mut status = sample();
+    let limits = &mut status.report.links.limits;
+    limits.slowed = vec![crate::control::views::SlowedView {
+        device: "sensor-1".to_string(),
+        since_ms: NOW_MS - 60_000,
+        over: "events".to_string(),
+        held_ms: 42_000,
+        put_off: 3,
+    }];
+    (limits.episodes, limits.held_ms, limits.put_off) = (2, 50_000, 3);
+    let text = super::status(&plain(None), &status);
+    let lines: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("slowed"))
+        .take(2)
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "  slowed    sensor-1 since 17:02:21: too many events, not read for 42 s, 3 publications put off to be sent again",
+            "            since the start 2 times, not read for 50 s, 3 put off",
+        ]
     );
 }

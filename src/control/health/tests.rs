@@ -38,6 +38,7 @@ fn device(device: &str, role: &str, online: Option<bool>) -> DeviceView {
         building: None,
         point: None,
         online,
+        slowed: None,
         last_heard_ms: None,
         form: None,
         boot: None,
@@ -449,4 +450,25 @@ fn a_link_that_is_down_is_named_once() {
     let (_, troubles) = judge(&sick, &[], &[], &lanes(None), &Concerns::default());
     assert_eq!(troubles.len(), 1);
     assert!(matches!(troubles[0], Trouble::LinkDown { .. }));
+}
+
+#[test]
+fn a_device_that_is_slowed_for_long_should_be_looked_at() {
+    let slowed = |since_ms| SlowedView {
+        device: "sensor-1".to_string(),
+        since_ms,
+        over: "events".to_string(),
+        held_ms: 1_000,
+        put_off: 0,
+    };
+    let mut report = report();
+    report.links.limits.slowed = vec![slowed(NOW_MS - SLOWED_MS + 1)];
+    let judged =
+        |report: &StatusReport| judge(report, &[], &[], &lanes(None), &Concerns::default());
+    assert_eq!(judged(&report).0, Health::Well, "a backlog");
+    report.links.limits.slowed.push(slowed(NOW_MS - SLOWED_MS));
+    let (health, troubles) = judged(&report);
+    assert_eq!(health, Health::Attention);
+    let devices = vec![slowed(NOW_MS - SLOWED_MS)];
+    assert_eq!(troubles, [Trouble::DevicesSlowed { devices }]);
 }

@@ -25,6 +25,10 @@ use super::{EmbeddedBroker, Shared};
 
 const BACKLOG: u32 = 1024;
 
+/// How much of what a client sends the system keeps for us: a client that is made to wait shall
+/// notice it, and shall not fill the memory.
+const RECEIVE_BYTES: u32 = 64 * 1024;
+
 /// How long everybody may wait at least.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -38,6 +42,7 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
         .map(|address| {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             socket.set_reuseaddr(true)?;
+            socket.set_recv_buffer_size(RECEIVE_BYTES)?;
             socket.bind(*address)?;
             socket.listen(BACKLOG)
         })

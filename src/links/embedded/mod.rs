@@ -47,6 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::credentials::Credentials;
 use crate::intake::{Answer, Intake};
 use crate::links::ToDevice;
+use crate::pace::{Limits, Pace};
 
 pub use roster::Roster;
 
@@ -106,15 +107,20 @@ pub struct EmbeddedBroker {
     pub waiting_max: usize,
     /// How long a client has for its CONNECT.
     pub connect_timeout: Duration,
+    /// How much each device may send. A connection whose device has used that up is read no
+    /// faster; whoever takes the events charges them ([`DeviceIntake::events`]).
+    pub pace: Arc<Pace>,
 }
 
 impl EmbeddedBroker {
     /// The defaults: any address, port 1883, 1,200 clients, 512 waiting, 5 seconds for a CONNECT,
-    /// nobody without a password.
+    /// nobody without a password, no limit to what a device may send.
     pub fn new(devices: impl IntoIterator<Item = Ident>) -> Self {
+        let devices: HashSet<Ident> = devices.into_iter().collect();
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
-            devices: devices.into_iter().collect(),
+            pace: Arc::new(Pace::new(Limits::NONE, devices.iter().cloned())),
+            devices,
             anonymous: HashSet::new(),
             connections_max: 1200,
             waiting_max: 512,
@@ -131,6 +137,7 @@ struct Shared {
     intake: Arc<dyn DeviceIntake>,
     roster: Arc<Roster>,
     retained: retained::LastStatus,
+    pace: Arc<Pace>,
 }
 
 impl Shared {
@@ -177,6 +184,7 @@ pub async fn serve(
         intake,
         roster,
         retained: retained::LastStatus::default(),
+        pace: Arc::clone(&config.pace),
     });
     let addresses = listeners
         .iter()

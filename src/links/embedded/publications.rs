@@ -18,6 +18,7 @@ use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use firmware_protocols::Ident;
 use firmware_protocols::topic::{self, Channel};
@@ -27,7 +28,8 @@ use super::Shared;
 use super::mailbox::Letter;
 use super::roster::Place;
 use super::wire::{AckReason, Out, QoS, Reason};
-use crate::intake::Answer;
+use crate::intake::{self, Answer};
+use crate::pace::Weight;
 
 /// What comes of something that a client said.
 pub(super) enum Reply {
@@ -39,10 +41,12 @@ pub(super) enum Reply {
     Close(Reason),
 }
 
-/// A reply, or the wait for it.
+/// A reply, or the wait for it, or what has still to be handed on.
 pub(super) enum Pending {
     Ready(Reply),
     Waiting(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// A publication that waits for its device's allowance.
+    Parked(Box<Publish>),
 }
 
 impl Pending {
@@ -63,6 +67,12 @@ struct Terms {
     id: Option<NonZeroU16>,
     qos: QoS,
     five: bool,
+}
+
+/// Whether a person waits for something in a publication.
+pub(super) fn is_urgent(publish: &Publish) -> bool {
+    let channel = topic::parse(&publish.topic).map(|(_, channel)| channel);
+    channel == Some(Channel::Event) && intake::is_urgent(&publish.payload)
 }
 
 /// Takes a publication.
@@ -120,6 +130,7 @@ async fn status(
         })
         .await;
     };
+    shared.pace.of(device).charge(Weight::ONE, Instant::now());
     say_status(shared, device, place, online, publish.retain);
     let mut echo = Letter::new(Channel::Status, publish.payload, None);
     echo.retain = publish.retain;

@@ -4,6 +4,11 @@
 //! [`limits::IN_FLIGHT`] of them may be under way. Beyond that nothing more is read, so what a client
 //! sends too fast stays with it. What is for the client waits in its [`Mailbox`] until its window has
 //! room. An idle session holds no buffer.
+//!
+//! A device that has used up its allowance ([`Gauge`]) is slowed: its publications are parked among the
+//! answers and handed on one by one as the allowance allows, and when as many wait as may, nothing more is
+//! read. What a person waits for isn't held: it is handed on at once, with all that stands before it, on
+//! credit.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -24,10 +29,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::admission::keep_alive_s;
 use super::connect::Connect;
 use super::mailbox::Letter;
-use super::publications::{Pending, Reply, publication, say_status};
+use super::publications::{Pending, Reply, is_urgent, publication, say_status};
 use super::roster::Place;
 use super::wire::{Filter, Heard, Message, Options, Out, QoS, Reason, SubReason, Wire};
 use super::{Shared, limits};
+use crate::pace::Gauge;
 
 /// How much is read at a time, bytes.
 const STEP_BYTES: usize = 16 * 1024;
@@ -41,6 +47,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// isn't lost to a reset.
 const FAREWELL: Duration = Duration::from_millis(200);
 const FAREWELL_BYTES: usize = 256 * 1024;
+/// How soon a connection is looked at again that has sent far too many bytes.
+const OVERDRAWN: Duration = Duration::from_secs(1);
 
 /// How a session ended.
 enum End {
@@ -79,6 +87,8 @@ pub(super) async fn serve(
         in_flight: BTreeSet::new(),
         window: usize::from(connect.receive_max.unwrap_or(limits::IN_FLIGHT).min(limits::IN_FLIGHT)),
         next_id: 0,
+        gauge: Arc::clone(shared.pace.of(device)),
+        held_since: None,
         patience: keep_alive * 3 / 2,
         heard_at: Instant::now(),
         moved_at: Instant::now(),
@@ -125,6 +135,9 @@ struct Session<'a> {
     in_flight: BTreeSet<NonZeroU16>,
     window: usize,
     next_id: u16,
+    gauge: Arc<Gauge>,
+    /// Since when something is parked, as far as that isn't accounted for.
+    held_since: Option<Instant>,
     /// How long without a sign of life.
     patience: Duration,
     heard_at: Instant,
@@ -154,7 +167,10 @@ impl Session<'_> {
                 }
                 read = read(&self.stream, &mut self.inbound), if reads => match read {
                     Ok(0) => return self.ending(End::Gone(None)).await,
-                    Ok(_) => self.heard_at = Instant::now(),
+                    Ok(bytes) => {
+                        self.heard_at = Instant::now();
+                        self.gauge.charge_bytes(bytes, 0, self.heard_at.into_std());
+                    }
                     Err(_) => return End::Gone(None),
                 },
                 () = place.mailbox.stirred(), if room => {}
@@ -170,14 +186,20 @@ impl Session<'_> {
     /// Does all that can be done without waiting: understands what was read, says what is ready,
     /// writes what the socket takes.
     async fn turn(&mut self, place: &Place) -> Result<(), End> {
+        self.hand_on_parked(place).await;
         self.answer()?;
+        let mut packets = 0;
         while self.has_room() {
             match self.wire.next(&mut self.inbound) {
                 Ok(Some(heard)) => self.hear(heard, place).await?,
                 Ok(None) => break,
                 Err(reason) => return Err(End::Gone(Some(reason))),
             }
+            packets += 1;
             self.answer()?;
+        }
+        if packets > 0 {
+            self.gauge.charge_bytes(0, packets, std::time::Instant::now());
         }
         while self.in_flight.len() < self.window
             && self.outbound.len() < UNWRITTEN_MAX_BYTES
@@ -195,6 +217,52 @@ impl Session<'_> {
     fn has_room(&self) -> bool {
         self.answers.len() < usize::from(limits::IN_FLIGHT)
             && self.outbound.len() < UNWRITTEN_MAX_BYTES
+            && self.gauge.may_pass(std::time::Instant::now())
+    }
+
+    /// Whether a publication has to wait for its turn: one does already, or the allowance is used up.
+    fn must_park(&self) -> bool {
+        self.held_since.is_some() || {
+            let now = std::time::Instant::now();
+            self.gauge.is_slowed(now) && !self.gauge.due(now).is_zero()
+        }
+    }
+
+    /// Hands on what is parked, as far as the allowance goes; and up to the last that a person waits
+    /// for, on credit.
+    async fn hand_on_parked(&mut self, place: &Place) {
+        let Some(since) = self.held_since else {
+            return;
+        };
+        let now = Instant::now();
+        self.gauge.held(now - since);
+        self.held_since = Some(now);
+        let urgent = |pending: &Pending| matches!(pending, Pending::Parked(p) if is_urgent(p));
+        let hurried = match self.gauge.may_hurry(now.into_std()) {
+            true => self.answers.iter().rposition(urgent),
+            false => None,
+        };
+        for at in 0..self.answers.len() {
+            let Some(Pending::Parked(_)) = self.answers.get(at) else {
+                continue;
+            };
+            let hurries = hurried.is_some_and(|last| at <= last);
+            if !hurries && !self.gauge.due(std::time::Instant::now()).is_zero() {
+                return;
+            }
+            self.hand_on(at, place).await;
+        }
+        self.held_since = None;
+    }
+
+    async fn hand_on(&mut self, at: usize, place: &Place) {
+        let Some(pending) = self.answers.get_mut(at) else {
+            return;
+        };
+        let Pending::Parked(publish) = std::mem::replace(pending, Pending::Ready(Reply::Nothing)) else {
+            return;
+        };
+        *pending = publication(self.shared, self.device, place, *publish, self.wire.five()).await;
     }
 
     async fn hear(&mut self, heard: Heard, place: &Place) -> Result<(), End> {
@@ -209,6 +277,15 @@ impl Session<'_> {
                         code: super::wire::AckReason::Success,
                         reason: None,
                     })),
+                    None if self.must_park() => {
+                        let urgent = is_urgent(&publish);
+                        self.held_since.get_or_insert_with(Instant::now);
+                        self.answers.push_back(Pending::Parked(publish));
+                        if urgent {
+                            self.hand_on_parked(place).await;
+                        }
+                        return Ok(());
+                    }
                     None => {
                         let five = self.wire.five();
                         publication(self.shared, self.device, place, *publish, five).await
@@ -401,8 +478,15 @@ impl Session<'_> {
     fn deadline(&self, reads: bool) -> Instant {
         let silent = reads.then(|| self.heard_at + self.patience);
         let stalled = (!self.outbound.is_empty()).then(|| self.moved_at + STALL_MAX);
-        let far = Instant::now() + self.patience;
-        silent.into_iter().chain(stalled).min().unwrap_or(far)
+        let now = Instant::now();
+        let parked = self.held_since.map(|_| now + self.gauge.due(now.into_std()));
+        let overdrawn = (!self.gauge.may_pass(now.into_std())).then(|| now + OVERDRAWN);
+        let far = now + self.patience;
+        [silent, stalled, parked, overdrawn]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn overdue(&mut self, reads: bool) -> Option<End> {
@@ -423,7 +507,7 @@ impl Session<'_> {
         let answered = async {
             loop {
                 self.answer()?;
-                if self.answers.is_empty() {
+                if matches!(self.answers.front(), None | Some(Pending::Parked(_))) {
                     return Ok(());
                 }
                 poll_fn(|context| poll_answers(&mut self.answers, context)).await;
@@ -475,11 +559,13 @@ async fn read(stream: &TcpStream, inbound: &mut BytesMut) -> io::Result<usize> {
 fn poll_answers(answers: &mut VecDeque<Pending>, context: &mut Context<'_>) -> Poll<()> {
     let mut any = Poll::Pending;
     for pending in answers {
-        if let Pending::Waiting(reply) = pending {
-            match reply.as_mut().poll(context) {
+        match pending {
+            Pending::Ready(_) => {}
+            Pending::Parked(_) => return any,
+            Pending::Waiting(reply) => match reply.as_mut().poll(context) {
                 Poll::Ready(reply) => *pending = Pending::Ready(reply),
                 Poll::Pending => return any,
-            }
+            },
         }
         any = Poll::Ready(());
     }

@@ -1,0 +1,190 @@
+//! The gateway under siege: the real program, attacked in every way at once and in each alone, while
+//! a keypad, twenty devices and two newcomers go about their work.
+//!
+//! *Model.* The attackers sit on the same network. Most know no password; some have taken over a
+//! device each and hold its login. They send what they like, as fast as the machine lets them, from
+//! as many connections as they can open. They share the machine's cores with the gateway, so what
+//! is measured contains their own cost.
+//!
+//! *Promise.* For everybody else, under each attack and under all of them:
+//!
+//! * the 99th percentile from an event to its PUBACK, and from a key press to the open command, is at
+//!   most [`TIMES`] times the quiet one of the same run, plus [`PLUS`];
+//! * no connection of theirs is lost, and who comes new is served within [`NEWCOMER_MAX`];
+//! * the gateway's memory stays below [`MEMORY_MAX_BYTES`] (a build without optimisation);
+//! * afterwards its descriptors are what they were, nobody is locked out, the attackers' devices
+//!   neither, and who sent too much is named.
+//!
+//! Not covered: networks that are themselves full, and more attackers than the kernel has sockets.
+
+mod attack;
+mod gateway;
+mod keypad;
+mod observers;
+
+use std::time::{Duration, Instant};
+
+use linli::credentials::set_password;
+use tokio::sync::watch;
+
+use crate::common::{PATIENCE, Setup};
+use crate::embedded::{Client, Version, ident, publish};
+use attack::{Attack, Field};
+use observers::Observers;
+
+/// The bound on others' latency: so many times the quiet one,
+const TIMES: u32 = 10;
+/// and so much.
+const PLUS: Duration = Duration::from_secs(1);
+/// How long a newcomer may take to log in and get an event acknowledged.
+const NEWCOMER_MAX: Duration = Duration::from_secs(10);
+/// The ceiling of the gateway's resident memory.
+const MEMORY_MAX_BYTES: u64 = 160 << 20;
+/// Descriptors that may have come for good, such as the database's.
+const DESCRIPTORS_MORE: usize = 16;
+
+/// How long the quiet before, each attack, and all of them last.
+const QUIET: Duration = Duration::from_secs(4);
+const EACH: Duration = Duration::from_millis(1_500);
+const ALL: Duration = Duration::from_secs(4);
+const ALL_IN_THE_LONG_FORM: Duration = Duration::from_secs(15);
+
+/// The password of every device that has one.
+pub const PASSWORD: &str = "as-long-as-any-other";
+/// Devices in the attackers' hands.
+const FLOODS: [&str; 3] = ["flood-0", "flood-1", "flood-2"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_else_is_served() {
+    attack::raise_open_files();
+    let cloud = reference_cloud::serve(reference_cloud::Config::in_memory())
+        .await
+        .unwrap();
+    let mut setup = besieged();
+    setup.cloud = Some(cloud.url());
+    let gateway = tokio::task::block_in_place(|| setup.start());
+    let (address, pid) = (setup.address(), gateway.pid());
+    let mut keypad = keypad::Keypad::connect(address, 0).await;
+    let code = keypad.deposit(&cloud).await;
+    let observers = Observers::start(address, keypad.seq, code);
+
+    observers.phase("quiet");
+    tokio::time::sleep(QUIET).await;
+    let before = gateway::descriptors(pid);
+    let memory = gateway::Memory::watch(pid);
+    for attack in Attack::ALL {
+        observers.phase(attack.name());
+        attacked(address, &[attack], EACH).await;
+        observers.phase("between");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let rounds = std::env::var("LINLI_SIEGE").ok();
+    let rounds: Option<u32> = rounds.map(|n| n.parse().expect("LINLI_SIEGE is a number of rounds"));
+    let lasts = rounds.map_or(ALL, |_| ALL_IN_THE_LONG_FORM);
+    for round in 1..=rounds.unwrap_or(1) {
+        observers.phase(&format!("all at once, {round}"));
+        attacked(address, &Attack::ALL, lasts).await;
+    }
+    observers.phase("after");
+    let slowed = tokio::task::block_in_place(|| setup.json(&["status"]));
+    gateway::descriptors_return(pid, before + DESCRIPTORS_MORE);
+    nobody_is_locked_out(address).await;
+    let log = observers.stop();
+    let most = memory.stop();
+
+    log.print();
+    println!(
+        "gateway: at most {} MiB of memory, {before} descriptors before, {} after",
+        most >> 20,
+        gateway::descriptors(pid)
+    );
+    log.holds(TIMES, PLUS, NEWCOMER_MAX);
+    assert!(most < MEMORY_MAX_BYTES, "{most} bytes of memory");
+    let slowed = slowed["links"]["limits"]["slowed"].to_string();
+    for flood in FLOODS {
+        assert!(slowed.contains(flood), "{flood} isn't slowed: {slowed}");
+    }
+    gateway.stop();
+}
+
+/// The estate: those who work, those who attack, and a limit that an attack of seconds reaches.
+fn besieged() -> Setup {
+    let mut setup = Setup::new();
+    let numbered =
+        |name: &str, n: usize| (1..=n).map(|i| format!("{name}-{i}")).collect::<Vec<_>>();
+    setup.devices = [
+        numbered("door", observers::NEIGHBOURS),
+        vec!["guest-1".to_owned(), "member-1".to_owned()],
+        numbered("storm", attack::STORM),
+        numbered("locked", attack::LOCKED),
+        FLOODS.map(str::to_owned).to_vec(),
+        ["giant-1", "slow-1", "topics-1", "again-1"]
+            .map(str::to_owned)
+            .to_vec(),
+    ]
+    .concat();
+    setup.with_password = numbered("locked", attack::LOCKED);
+    setup.with_password.push("member-1".to_owned());
+    setup.more = "[limits]\nevents_burst = 1000\nurgent_burst = 256\nkib_burst = 1024\n".to_owned();
+    std::fs::create_dir_all(setup.state()).unwrap();
+    for device in &setup.with_password {
+        let file = setup.state().join("passwords");
+        set_password(&file, &ident(device), PASSWORD).unwrap();
+    }
+    setup
+}
+
+/// Lets `attacks` go on for so long, side by side.
+async fn attacked(address: std::net::SocketAddr, attacks: &[Attack], lasts: Duration) {
+    let (stop, stopped) = watch::channel(false);
+    let mut running = Vec::new();
+    for attack in attacks {
+        let field = Field {
+            address,
+            stopped: stopped.clone(),
+        };
+        running.push((attack.name(), tokio::spawn(attack.run(field))));
+    }
+    tokio::time::sleep(lasts).await;
+    stop.send_replace(true);
+    for (name, task) in running {
+        let count = tokio::time::timeout(PATIENCE, task).await;
+        let count = count.expect("an attack ends").unwrap();
+        println!("  {name}: {count}");
+        assert!(count > 0, "{name}: the attack did nothing");
+    }
+}
+
+/// Every kind of device gets in from where the attackers were not, and is served.
+async fn nobody_is_locked_out(address: std::net::SocketAddr) {
+    let locked = (1..=attack::LOCKED).map(|n| (format!("locked-{n}"), true));
+    let others = [
+        "storm-1",
+        "storm-300",
+        "again-1",
+        "slow-1",
+        "giant-1",
+        "topics-1",
+    ];
+    let others = others.into_iter().map(|name| (name.to_owned(), false));
+    for (device, password) in locked.chain(others) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let password = password.then_some(PASSWORD);
+            if let Some(stream) = attack::login(address, None, &device, password).await {
+                let mut client = Client { stream };
+                let topic = format!("linli/v1/{device}/event");
+                let hello = attack::event(u32::MAX, 1);
+                client.send(&publish(Version::V5, &topic, 1, &hello)).await;
+                while let Some(packet) = client.packet().await {
+                    if packet.kind() == 4 {
+                        break;
+                    }
+                }
+                break;
+            }
+            assert!(Instant::now() < until, "{device} is locked out");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
