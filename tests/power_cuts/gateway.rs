@@ -9,9 +9,9 @@ use firmware_protocols::topic::Channel;
 use firmware_protocols::{Order, Receipt};
 use linli::clock::Clock;
 use linli::daemon::{Opened, open};
-use linli::pace::{Limits, Pace};
 use linli::intake::Answer;
 use linli::journal::{Weakness, Work};
+use linli::pace::{Limits, Pace};
 
 use crate::mark::NewEvent;
 use crate::site::{ident, layout, settings};

@@ -25,7 +25,6 @@ use crate::credentials::Login;
 /// How long a refusal may take to be written.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-
 /// Reads the CONNECT. `None`: whatever came isn't worth an answer.
 pub(super) async fn read_connect(
     client: &mut TcpStream,

@@ -91,9 +91,8 @@ pub(super) async fn publication(
     match topic::parse(&publish.topic) {
         Some((owner, Channel::Event)) if owner == *device => {
             let (shared, device) = (Arc::clone(shared), device.clone());
-            let taken = async move {
-                terms.event(shared.intake.events(&device, publish.payload).await)
-            };
+            let taken =
+                async move { terms.event(shared.intake.events(&device, publish.payload).await) };
             Pending::start(taken).await
         }
         Some((owner, Channel::Status)) if owner == *device => {

@@ -105,12 +105,7 @@ impl Roster {
 
     /// The link is through: from here on the device is connected. `false` if another link has
     /// taken the place meanwhile.
-    pub(super) fn enter(
-        &self,
-        device: &Ident,
-        place: &Place,
-        intake: &dyn DeviceIntake,
-    ) -> bool {
+    pub(super) fn enter(&self, device: &Ident, place: &Place, intake: &dyn DeviceIntake) -> bool {
         let mut state = self.lock();
         let Some(link) = state
             .links

@@ -85,7 +85,12 @@ pub(super) async fn serve(
         unreleased: BTreeSet::new(),
         subscriptions: [None; 4],
         in_flight: BTreeSet::new(),
-        window: usize::from(connect.receive_max.unwrap_or(limits::IN_FLIGHT).min(limits::IN_FLIGHT)),
+        window: usize::from(
+            connect
+                .receive_max
+                .unwrap_or(limits::IN_FLIGHT)
+                .min(limits::IN_FLIGHT),
+        ),
         next_id: 0,
         gauge: Arc::clone(shared.pace.of(device)),
         held_since: None,
@@ -199,7 +204,8 @@ impl Session<'_> {
             self.answer()?;
         }
         if packets > 0 {
-            self.gauge.charge_bytes(0, packets, std::time::Instant::now());
+            self.gauge
+                .charge_bytes(0, packets, std::time::Instant::now());
         }
         while self.in_flight.len() < self.window
             && self.outbound.len() < UNWRITTEN_MAX_BYTES
@@ -259,7 +265,8 @@ impl Session<'_> {
         let Some(pending) = self.answers.get_mut(at) else {
             return;
         };
-        let Pending::Parked(publish) = std::mem::replace(pending, Pending::Ready(Reply::Nothing)) else {
+        let Pending::Parked(publish) = std::mem::replace(pending, Pending::Ready(Reply::Nothing))
+        else {
             return;
         };
         *pending = publication(self.shared, self.device, place, *publish, self.wire.five()).await;
@@ -268,7 +275,9 @@ impl Session<'_> {
     async fn hear(&mut self, heard: Heard, place: &Place) -> Result<(), End> {
         let pending = match heard {
             Heard::Publish(publish) => {
-                let again = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
+                let again = publish
+                    .packet_id
+                    .filter(|_| publish.qos == QoS::ExactlyOnce);
                 match again.filter(|id| self.unreleased.contains(id)) {
                     // Promised already: the client hasn't heard of it.
                     Some(id) => Pending::Ready(Reply::Send(Out::Ack {
@@ -479,7 +488,9 @@ impl Session<'_> {
         let silent = reads.then(|| self.heard_at + self.patience);
         let stalled = (!self.outbound.is_empty()).then(|| self.moved_at + STALL_MAX);
         let now = Instant::now();
-        let parked = self.held_since.map(|_| now + self.gauge.due(now.into_std()));
+        let parked = self
+            .held_since
+            .map(|_| now + self.gauge.due(now.into_std()));
         let overdrawn = (!self.gauge.may_pass(now.into_std())).then(|| now + OVERDRAWN);
         let far = now + self.patience;
         [silent, stalled, parked, overdrawn]

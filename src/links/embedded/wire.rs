@@ -150,9 +150,7 @@ impl Wire {
                 Some(packet) => codec.encode(packet, bytes).is_ok(),
                 None => true,
             },
-            Codec::V5(codec) => codec
-                .encode(out_v5(out, self.problem_info), bytes)
-                .is_ok(),
+            Codec::V5(codec) => codec.encode(out_v5(out, self.problem_info), bytes).is_ok(),
         }
     }
 }
@@ -192,7 +190,10 @@ fn heard_v3(packet: v3::Packet) -> Result<Heard, Reason> {
         Packet::Unsubscribe {
             packet_id,
             topic_filters,
-        } => Heard::Unsubscribe(packet_id, topic_filters.into_iter().map(Into::into).collect()),
+        } => Heard::Unsubscribe(
+            packet_id,
+            topic_filters.into_iter().map(Into::into).collect(),
+        ),
         Packet::PingRequest => Heard::Ping,
         Packet::Disconnect => Heard::Disconnect { with_will: false },
         _ => return Err(Reason::ProtocolError),
