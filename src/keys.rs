@@ -166,6 +166,8 @@ pub struct DayKeys {
 }
 
 const DAY_MS: i64 = 86_400_000;
+/// What is left of a key before its file is removed.
+const DESTROYED: [u8; 32] = [0; 32];
 /// Keys held in memory: today's, and a few for events that come late.
 const DAYS_IN_MEMORY: usize = 8;
 
@@ -185,7 +187,12 @@ impl DayKeys {
         let day = at_ms.div_euclid(DAY_MS);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(&day) {
-            let bytes = read_or_make(&self.path(day), true)?;
+            let path = self.path(day);
+            let mut bytes = read_or_make(&path, true)?;
+            if bytes == DESTROYED {
+                // A power cut came before its file was removed. Everybody knows these bytes.
+                bytes = make_key(&path)?;
+            }
             if keys.len() >= DAYS_IN_MEMORY {
                 keys.pop_first();
             }
@@ -314,7 +321,32 @@ fn overwrite_and_remove(path: &Path) -> Result<(), KeyError> {
     OpenOptions::new()
         .write(true)
         .open(path)
-        .and_then(|mut file| file.write_all(&[0; 32]).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(&DESTROYED).and_then(|()| file.sync_all()))
         .map_err(io_error("overwritten", path))?;
     fs::remove_file(path).map_err(io_error("removed", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_leaves_of_a_destroyed_key_is_nobodys_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = || {
+            DayKeys::new(folder.path())
+                .digest(0, "credential", "card-1")
+                .unwrap()
+        };
+        let before = digest();
+        let path = folder.path().join("day-0.key");
+        fs::write(&path, DESTROYED).unwrap();
+        let after = digest();
+        let of_zeros = keyed(
+            &hmac::Key::new(hmac::HMAC_SHA256, &DESTROYED),
+            &[b"credential", b"\0", b"card-1"],
+        );
+        assert!(after != of_zeros && after != before);
+        assert_eq!(after, digest(), "the day has one key from then on");
+    }
 }

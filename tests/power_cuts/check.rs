@@ -1,6 +1,6 @@
 //! After a cut: the real start-up on what was found, against what the world knew when the power went.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -155,44 +155,50 @@ impl After {
         Ok(())
     }
 
-    /// How often each event is stored.
-    fn stored(&self) -> Result<HashMap<(String, u32, u64), u32>, String> {
+    /// The events that are stored: device, boot and number, in order; none of them twice.
+    fn stored(&self) -> Result<BTreeMap<(String, u32), Vec<u64>>, String> {
         let read = || {
             let mut select = self.reader.prepare(
-                "SELECT d.device, e.boot, e.seq FROM events e JOIN devices d ON d.ref = e.device",
+                "SELECT d.device, e.boot, json_group_array(e.seq ORDER BY e.seq)
+                 FROM events e JOIN devices d ON d.ref = e.device GROUP BY d.device, e.boot",
             )?;
             let rows = select.query_map([], |row| {
-                let seq: i64 = row.get(2)?;
-                Ok((row.get(0)?, row.get(1)?, seq.cast_unsigned()))
+                let seqs: String = row.get(2)?;
+                let seqs: Vec<u64> = serde_json::from_str(&seqs).expect("numbers in JSON");
+                Ok(((row.get(0)?, row.get(1)?), seqs))
             })?;
-            let mut stored = HashMap::new();
-            for row in rows {
-                *stored.entry(row?).or_insert(0) += 1;
-            }
-            Ok::<_, rusqlite::Error>(stored)
+            rows.collect::<rusqlite::Result<BTreeMap<_, _>>>()
         };
-        read().map_err(|e| format!("the events can't be read: {e}"))
+        let stored = read().map_err(|e| format!("the events can't be read: {e}"))?;
+        for (boot, seqs) in &stored {
+            if let Some(twice) = seqs.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(format!("{boot:?} {} is stored twice", twice[0]));
+            }
+        }
+        Ok(stored)
     }
 
     fn store_holds_what_was_acknowledged(&mut self) -> Result<(), String> {
-        let stored = self.stored()?;
-        if let Some((event, times)) = stored.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("{event:?} is stored {times} times"));
-        }
+        let mut stored = self.stored()?;
         let wall_ms = self.gateway.clock.now().wall_ms;
-        let all = self.memory.devices.values().flat_map(|d| d.boots.values());
-        for known in all.flat_map(|boot| boot.events.values()) {
-            let event = &known.event;
-            if !known.acked || event.kind == "nonsense" || may_be_gone(event, wall_ms) {
-                continue;
-            }
-            self.tally.events += 1;
-            let key = (event.device.clone(), event.boot, event.seq);
-            if !stored.contains_key(&key) {
-                return Err(format!(
-                    "{key:?} ({}) was acknowledged, and is gone",
-                    event.kind
-                ));
+        for (device, known) in &self.memory.devices {
+            for (boot, known) in &known.boots {
+                let key = (device.clone(), *boot);
+                let seqs = stored.remove(&key).unwrap_or_default();
+                for (seq, known) in &known.events {
+                    let event = &known.event;
+                    let stays = known.acked && event.kind != "nonsense";
+                    if !stays || may_be_gone(event, wall_ms) {
+                        continue;
+                    }
+                    self.tally.events += 1;
+                    if seqs.binary_search(seq).is_err() {
+                        let kind = &event.kind;
+                        return Err(format!(
+                            "{device}, boot {boot}, {seq} ({kind}) was acknowledged, and is gone"
+                        ));
+                    }
+                }
             }
         }
         Ok(())
@@ -217,11 +223,7 @@ impl After {
             self.openings()?;
             self.receipts_reach(device, &waiting)?;
         }
-        let stored = self.stored()?;
-        if let Some((event, times)) = stored.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("{event:?} came again and is stored {times} times"));
-        }
-        Ok(())
+        self.stored().map(|_| ())
     }
 
     /// The last acknowledged events of the device's boot.
@@ -346,30 +348,25 @@ impl After {
         }
     }
 
-    /// The chain over the parcels' history holds, and has every head that the cloud was told.
+    /// The chain over the parcels' history holds, and has the last head that the cloud was told.
     fn history_is_whole(&self) -> Result<(), String> {
-        let heads = &self.memory.cloud.heads;
-        let mut told: Vec<_> = heads.iter().rev().take(2).collect();
-        told.extend(heads.first());
+        let none = (0, cloud::hex(cloud_protocol::Chain::default()));
+        let (entries, head) = self.memory.cloud.heads.last().unwrap_or(&none);
         let bound = Bound {
             until: Instant::now() + Duration::from_secs(60),
             stopping: &|| false,
         };
-        let none = (0, cloud::hex(cloud_protocol::Chain::default()));
-        told.push(&none);
-        for (entries, head) in told {
-            let verified = verify_all(&self.reader, Some(*entries), &bound);
-            let verified = verified.map_err(|e| format!("the history can't be read: {e}"))?;
-            if let Some(broken) = verified.broken {
-                return Err(format!("the history is broken: {broken:?}"));
-            }
-            if verified.at.map(cloud::hex).as_ref() != Some(head) {
-                return Err(format!(
-                    "the cloud was told the history's head at {entries}; the store has {} entries \
-                     and another one",
-                    verified.sound.entries
-                ));
-            }
+        let verified = verify_all(&self.reader, Some(*entries), &bound);
+        let verified = verified.map_err(|e| format!("the history can't be read: {e}"))?;
+        if let Some(broken) = verified.broken {
+            return Err(format!("the history is broken: {broken:?}"));
+        }
+        if verified.at.map(cloud::hex).as_ref() != Some(head) {
+            let has = verified.sound.entries;
+            return Err(format!(
+                "the cloud was told the history's head at {entries}; the store has {has} entries \
+                 and another one"
+            ));
         }
         Ok(())
     }

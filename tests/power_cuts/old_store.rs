@@ -15,8 +15,8 @@ use crate::site::{FIRST_DAY_MS, ident};
 
 /// Parcels in compartments 1 to so many of `bank-a`.
 const PARCELS: u16 = 12;
-const STEPS: i64 = 1_500;
-const EVENTS: u64 = 600;
+const STEPS: i64 = 700;
+const EVENTS: u64 = 400;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Makes the state folder of a store with schema 1 or 2, and returns what the world knows of it.
