@@ -23,11 +23,13 @@ use firmware_protocols::Ident;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{aead, hmac};
 
+use crate::disk::{Disk, Duty};
+
 /// What can go wrong with a key file.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file system says no.
-    #[error("{path}: could not be {doing}")]
+    #[error("{path} could not be {doing}: {}", crate::disk::REMEDY)]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -158,6 +160,7 @@ impl StoreKey {
 /// The daily keys, made as days come and destroyed as they go.
 pub struct DayKeys {
     folder: PathBuf,
+    disk: Disk,
     keys: Mutex<BTreeMap<i64, hmac::Key>>,
 }
 
@@ -170,8 +173,22 @@ impl DayKeys {
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_path_buf(),
+            disk: Disk::default(),
             keys: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// Says on `disk` how it goes.
+    #[must_use]
+    pub fn reporting_to(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
+        self
+    }
+
+    /// Reads or makes the key of the day of `at_ms`, only to see whether that is possible.
+    pub fn try_day(&self, at_ms: i64) {
+        let read = read_or_make(&self.path(at_ms.div_euclid(DAY_MS)), true);
+        self.disk.note(Duty::DayKeys, &read);
     }
 
     /// The digest of a credential or household, by the key of the day of `at_ms`.
@@ -181,7 +198,9 @@ impl DayKeys {
         let day = at_ms.div_euclid(DAY_MS);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(&day) {
-            let bytes = read_or_make(&self.path(day), true)?;
+            let read = read_or_make(&self.path(day), true);
+            self.disk.note(Duty::DayKeys, &read);
+            let bytes = read?;
             if keys.len() >= DAYS_IN_MEMORY {
                 keys.pop_first();
             }
@@ -261,9 +280,21 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyEr
     }
 }
 
+/// Zeros are what is left of a key that was destroyed when its file could not be removed.
+const DESTROYED: [u8; 32] = [0; 32];
+
 fn read_or_make(path: &Path, make: bool) -> Result<[u8; 32], KeyError> {
     match File::open(path) {
-        Ok(file) => read_key(file, path),
+        Ok(file) => match read_key(file, path)? {
+            DESTROYED if make => make_key(path),
+            DESTROYED => Err(KeyError::Damaged(path.to_path_buf())),
+            key if make => {
+                // It may have been made a moment ago by a call whose last step failed.
+                sync_folder_of(path).map_err(io_error("synced", path))?;
+                Ok(key)
+            }
+            key => Ok(key),
+        },
         Err(e) if e.kind() == io::ErrorKind::NotFound && make => make_key(path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing(path.to_path_buf())),
         Err(e) => Err(io_error("opened", path)(e)),
@@ -303,6 +334,10 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
@@ -311,7 +346,33 @@ fn overwrite_and_remove(path: &Path) -> Result<(), KeyError> {
     OpenOptions::new()
         .write(true)
         .open(path)
-        .and_then(|mut file| file.write_all(&[0; 32]).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(&DESTROYED).and_then(|()| file.sync_all()))
         .map_err(io_error("overwritten", path))?;
     fs::remove_file(path).map_err(io_error("removed", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destroyed_key_that_is_still_there_is_never_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let days = || DayKeys::new(dir.path());
+        let used = days().digest(0, "credential", "card").unwrap();
+        // Written over, but the removal failed.
+        fs::write(dir.path().join("day-0.key"), DESTROYED).unwrap();
+        let anew = days().digest(0, "credential", "card").unwrap();
+        let zeros = hmac::Key::new(hmac::HMAC_SHA256, &DESTROYED);
+        assert_ne!(anew, keyed(&zeros, &[b"credential", b"\0", b"card"]));
+        assert_ne!(anew, used);
+        // A long-lived key is never made anew in its place.
+        let keys = dir.path().join("keys");
+        Keys::open(&keys, true).unwrap();
+        fs::write(keys.join("code.key"), DESTROYED).unwrap();
+        assert!(matches!(
+            Keys::open(&keys, false),
+            Err(KeyError::Damaged(_))
+        ));
+    }
 }

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control;
+use crate::disk::{self, Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
 use crate::keys::{DayKeys, Keys};
@@ -90,10 +91,14 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
     let state = StateDir::lock(&config.state_dir)?;
-    let fresh = !state.store().exists();
+    let store = state.store();
+    let fresh = !store
+        .try_exists()
+        .with_context(|| format!("{} can't be looked for: {}", store.display(), disk::REMEDY))?;
+    let disk = Disk::new(clock.clone());
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
-    let days = Arc::new(DayKeys::new(&state.keys()));
-    let auditing = Arc::new(Auditing::new(&state.keys()));
+    let days = Arc::new(DayKeys::new(&state.keys()).reporting_to(&disk));
+    let auditing = Arc::new(Auditing::new(&state.keys()).reporting_to(&disk));
     let layout = config.layout();
     let nudge = Arc::new(Notify::new());
     let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
@@ -109,17 +114,23 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         },
         outbound,
         nudge: Arc::clone(&nudge),
+        disk: disk.clone(),
     })?;
     let presence = Presence::default();
     let intake = Intake::new(
         journal.inbox.clone(),
         clock.clone(),
         keys.codes.clone(),
-        days,
+        Arc::clone(&days),
         presence.clone(),
         &layout,
     );
     let (stop_links, links_stopped) = watch::channel(false);
+    tokio::spawn({
+        let (disk, clock) = (disk.clone(), clock.clone());
+        let again = move || days.try_day(clock.now().wall_ms);
+        disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
+    });
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
@@ -127,7 +138,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         &config,
         intake.clone(),
         router,
-        running.clone(),
+        (running.clone(), disk.clone()),
         links_stopped,
     )
     .await?;
@@ -143,6 +154,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
                 store_file(&config.state_dir),
                 Arc::clone(&keys),
                 journal.inbox.clone(),
+                disk.clone(),
             ));
             let part = parts::Cloud {
                 config: cloud_config,
@@ -176,6 +188,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         presence,
         cloud: cloud_status.clone(),
         auditing: Arc::clone(&auditing),
+        disk,
         started: Instant::now(),
     });
     let (ready, is_ready) = tokio::sync::oneshot::channel();

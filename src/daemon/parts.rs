@@ -13,6 +13,7 @@ use crate::cloud::{self, CloudConfig, CloudStatus};
 use crate::config::{Broker, Config};
 use crate::control::views::PartReport;
 use crate::credentials::Credentials;
+use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, EmbeddedBroker, Roster};
@@ -124,7 +125,7 @@ pub async fn start_link(
     config: &Config,
     intake: Intake,
     router: Router,
-    parts: PartsStatus,
+    (parts, disk): (PartsStatus, Disk),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let status = Arc::new(LinkStatus::default());
@@ -159,7 +160,15 @@ pub async fn start_link(
         }
         None => {
             let section = config.broker.clone().unwrap_or_default();
-            start_embedded(config, &section, intake, router, (status, parts), stopped).await
+            start_embedded(
+                config,
+                &section,
+                intake,
+                router,
+                (status, parts, disk),
+                stopped,
+            )
+            .await
         }
     }
 }
@@ -169,10 +178,16 @@ async fn start_embedded(
     section: &Broker,
     intake: Intake,
     router: Router,
-    (status, parts): (Arc<LinkStatus>, PartsStatus),
+    (status, parts, disk): (Arc<LinkStatus>, PartsStatus, Disk),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
-    let credentials = Arc::new(Credentials::open(&config.passwords())?);
+    let credentials = Credentials::open(&config.passwords())?.reporting_to(&disk);
+    let credentials = Arc::new(credentials);
+    tokio::spawn({
+        let credentials = Arc::clone(&credentials);
+        let again = move || drop(credentials.reload_if_changed());
+        disk.keep_trying(Duty::Passwords, stopped.clone(), again)
+    });
     let mut broker = EmbeddedBroker::new(config.device_ids());
     broker.listen = vec![section.listen];
     broker.anonymous = section.anonymous.iter().cloned().collect();

@@ -1,4 +1,13 @@
 //! Opening the store: pragmas that durability rests on, migrations, the epoch.
+//!
+//! What a failed sync leaves behind. Linux reports a failed write-back once and then takes the page for
+//! clean, so what is read back may not be on the disk, and a second sync says nothing about it. SQLite
+//! answers a failed sync of the log by forgetting the transaction: the next one is written over the same
+//! frames, in full, and synced; a checkpoint whose sync failed copies all its pages again. So the
+//! connection is kept. Opening it anew would be the mistake: SQLite then takes from the log whatever
+//! reads back well, and later commits would stand on frames that a power cut takes away. A daemon that
+//! was killed after a failed sync must open it anew, so the log is first written over with itself and
+//! synced (`renew_log`).
 
 use std::fs::{File, Permissions};
 use std::path::Path;
@@ -17,17 +26,22 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("0003.sql"),
 ];
 
+/// A page of the log or the database, bytes: SQLite's default, which stores keep for life.
+pub const PAGE_BYTES: u64 = 4_096;
+
 /// Opens the one writing connection and brings the schema up to date.
 ///
 /// `wall_ms` is the time now, for the epoch of a new store (WIRE: Unix seconds).
 pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreError> {
     make_private(path)?;
+    renew_log(path)?;
     let mut conn = Connection::open(path).map_err(doing("opened"))?;
     conn.busy_timeout(Duration::from_secs(5))
         .map_err(doing("opened"))?;
     refuse_newer(&conn, path)?;
     set_pragmas(&conn, path)?;
     migrate(&mut conn, wall_ms)?;
+    must_be_writable(&conn, path)?;
     sync_folder(path)?;
     conn.set_prepared_statement_cache_capacity(64);
     let wal_pages = count_wal_pages(&mut conn)?;
@@ -122,6 +136,55 @@ fn must_be(
         found,
         wanted,
     })
+}
+
+/// SQLite falls back to reading when a file can't be opened for writing, and stays with that.
+fn must_be_writable(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    use rusqlite::ErrorCode::ReadOnly;
+    let tried = conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+    match tried {
+        Ok(()) => Ok(()),
+        Err(e) if e.sqlite_error_code() == Some(ReadOnly) => Err(StoreError::ReadOnly {
+            path: path.to_path_buf(),
+        }),
+        Err(e) => Err(doing("opened for writing")(e)),
+    }
+}
+
+/// Writes the log over with what reads back from it, and syncs it: see above. There is one only
+/// after a crash.
+fn renew_log(store: &Path) -> Result<(), StoreError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push("-wal");
+    let path = std::path::PathBuf::from(path);
+    let log = match File::options().read(true).write(true).open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened,
+    };
+    log.and_then(|log| write_over(&log))
+        .map_err(|source| StoreError::Io {
+            doing: "written over with itself",
+            path,
+            source,
+        })
+}
+
+fn write_over(log: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let mut piece = vec![0; 1 << 18];
+    let mut offset = 0;
+    loop {
+        let read = log.read_at(&mut piece, offset)?;
+        if read == 0 {
+            break;
+        }
+        log.write_all_at(&piece[..read], offset)?;
+        offset += read as u64;
+    }
+    if offset > 0 {
+        log.sync_data()?;
+    }
+    Ok(())
 }
 
 fn version(conn: &Connection) -> Result<i64, StoreError> {

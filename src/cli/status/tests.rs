@@ -52,6 +52,7 @@ fn sample() -> Status {
             },
             memory_rss_bytes: Some(14_680_064),
             audit: crate::audit::AuditReport::default(),
+            disk: Vec::new(),
         },
         devices: DeviceCounts {
             configured: 44,
@@ -59,19 +60,19 @@ fn sample() -> Status {
             offline: 2,
             unknown: 0,
         },
-        compartments: StateCounts {
+        compartments: Some(StateCounts {
             free: 12,
             occupied: 6,
             ..StateCounts::default()
-        },
-        store: StoreCounts {
+        }),
+        store: Some(StoreCounts {
             stored: 1_204_233,
             duplicate: 17,
             quarantined: 3,
             parcels: BTreeMap::from([("deposited".to_string(), 6), ("expected".to_string(), 5)]),
             size_bytes: 220_200_960,
             ..StoreCounts::default()
-        },
+        }),
         lanes: LanesRow {
             epoch: Some(1),
             lanes: vec![
