@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often old events are looked for, and how soon again while there are more.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// When they are first looked for: a box that loses its power often sweeps too.
-const SWEEP_FIRST: Duration = Duration::from_secs(2);
+const SWEEP_FIRST: Duration = Duration::from_secs(1);
 const SWEEP_AGAIN: Duration = Duration::from_millis(200);
 
 /// What the journal is made of.
