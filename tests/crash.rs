@@ -26,7 +26,7 @@ use simulator::load::{Figures, Running, Until, read_record};
 use simulator::{Load, Login, Promise, Version};
 
 /// How often the daemon is killed in all, if nobody says more.
-const KILLS: u32 = 10;
+const KILLS: u32 = 20;
 /// Within this time after its start a daemon is killed, ms.
 const STARTING_MS: u64 = 400;
 

@@ -311,12 +311,15 @@ async fn it_stops_on_a_dead_disk_and_starts_again_on_a_sound_one() {
     assert_eq!(gateway.stop().await, 0);
 }
 
-/// A log that holds more than a checkpoint's worth after a hundred of these.
+/// A hundred of these make a log that is due to be moved.
 fn large_reading() -> Kind {
+    let records = (0..200_i64).map(|n| {
+        Value::Map(vec![
+            (Key::Int(0), Value::Text(format!("meter-{n}"))),
+            (Key::Int(3), Value::Text("x".repeat(200))),
+        ])
+    });
     Kind::Reading {
-        senml: Value::Array(vec![Value::Map(vec![
-            (Key::Int(0), "picture".into()),
-            (Key::Int(3), Value::Text("x".repeat(40_000))),
-        ])]),
+        senml: Value::Array(records.collect()),
     }
 }
