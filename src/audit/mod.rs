@@ -192,3 +192,35 @@ pub async fn keep_verifying(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::open_writer;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_history_that_could_not_be_read_is_verified_as_soon_as_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, disk) = (dir.path().join("linli.db"), Disk::default());
+        let auditing = Arc::new(Auditing::new(dir.path()).reporting_to(&disk));
+        let (stop, stopped) = watch::channel(false);
+        let verifying = tokio::spawn(keep_verifying(
+            Arc::clone(&auditing),
+            store.clone(),
+            Clock::system(),
+            stopped,
+        ));
+        let until = async |refused: bool| {
+            while disk.is_refused(Duty::Audit) != refused {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        until(true).await;
+        assert_eq!(auditing.report().verified_ms, None);
+        let _store = open_writer(&store, 0).unwrap();
+        until(false).await;
+        assert!(auditing.report().verified_ms.is_some());
+        stop.send_replace(true);
+        verifying.await.unwrap();
+    }
+}

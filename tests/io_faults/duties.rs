@@ -14,7 +14,7 @@ use simulator::{Device, Login, Tempo};
 
 use crate::common::{Setup, ident, text, wait_until};
 use crate::gateway::Gateway;
-use crate::interposed::kind;
+use crate::interposed::{Op, kind, read_trace};
 use crate::life::{card, old_day_key, reading};
 use crate::locker::Locker;
 use crate::points::{EIO, ENOSPC, EROFS};
@@ -308,6 +308,67 @@ async fn it_stops_on_a_dead_disk_and_starts_again_on_a_sound_one() {
     for event in sensor.record() {
         assert!(stored.contains_key(&("door-1".to_owned(), event.boot, event.seq)));
     }
+    assert_eq!(gateway.stop().await, 0);
+}
+
+/// SQLite falls back to reading when it can't open the store for writing, and stays with that: such a
+/// start would refuse every event for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_opens_only_for_reading_is_refused_at_the_start() {
+    let gateway = running(Setup::new()).await;
+    assert_eq!(gateway.stop().await, 0);
+    // After the lock file's and the daemon's own look at the store comes SQLite's.
+    gateway.faults.set(kind::OPEN_WRITE, 2, 3, EROFS);
+    let said = gateway.start().await.unwrap_err();
+    assert!(said.contains("linli.db can't be written"), "{said}");
+    gateway.start().await.expect("the next start");
+    assert_eq!(gateway.stop().await, 0);
+}
+
+/// After a failed sync the page cache shows what the disk may not have. A daemon that starts on such a
+/// log must not build on it: later commits would stand on frames that a power cut takes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_log_that_a_failed_sync_left_is_written_over_before_it_is_used() {
+    use std::os::unix::fs::MetadataExt as _;
+    let setup = Setup::new();
+    let trace = setup.dir.path().join("trace");
+    let log = setup.state().join("linli.db-wal");
+    let gateway = Gateway::traced(setup, &trace);
+    gateway.start().await.expect("a start on a sound disk");
+    let sensor = device(&gateway, "door-1", None);
+    all_taken(&sensor).await;
+    gateway.faults.fail_all(kind::SYNC, EIO);
+    let place = sensor.report(reading(1)).unwrap();
+    seen(&gateway, "writing").await;
+    assert!(sensor.is_waiting(place));
+    gateway.kill();
+    let (wal, before) = (log.metadata().unwrap().ino(), read_trace(&trace));
+    let of_log = |op: &Op| match op {
+        Op::Write { ino, offset, data } if *ino == wal => Some((*offset, data.len() as u64)),
+        _ => None,
+    };
+    let synced = before.iter().rposition(|op| *op == Op::Sync { ino: wal });
+    let unsure: Vec<_> = before[synced.unwrap()..]
+        .iter()
+        .filter_map(of_log)
+        .collect();
+    assert!(!unsure.is_empty(), "nothing was written that wasn't synced");
+
+    gateway.faults.heal();
+    gateway.start().await.expect("the start after it");
+    let after = read_trace(&trace).split_off(before.len());
+    let synced = after.iter().position(|op| *op == Op::Sync { ino: wal });
+    let again: Vec<_> = after[..synced.unwrap()].iter().filter_map(of_log).collect();
+    for (offset, len) in unsure {
+        let covered = again
+            .iter()
+            .any(|(from, n)| *from <= offset && offset + len <= from + n);
+        assert!(
+            covered,
+            "{len} bytes at {offset} aren't written again before the first sync: {again:?}"
+        );
+    }
+    all_taken(&sensor).await;
     assert_eq!(gateway.stop().await, 0);
 }
 

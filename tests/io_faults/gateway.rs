@@ -1,6 +1,6 @@
 //! The real daemon with a disk that can be made to fail.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -16,13 +16,22 @@ use crate::interposed::{self, Faults};
 pub struct Gateway {
     pub setup: Mutex<Setup>,
     pub faults: Faults,
-    socket: std::path::PathBuf,
+    socket: PathBuf,
     child: Mutex<Option<Child>>,
 }
 
 impl Gateway {
     /// None runs yet; no call fails yet.
-    pub fn new(mut setup: Setup) -> Self {
+    pub fn new(setup: Setup) -> Self {
+        Self::under(setup, None)
+    }
+
+    /// The same, with each change of a file appended to `trace`.
+    pub fn traced(setup: Setup, trace: &Path) -> Self {
+        Self::under(setup, Some(trace.to_path_buf()))
+    }
+
+    fn under(mut setup: Setup, trace: Option<PathBuf>) -> Self {
         let block = setup.dir.path().join("faults");
         let faults = Faults::new(&block);
         let state = setup.state();
@@ -30,6 +39,9 @@ impl Gateway {
         setup.prepare = Some(Box::new(move |command: &mut Command| {
             interposed::below(command, &state);
             shared.apply(command);
+            if let Some(trace) = &trace {
+                command.env("LINLI_DISK_TRACE", trace);
+            }
         }));
         Self {
             socket: setup.socket(),

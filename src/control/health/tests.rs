@@ -92,6 +92,32 @@ fn a_disk_that_refuses_comes_before_all_else() {
 }
 
 #[test]
+fn what_the_disk_refuses_is_named_once() {
+    let refused = |duty| crate::disk::Refused {
+        duty,
+        error: "no".to_string(),
+        since_ms: NOW_MS,
+        times: 3,
+    };
+    let mut sick = report();
+    sick.journal.writing = false;
+    sick.journal.log_bytes = 7;
+    sick.disk = vec![refused(Duty::Writing), refused(Duty::Checkpoint)];
+    let (health, troubles) = judge(&sick, &[], &[], &lanes(None), &Concerns::default());
+    assert_eq!(health, Health::Failing);
+    let checkpoint = Trouble::DiskRefuses {
+        duty: Duty::Checkpoint,
+        error: "no".to_string(),
+        since_ms: NOW_MS,
+        log_bytes: 7,
+    };
+    assert_eq!(troubles.len(), 2);
+    assert!(matches!(troubles[0], Trouble::NotWriting { .. }));
+    assert_eq!(troubles[1], checkpoint);
+    assert_eq!(checkpoint.health(), Health::Attention);
+}
+
+#[test]
 fn a_silent_device_is_given_time_after_a_start() {
     let devices = [
         device("bank-a", "bank", None),
