@@ -196,7 +196,7 @@ impl Loop {
                 .run(&mut self.writer.conn, &mut batch, false, &self.parts);
         }
         self.batcher.save_clock(&mut self.writer.conn, &self.parts);
-        if let Err(e) = self.writer.checkpoint() {
+        if let Err(e) = self.writer.checkpoint_at_the_end() {
             tracing::warn!(error = %chain(&e), "no checkpoint at the end; the next start does it");
         }
     }

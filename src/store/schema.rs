@@ -82,6 +82,21 @@ impl WriterConnection {
     }
 }
 
+impl WriterConnection {
+    /// The last checkpoint: empties the log, so that the next start has nothing to read from it. Where
+    /// somebody still reads, it is left as it is.
+    pub fn checkpoint_at_the_end(&self) -> Result<(), StoreError> {
+        self.checkpoint()?;
+        self.conn
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| {
+                let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+                self.conn.query_row(empty, [], |_| Ok(()))
+            })
+            .map_err(doing("checkpointed"))
+    }
+}
+
 /// Counts the pages in the write-ahead log after each commit.
 fn count_wal_pages(conn: &mut Connection) -> Result<Arc<AtomicI32>, StoreError> {
     let pages = Arc::new(AtomicI32::new(0));
@@ -141,26 +156,32 @@ fn must_be(
 /// SQLite falls back to reading when a file can't be opened for writing, and stays with that.
 fn must_be_writable(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     use rusqlite::ErrorCode::ReadOnly;
-    let tried = conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
-    match tried {
+    let refused = || StoreError::ReadOnly {
+        path: path.to_path_buf(),
+    };
+    // The database, which lets a transaction begin all the same; then the log.
+    if conn.is_readonly("main").map_err(doing("looked at"))? {
+        return Err(refused());
+    }
+    match conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
         Ok(()) => Ok(()),
-        Err(e) if e.sqlite_error_code() == Some(ReadOnly) => Err(StoreError::ReadOnly {
-            path: path.to_path_buf(),
-        }),
+        Err(e) if e.sqlite_error_code() == Some(ReadOnly) => Err(refused()),
         Err(e) => Err(doing("opened for writing")(e)),
     }
 }
 
-/// Writes the log over with what reads back from it, and syncs it: see above. There is one only
-/// after a crash.
+/// Writes the log over with what reads back from it, and syncs it: see above. After an orderly stop it
+/// is empty.
 fn renew_log(store: &Path) -> Result<(), StoreError> {
     let mut path = store.as_os_str().to_owned();
     path.push("-wal");
     let path = std::path::PathBuf::from(path);
-    let log = match File::options().read(true).write(true).open(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        opened => opened,
-    };
+    match path.metadata() {
+        Ok(found) if found.len() > 0 => {}
+        // What can't be looked at now fails in a moment, when SQLite opens it.
+        _ => return Ok(()),
+    }
+    let log = File::options().read(true).write(true).open(&path);
     log.and_then(|log| write_over(&log))
         .map_err(|source| StoreError::Io {
             doing: "written over with itself",
@@ -169,22 +190,33 @@ fn renew_log(store: &Path) -> Result<(), StoreError> {
         })
 }
 
+/// The header and the frames that carry its salt (SQLite's file format, § 4.1): what stands behind them is
+/// of former rounds, and never read.
 fn write_over(log: &File) -> std::io::Result<()> {
     use std::os::unix::fs::FileExt as _;
-    let mut piece = vec![0; 1 << 18];
-    let mut offset = 0;
-    loop {
-        let read = log.read_at(&mut piece, offset)?;
-        if read == 0 {
-            break;
-        }
-        log.write_all_at(&piece[..read], offset)?;
-        offset += read as u64;
+    const HEADER: usize = 32;
+    const FRAME_HEADER: usize = 24;
+    let whole = |piece: &mut [u8], offset| match log.read_exact_at(piece, offset) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    };
+    let mut header = [0; HEADER];
+    if !whole(&mut header, 0)? {
+        return Ok(());
     }
-    if offset > 0 {
-        log.sync_data()?;
+    let page = u32::from_be_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    if !(512..=65_536).contains(&page) {
+        return Ok(());
     }
-    Ok(())
+    log.write_all_at(&header, 0)?;
+    let mut frame = vec![0; FRAME_HEADER + page];
+    let mut offset = HEADER as u64;
+    while whole(&mut frame, offset)? && frame[8..16] == header[16..24] {
+        log.write_all_at(&frame, offset)?;
+        offset += frame.len() as u64;
+    }
+    log.sync_data()
 }
 
 fn version(conn: &Connection) -> Result<i64, StoreError> {

@@ -317,10 +317,18 @@ async fn it_stops_on_a_dead_disk_and_starts_again_on_a_sound_one() {
 async fn a_store_that_opens_only_for_reading_is_refused_at_the_start() {
     let gateway = running(Setup::new()).await;
     assert_eq!(gateway.stop().await, 0);
-    // After the lock file's and the daemon's own look at the store comes SQLite's.
-    gateway.faults.set(kind::OPEN_WRITE, 2, 3, EROFS);
-    let said = gateway.start().await.unwrap_err();
-    assert!(said.contains("linli.db can't be written"), "{said}");
+    let log = gateway.setup.lock().unwrap().state().join("linli.db-wal");
+    assert_eq!(
+        log.metadata().map_or(0, |log| log.len()),
+        0,
+        "the stop empties the log"
+    );
+    // After the lock file's and the daemon's own look at the store come SQLite's: the store, its log.
+    for call in [2, 3] {
+        gateway.faults.set(kind::OPEN_WRITE, call, call + 1, EROFS);
+        let said = gateway.start().await.unwrap_err();
+        assert!(said.contains("linli.db can't be written"), "{said}");
+    }
     gateway.start().await.expect("the next start");
     assert_eq!(gateway.stop().await, 0);
 }
