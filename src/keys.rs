@@ -23,13 +23,14 @@ use firmware_protocols::Ident;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{aead, hmac};
 
+use crate::disk::{Disk, Duty};
 use crate::store::{make_private_dir, parent_of, sync_folder};
 
 /// What can go wrong with a key file.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file system says no.
-    #[error("{path}: could not be {doing}")]
+    #[error("{path} could not be {doing}: {}", crate::disk::REMEDY)]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -162,12 +163,11 @@ impl StoreKey {
 /// The daily keys, made as days come and destroyed as they go.
 pub struct DayKeys {
     folder: PathBuf,
+    disk: Disk,
     keys: Mutex<BTreeMap<i64, hmac::Key>>,
 }
 
 const DAY_MS: i64 = 86_400_000;
-/// What is left of a key before its file is removed.
-const DESTROYED: [u8; 32] = [0; 32];
 /// Keys held in memory: today's, and a few for events that come late.
 const DAYS_IN_MEMORY: usize = 8;
 
@@ -176,8 +176,22 @@ impl DayKeys {
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_path_buf(),
+            disk: Disk::default(),
             keys: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// Says on `disk` how it goes.
+    #[must_use]
+    pub fn reporting_to(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
+        self
+    }
+
+    /// Reads or makes the key of the day of `at_ms`, only to see whether that is possible.
+    pub fn try_day(&self, at_ms: i64) {
+        let read = read_or_make(&self.path(at_ms.div_euclid(DAY_MS)), true);
+        self.disk.note(Duty::DayKeys, &read);
     }
 
     /// The digest of a credential or household, by the key of the day of `at_ms`.
@@ -187,12 +201,9 @@ impl DayKeys {
         let day = at_ms.div_euclid(DAY_MS);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(&day) {
-            let path = self.path(day);
-            let mut bytes = read_or_make(&path, true)?;
-            if bytes == DESTROYED {
-                // A power cut came before its file was removed. Everybody knows these bytes.
-                bytes = make_key(&path)?;
-            }
+            let read = read_or_make(&self.path(day), true);
+            self.disk.note(Duty::DayKeys, &read);
+            let bytes = read?;
             if keys.len() >= DAYS_IN_MEMORY {
                 keys.pop_first();
             }
@@ -272,9 +283,21 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyEr
     }
 }
 
+/// Zeros are what is left of a key that was destroyed when its file could not be removed.
+const DESTROYED: [u8; 32] = [0; 32];
+
 fn read_or_make(path: &Path, make: bool) -> Result<[u8; 32], KeyError> {
     match File::open(path) {
-        Ok(file) => read_key(file, path),
+        Ok(file) => match read_key(file, path)? {
+            DESTROYED if make => make_key(path),
+            DESTROYED => Err(KeyError::Damaged(path.to_path_buf())),
+            key if make => {
+                // It may have been made a moment ago by a call whose last step failed.
+                sync_folder(parent_of(path)).map_err(io_error("synced", path))?;
+                Ok(key)
+            }
+            key => Ok(key),
+        },
         Err(e) if e.kind() == io::ErrorKind::NotFound && make => make_key(path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing(path.to_path_buf())),
         Err(e) => Err(io_error("opened", path)(e)),
@@ -331,22 +354,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_power_cut_leaves_of_a_destroyed_key_is_nobodys_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let digest = || {
-            DayKeys::new(folder.path())
-                .digest(0, "credential", "card-1")
-                .unwrap()
-        };
-        let before = digest();
-        let path = folder.path().join("day-0.key");
-        fs::write(&path, DESTROYED).unwrap();
-        let after = digest();
-        let of_zeros = keyed(
-            &hmac::Key::new(hmac::HMAC_SHA256, &DESTROYED),
-            &[b"credential", b"\0", b"card-1"],
-        );
-        assert!(after != of_zeros && after != before);
-        assert_eq!(after, digest(), "the day has one key from then on");
+    fn a_destroyed_key_that_is_still_there_is_never_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let days = || DayKeys::new(dir.path());
+        let used = days().digest(0, "credential", "card").unwrap();
+        // Written over, but the removal failed.
+        fs::write(dir.path().join("day-0.key"), DESTROYED).unwrap();
+        let anew = days().digest(0, "credential", "card").unwrap();
+        let zeros = hmac::Key::new(hmac::HMAC_SHA256, &DESTROYED);
+        assert_ne!(anew, keyed(&zeros, &[b"credential", b"\0", b"card"]));
+        assert_ne!(anew, used);
+        // A long-lived key is never made anew in its place.
+        let keys = dir.path().join("keys");
+        Keys::open(&keys, true).unwrap();
+        fs::write(keys.join("code.key"), DESTROYED).unwrap();
+        assert!(matches!(
+            Keys::open(&keys, false),
+            Err(KeyError::Damaged(_))
+        ));
     }
 }

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::cloud::{BatchLimits, Ledger, LedgerError};
+use crate::disk::{Disk, Duty, chain};
 use crate::journal::{Inbox, NotTaken, Work};
 use crate::keys::Keys;
 use crate::store::{StoreError, lanes, load, schema};
@@ -24,15 +25,36 @@ pub struct StoreLedger {
 struct Reading {
     store: PathBuf,
     keys: Arc<Keys>,
+    disk: Disk,
     conn: Mutex<Option<Connection>>,
+}
+
+impl Reading {
+    /// On a connection that is opened again after a failure.
+    fn query<T>(
+        &self,
+        query: impl FnOnce(&Connection, &Keys) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match conn.take() {
+            Some(open) => open,
+            None => schema::open_reader(&self.store)?,
+        };
+        let result = query(&open, &self.keys);
+        if result.is_ok() {
+            *conn = Some(open);
+        }
+        result
+    }
 }
 
 impl StoreLedger {
     /// The ledger of `store`, whose writer stands behind `inbox`.
-    pub fn new(store: PathBuf, keys: Arc<Keys>, inbox: Inbox) -> Self {
+    pub fn new(store: PathBuf, keys: Arc<Keys>, inbox: Inbox, disk: Disk) -> Self {
         let reading = Reading {
             store,
             keys,
+            disk,
             conn: Mutex::new(None),
         };
         Self {
@@ -48,20 +70,13 @@ impl StoreLedger {
     ) -> Result<T, LedgerError> {
         let reading = Arc::clone(&self.reading);
         let read = tokio::task::spawn_blocking(move || {
-            let mut conn = reading.conn.lock().unwrap_or_else(PoisonError::into_inner);
-            let open = match conn.take() {
-                Some(open) => open,
-                None => schema::open_reader(&reading.store)?,
-            };
-            let result = query(&open, &reading.keys);
-            if result.is_ok() {
-                *conn = Some(open);
-            }
+            let result = reading.query(query);
+            reading.disk.note(Duty::Uplink, &result);
             result
         });
         match read.await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(e)) => Err(LedgerError::Unavailable(e.to_string())),
+            Ok(Err(e)) => Err(LedgerError::Unavailable(chain(&e))),
             Err(_) => Err(LedgerError::Unavailable("stopping".to_owned())),
         }
     }

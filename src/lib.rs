@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod disk;
 pub mod intake;
 pub mod journal;
 pub mod keys;

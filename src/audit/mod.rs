@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::disk::{Disk, Duty, chain};
 use crate::keys::KeyError;
 use crate::keys::signing::SigningKey;
 use crate::store::audit::{AuditError, Bound, Break, Verified, verify_all};
@@ -27,6 +28,10 @@ pub const TIME_MAX: Duration = Duration::from_secs(300);
 
 /// How often the whole chain is verified while the daemon runs.
 const EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How soon it is tried again when the store can't be read, and how seldom at last.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_LAST: Duration = Duration::from_secs(60);
 
 /// What the last verification of the whole chain found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,6 +52,7 @@ pub struct Auditing {
     signing: Mutex<Option<Arc<SigningKey>>>,
     report: Mutex<AuditReport>,
     stopping: AtomicBool,
+    disk: Disk,
 }
 
 impl Auditing {
@@ -57,7 +63,15 @@ impl Auditing {
             signing: Mutex::new(None),
             report: Mutex::new(AuditReport::default()),
             stopping: AtomicBool::new(false),
+            disk: Disk::default(),
         }
+    }
+
+    /// Says on `disk` whether the history can be read.
+    #[must_use]
+    pub fn reporting_to(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
+        self
     }
 
     /// What the last verification found.
@@ -115,7 +129,15 @@ impl Auditing {
                     last_error: None,
                 };
             }
-            Err(e) => report.last_error = Some(e.to_string()),
+            Err(e) => report.last_error = Some(chain(e)),
+        }
+    }
+
+    /// Only what the daemon does by itself: it tries again until it works.
+    fn note_own(&self, verified: &Result<Verified, AuditError>) {
+        match verified {
+            Err(AuditError::Store(e)) => self.disk.refuses(Duty::Audit, &chain(e)),
+            _ => self.disk.serves(Duty::Audit),
         }
     }
 }
@@ -127,10 +149,16 @@ pub async fn keep_verifying(
     clock: Clock,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut again = AGAIN_FIRST;
     loop {
+        let mut wait = EVERY;
         let (verifying, store, now_ms) =
             (Arc::clone(&auditing), store.clone(), clock.now().wall_ms);
-        let verified = tokio::task::spawn_blocking(move || verifying.verify(&store, None, now_ms));
+        let verified = tokio::task::spawn_blocking(move || {
+            let verified = verifying.verify(&store, None, now_ms);
+            verifying.note_own(&verified);
+            verified
+        });
         match verified.await {
             Ok(Ok(Verified {
                 broken: Some(broken),
@@ -141,21 +169,58 @@ pub async fn keep_verifying(
                 "the parcels' history isn't what was written: see linli audit verify"
             ),
             Ok(Ok(verified)) => {
+                again = AGAIN_FIRST;
                 tracing::info!(
                     entries = verified.sound.entries,
                     "the parcels' history holds"
                 );
             }
             Ok(Err(AuditError::BrokenOff { .. })) if *stopped.borrow() => return,
+            Ok(Err(AuditError::Store(_))) => {
+                wait = again;
+                again = (again * 2).min(AGAIN_LAST);
+            }
             Ok(Err(e)) => {
                 let error = format!("{:#}", anyhow::Error::new(e));
                 tracing::warn!(%error, "the parcels' history could not be verified");
             }
             Err(e) => tracing::error!(error = %e, "the verification of the history ended"),
         }
-        let stop = tokio::time::timeout(EVERY, stopped.wait_for(|stop| *stop)).await;
+        let stop = tokio::time::timeout(wait, stopped.wait_for(|stop| *stop)).await;
         if stop.is_ok() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::open_writer;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_history_that_could_not_be_read_is_verified_as_soon_as_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, disk) = (dir.path().join("linli.db"), Disk::default());
+        let auditing = Arc::new(Auditing::new(dir.path()).reporting_to(&disk));
+        let (stop, stopped) = watch::channel(false);
+        let verifying = tokio::spawn(keep_verifying(
+            Arc::clone(&auditing),
+            store.clone(),
+            Clock::system(),
+            stopped,
+        ));
+        let until = async |refused: bool| {
+            while disk.is_refused(Duty::Audit) != refused {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        until(true).await;
+        assert_eq!(auditing.report().verified_ms, None);
+        let _store = open_writer(&store, 0).unwrap();
+        until(false).await;
+        assert!(auditing.report().verified_ms.is_some());
+        stop.send_replace(true);
+        verifying.await.unwrap();
     }
 }

@@ -19,7 +19,7 @@ pub fn status(look: &Look, status: &Status) -> String {
     );
     line(
         label::DISK,
-        words::disk(
+        words::writes(
             journal.writing,
             journal.events_taken,
             journal.commits,
@@ -27,16 +27,17 @@ pub fn status(look: &Look, status: &Status) -> String {
             journal.turned_away,
         ),
     );
-    let store = &status.store;
-    line(
-        label::STORE,
+    let store = status.store.as_ref();
+    let unread = || words::disk::UNREAD.to_string();
+    let stored = store.map(|store| {
         words::store(
             store.stored,
             store.duplicate,
             store.quarantined,
             store.size_bytes,
-        ),
-    );
+        )
+    });
+    line(label::STORE, stored.unwrap_or_else(unread));
     line(
         label::BROKER,
         words::broker(&report.links.mode, &report.links.address, &status.devices),
@@ -55,12 +56,16 @@ pub fn status(look: &Look, status: &Status) -> String {
         let totals = words::slowed::since_start(limits.episodes, limits.held_ms, limits.put_off);
         line(label, totals);
     }
-    line(label::BANKS, words::compartments(&status.compartments));
-    let parcels = store.parcels.iter().map(|(state, n)| (state.as_str(), *n));
-    line(label::PARCELS, words::parcels(parcels));
+    let compartments = status.compartments.as_ref().map(words::compartments);
+    line(label::BANKS, compartments.unwrap_or_else(unread));
+    let parcels = store.map(|store| {
+        let counts = store.parcels.iter();
+        words::parcels(counts.map(|(state, n)| (state.as_str(), *n)))
+    });
+    line(label::PARCELS, parcels.unwrap_or_else(unread));
     let waits = status.lanes.lanes.iter().any(|lane| lane.waiting > 0);
     let mut way = cloud(look, &report.cloud);
-    if !report.cloud.is_null() && !waits {
+    if store.is_some() && !report.cloud.is_null() && !waits {
         way.push_str(words::NOTHING_WAITS);
     }
     line(label::CLOUD, way);

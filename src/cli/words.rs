@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cloud;
 pub mod compartments;
 pub mod desk;
+pub mod disk;
 pub mod events;
 pub mod slowed;
 
@@ -271,6 +272,7 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::ParcelsGoBack(_)
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
+        Trouble::DiskRefuses { .. } => disk::trouble(look, trouble),
         Trouble::Cloud { .. } => cloud::trouble(look, trouble),
         Trouble::DevicesSlowed { devices } => slowed::trouble(look, devices),
         Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
@@ -293,7 +295,7 @@ pub fn running(uptime_ms: u64, rss_bytes: Option<u64>) -> String {
 }
 
 /// Whether the journal writes.
-pub fn disk(writing: bool, events: u64, commits: u64, waiting: u64, turned_away: u64) -> String {
+pub fn writes(writing: bool, events: u64, commits: u64, waiting: u64, turned_away: u64) -> String {
     let mut text = match writing {
         true => "writes".to_string(),
         false => "doesn't write".to_string(),

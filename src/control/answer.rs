@@ -16,8 +16,11 @@ use super::views::{
     Sync,
 };
 use super::wire::{self, End, Failure, FailureKind, Reply};
+use crate::disk;
 use crate::store::StoreError;
-use crate::store::read::{self, CompartmentRow, DeviceRow, EventFilter, Reader};
+use crate::store::read::{
+    self, CompartmentRow, Concerns, DeviceRow, EventFilter, LanesRow, Reader, StoreCounts,
+};
 
 /// How many rows come when nobody says how many.
 pub const LIMIT_DEFAULT: usize = 1_000;
@@ -78,35 +81,65 @@ pub fn limit(wanted: Option<usize>) -> usize {
 
 /// `status`.
 pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
-    let reader = open(backend)?;
+    let read = StoreRead::of(backend);
+    let outcome = read.as_ref().map(|_| ()).map_err(|e| disk::chain(e));
+    backend.store_was_read(outcome.as_ref().map(|()| ()).map_err(String::as_str));
     let report = backend.status();
-    let banks = bank_views(backend, &reader)?;
-    let devices = device_views(backend, &reader)?;
-    let lanes = reader.lanes().map_err(failed)?;
-    let concerns = reader
-        .concerns(report.clock.wall_ms, report.clock.tick_ms)
-        .map_err(failed)?;
-    let (health, troubles) = judge(&report, &banks, &devices, &lanes, &concerns);
+    let known = read.is_ok();
+    let read = read.unwrap_or_default();
+    let StoreRead { lanes, .. } = read;
+    let banks = bank_views(backend, read.compartments);
+    let devices = device_views(backend, read.devices);
+    // Without the store nobody knows what is in a compartment.
+    let judged = if known { banks.as_slice() } else { &[] };
+    let (health, troubles) = judge(&report, judged, &devices, &lanes, &read.concerns);
     let states = banks.iter().flat_map(|bank| &bank.compartments);
+    let states = StateCounts::of(states.map(|compartment| compartment.state));
     Answer::one(&Status {
         health,
         troubles,
         report,
         devices: count_devices(&devices),
-        compartments: StateCounts::of(states.map(|compartment| compartment.state)),
-        store: reader.counts().map_err(failed)?,
+        compartments: known.then_some(states),
+        store: read.counts,
         lanes,
     })
 }
 
+/// What the status needs of the store. Empty when it can't be read: the status answers all the same.
+#[derive(Default)]
+struct StoreRead {
+    devices: Vec<DeviceRow>,
+    compartments: Vec<CompartmentRow>,
+    lanes: LanesRow,
+    concerns: Concerns,
+    counts: Option<StoreCounts>,
+}
+
+impl StoreRead {
+    fn of(backend: &dyn Backend) -> Result<Self, StoreError> {
+        let reader = Reader::open(backend.store_path())?;
+        let clock = backend.status().clock;
+        Ok(Self {
+            devices: reader.devices()?,
+            compartments: reader.compartments()?,
+            lanes: reader.lanes()?,
+            concerns: reader.concerns(clock.wall_ms, clock.tick_ms)?,
+            counts: Some(reader.counts()?),
+        })
+    }
+}
+
 /// `devices`.
 pub fn devices(backend: &dyn Backend) -> Result<Answer, Failure> {
-    Answer::all(&device_views(backend, &open(backend)?)?)
+    let rows = open(backend)?.devices().map_err(failed)?;
+    Answer::all(&device_views(backend, rows))
 }
 
 /// `banks`.
 pub fn banks(backend: &dyn Backend) -> Result<Answer, Failure> {
-    Answer::all(&bank_views(backend, &open(backend)?)?)
+    let rows = open(backend)?.compartments().map_err(failed)?;
+    Answer::all(&bank_views(backend, rows))
 }
 
 /// `parcels`.
@@ -221,7 +254,8 @@ pub fn events(
 
 /// Refuses a device that is neither configured nor was ever heard.
 pub fn check_device(backend: &dyn Backend, device: &str) -> Result<(), Failure> {
-    let known = device_views(backend, &open(backend)?)?;
+    let rows = open(backend)?.devices().map_err(failed)?;
+    let known = device_views(backend, rows);
     if known.iter().any(|view| view.device == device) {
         return Ok(());
     }
@@ -269,8 +303,7 @@ fn count_devices(devices: &[DeviceView]) -> DeviceCounts {
 }
 
 /// Every configured device in the order of the configuration, then those that were only heard.
-fn device_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<DeviceView>, Failure> {
-    let rows = reader.devices().map_err(failed)?;
+fn device_views(backend: &dyn Backend, rows: Vec<DeviceRow>) -> Vec<DeviceView> {
     let mut rows: BTreeMap<String, DeviceRow> = rows
         .into_iter()
         .map(|row| (row.device.clone(), row))
@@ -304,7 +337,7 @@ fn device_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<DeviceView
         .collect();
     let rest = rows.into_iter();
     views.extend(rest.map(|(id, row)| device_view(backend, &id, "unconfigured", Some(row))));
-    Ok(views)
+    views
 }
 
 fn device_view(backend: &dyn Backend, id: &str, role: &str, row: Option<DeviceRow>) -> DeviceView {
@@ -333,14 +366,13 @@ fn device_view(backend: &dyn Backend, id: &str, role: &str, row: Option<DeviceRo
     }
 }
 
-fn bank_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<BankView>, Failure> {
-    let rows = reader.compartments().map_err(failed)?;
+fn bank_views(backend: &dyn Backend, rows: Vec<CompartmentRow>) -> Vec<BankView> {
     let mut rows: BTreeMap<(String, u16), CompartmentRow> = rows
         .into_iter()
         .map(|row| ((row.bank.clone(), row.compartment), row))
         .collect();
     let banks = backend.layout().banks.iter();
-    Ok(banks
+    banks
         .map(|bank| BankView {
             bank: bank.id.to_string(),
             building: bank.building.to_string(),
@@ -355,7 +387,7 @@ fn bank_views(backend: &dyn Backend, reader: &Reader) -> Result<Vec<BankView>, F
                 })
                 .collect(),
         })
-        .collect())
+        .collect()
 }
 
 fn compartment_view(

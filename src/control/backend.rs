@@ -24,6 +24,10 @@ pub trait Backend: Send + Sync + 'static {
     /// How the daemon is, from memory: must not block.
     fn status(&self) -> StatusReport;
 
+    /// Whether the store could be read for the status, or why not. For [`Self::status`], which is asked
+    /// next.
+    fn store_was_read(&self, outcome: Result<(), &str>);
+
     /// Whether a device is there; `None` if nothing was heard of it since the start.
     fn online(&self, device: &Ident) -> Option<bool>;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::compartments::Lacking;
 use super::views::{BankView, DeviceView, PartReport, SlowedView, StatusReport};
+use crate::disk::Duty;
 use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
@@ -42,6 +43,17 @@ pub enum Trouble {
         error: Option<String>,
         /// Since when.
         since_ms: Option<i64>,
+    },
+    /// The disk refuses something else that it is needed for.
+    DiskRefuses {
+        /// What.
+        duty: Duty,
+        /// Why, in words.
+        error: String,
+        /// Since when.
+        since_ms: i64,
+        /// What is in the log and not yet in the database, bytes.
+        log_bytes: u64,
     },
     /// The broker can't be used: no device is heard.
     LinkDown {
@@ -169,7 +181,8 @@ impl Trouble {
             | Self::Cloud {
                 codes_wait: true, ..
             } => Health::Failing,
-            Self::DevicesOffline { .. }
+            Self::DiskRefuses { .. }
+            | Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
             | Self::CompartmentsDisabled { .. }
             | Self::ParcelsNotSeen { .. }
@@ -236,6 +249,14 @@ fn own(report: &StatusReport) -> Vec<Trouble> {
             since_ms: report.journal.degraded_since_ms,
         });
     }
+    let refused = report.disk.iter();
+    let refused = refused.filter(|refused| refused.duty != Duty::Writing);
+    troubles.extend(refused.map(|refused| Trouble::DiskRefuses {
+        duty: refused.duty,
+        error: refused.error.clone(),
+        since_ms: refused.since_ms,
+        log_bytes: report.journal.log_bytes,
+    }));
     if let Some(error) = &report.links.last_error {
         troubles.push(Trouble::LinkDown {
             mode: report.links.mode.clone(),

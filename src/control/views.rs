@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Health, Trouble};
 use super::secret::PickupCode;
 use crate::audit::AuditReport;
+use crate::disk::Refused;
 use crate::store::read::{BootRow, LanesRow, StoreCounts};
 
 /// How the daemon is, by its own word, from memory.
@@ -35,6 +36,9 @@ pub struct StatusReport {
     /// What the last verification of the parcels' history found.
     #[serde(default)]
     pub audit: AuditReport,
+    /// What the disk refuses at the moment.
+    #[serde(default)]
+    pub disk: Vec<Refused>,
 }
 
 /// How the journal is.
@@ -54,6 +58,9 @@ pub struct JournalReport {
     pub turned_away: u64,
     /// Work that waits now.
     pub queue_depth: u64,
+    /// What is in the log and not yet in the database.
+    #[serde(default)]
+    pub log_bytes: u64,
 }
 
 /// How devices reach the daemon.
@@ -137,10 +144,10 @@ pub struct Status {
     pub report: StatusReport,
     /// Devices by presence.
     pub devices: DeviceCounts,
-    /// Compartments by state.
-    pub compartments: StateCounts,
-    /// The store's figures.
-    pub store: StoreCounts,
+    /// Compartments by state; null when the store can't be read.
+    pub compartments: Option<StateCounts>,
+    /// The store's figures; null when it can't be read.
+    pub store: Option<StoreCounts>,
     /// Where the lanes to the cloud stand.
     #[serde(flatten)]
     pub lanes: LanesRow,

@@ -25,7 +25,7 @@ const PASSWORD_CHARS: usize = 26;
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// Reading or writing failed.
-    #[error("the password file {} cannot be used; check that its folder exists and belongs to the daemon's user", path.display())]
+    #[error("the password file {} cannot be used; check that its folder exists and belongs to the daemon's user, for space (df -h) and for a disk that fails (dmesg)", path.display())]
     Io {
         /// The file.
         path: PathBuf,

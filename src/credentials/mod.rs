@@ -31,6 +31,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 
+use crate::disk::{Disk, Duty};
 use allowance::Allowances;
 pub use file::{CredentialsError, generate_password, remove_password, set_password};
 #[doc(hidden)]
@@ -58,6 +59,7 @@ pub struct Credentials {
     path: PathBuf,
     key: hmac::Key,
     hashing: Semaphore,
+    disk: Disk,
     state: Mutex<State>,
 }
 
@@ -79,6 +81,7 @@ impl Credentials {
             path: path.to_path_buf(),
             key,
             hashing: Semaphore::new(HASHES_AT_ONCE),
+            disk: Disk::default(),
             state: Mutex::new(State {
                 stamp,
                 hashes,
@@ -88,15 +91,21 @@ impl Credentials {
         })
     }
 
+    /// Says on `disk` how the reading of the file goes.
+    #[must_use]
+    pub fn reporting_to(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
+        self
+    }
+
     /// Whether `password` is the password of `device`. Reads the file again first if it has
     /// changed, so a password set while the daemon runs holds from the next login on.
     ///
     /// Costs microseconds if this password was verified before, else one slow hash, for which it
     /// may wait in line.
     pub async fn check(&self, device: &Ident, password: &[u8], from: IpAddr) -> Login {
-        if let Err(error) = self.reload_if_changed() {
-            tracing::error!(%error, "the password file cannot be read; the passwords read before stay");
-        }
+        // The passwords read before hold; the status says that they do.
+        let _ = self.reload_if_changed();
         if password.is_empty() || password.len() > PASSWORD_MAX_BYTES {
             return Login::Refused;
         }
@@ -124,6 +133,12 @@ impl Credentials {
     /// Reads the password file again if its time, length or inode has changed. On an error the
     /// passwords read before stay valid.
     pub fn reload_if_changed(&self) -> Result<(), CredentialsError> {
+        let reloaded = self.reload();
+        self.disk.note(Duty::Passwords, &reloaded);
+        reloaded
+    }
+
+    fn reload(&self) -> Result<(), CredentialsError> {
         let stamp = file::stamp(&self.path)?;
         if self.lock().stamp == stamp {
             return Ok(());

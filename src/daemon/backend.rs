@@ -20,6 +20,7 @@ use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
 };
 use crate::control::{Backend, memory_rss_bytes};
+use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
@@ -52,6 +53,8 @@ pub struct DaemonBackend {
     pub cloud: Option<Arc<CloudStatus>>,
     /// What verifies and signs the parcels' history.
     pub auditing: Arc<Auditing>,
+    /// What the disk refuses.
+    pub disk: Disk,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -134,6 +137,7 @@ impl DaemonBackend {
             events_taken: read(&self.journal.events),
             turned_away: read(&self.journal.turned_away),
             queue_depth: self.inbox.waiting() as u64,
+            log_bytes: read(&self.journal.log_bytes),
         }
     }
 }
@@ -169,6 +173,14 @@ impl Backend for DaemonBackend {
             },
             memory_rss_bytes: memory_rss_bytes(),
             audit: self.auditing.report(),
+            disk: self.disk.refused(),
+        }
+    }
+
+    fn store_was_read(&self, outcome: Result<(), &str>) {
+        match outcome {
+            Ok(()) => self.disk.serves(Duty::Reading),
+            Err(why) => self.disk.refuses(Duty::Reading, why),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control;
+use crate::disk::{Disk, Duty};
 use crate::journal::{self, Journal};
 use crate::pace::Pace;
 use crate::store::store_file;
@@ -88,6 +89,7 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
 /// Starts a gateway. Resolves once it takes events.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
+    let disk = Disk::new(clock.clone());
     let layout = config.layout();
     let pace = Arc::new(Pace::new(config.limits(), config.device_ids()));
     let settings = journal::Settings {
@@ -97,14 +99,20 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     };
     let Opened {
         journal,
+        days,
         intake,
         presence,
         ledger,
         auditing,
         nudge,
         from_journal,
-    } = open(&config.state_dir, &layout, settings, &clock, &pace)?;
+    } = open(&config.state_dir, &layout, settings, &clock, &pace, &disk)?;
     let (stop_links, links_stopped) = watch::channel(false);
+    tokio::spawn({
+        let (disk, clock) = (disk.clone(), clock.clone());
+        let again = move || days.try_day(clock.now().wall_ms);
+        disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
+    });
     let router = Router::default();
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
@@ -113,7 +121,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         intake.clone(),
         Arc::clone(&pace),
         router,
-        running.clone(),
+        (running.clone(), disk.clone()),
         links_stopped,
     )
     .await?;
@@ -158,6 +166,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         pace,
         cloud: cloud_status.clone(),
         auditing: Arc::clone(&auditing),
+        disk,
         started: Instant::now(),
     });
     let (ready, is_ready) = tokio::sync::oneshot::channel();

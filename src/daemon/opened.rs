@@ -4,11 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use estate::Layout;
 use tokio::sync::{Notify, mpsc};
 
 use crate::audit::Auditing;
 use crate::clock::Clock;
+use crate::disk::{self, Disk};
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
 use crate::keys::{DayKeys, Keys};
@@ -22,6 +24,8 @@ use crate::store::StateDir;
 pub struct Opened {
     /// The running journal.
     pub journal: Journal,
+    /// The daily keys.
+    pub days: Arc<DayKeys>,
     /// Where links hand over what devices say.
     pub intake: Intake,
     /// Who is connected.
@@ -43,13 +47,16 @@ pub fn open(
     settings: journal::Settings,
     clock: &Clock,
     pace: &Arc<Pace>,
+    disk: &Disk,
 ) -> anyhow::Result<Opened> {
     let state = StateDir::lock(state_dir)?;
     let store = state.store();
-    let fresh = !store.exists();
+    let fresh = !store
+        .try_exists()
+        .with_context(|| format!("{} can't be looked for: {}", store.display(), disk::REMEDY))?;
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
-    let days = Arc::new(DayKeys::new(&state.keys()));
-    let auditing = Arc::new(Auditing::new(&state.keys()));
+    let days = Arc::new(DayKeys::new(&state.keys()).reporting_to(disk));
+    let auditing = Arc::new(Auditing::new(&state.keys()).reporting_to(disk));
     let nudge = Arc::new(Notify::new());
     let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);
     let journal = Journal::start(journal::Parts {
@@ -61,20 +68,22 @@ pub fn open(
         settings,
         outbound,
         nudge: Arc::clone(&nudge),
+        disk: disk.clone(),
     })?;
     let presence = Presence::default();
     let intake = Intake::new(
         journal.inbox.clone(),
         clock.clone(),
         keys.codes.clone(),
-        days,
+        Arc::clone(&days),
         presence.clone(),
         Arc::clone(pace),
         layout,
     );
-    let ledger = StoreLedger::new(store, keys, journal.inbox.clone());
+    let ledger = StoreLedger::new(store, keys, journal.inbox.clone(), disk.clone());
     Ok(Opened {
         journal,
+        days,
         intake,
         presence,
         ledger,

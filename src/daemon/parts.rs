@@ -13,6 +13,7 @@ use crate::cloud::{self, CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control::views::PartReport;
 use crate::credentials::Credentials;
+use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, EmbeddedBroker, Roster};
@@ -126,7 +127,7 @@ pub async fn start_link(
     intake: Intake,
     pace: Arc<Pace>,
     router: Router,
-    parts: PartsStatus,
+    (parts, disk): (PartsStatus, Disk),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let status = Arc::new(LinkStatus::default());
@@ -161,7 +162,15 @@ pub async fn start_link(
         }
         None => {
             let broker = embedded_broker(config, pace);
-            start_embedded(broker, config, intake, router, (status, parts), stopped).await
+            start_embedded(
+                broker,
+                config,
+                intake,
+                router,
+                (status, parts, disk),
+                stopped,
+            )
+            .await
         }
     }
 }
@@ -182,10 +191,16 @@ async fn start_embedded(
     config: &Config,
     intake: Intake,
     router: Router,
-    (status, parts): (Arc<LinkStatus>, PartsStatus),
+    (status, parts, disk): (Arc<LinkStatus>, PartsStatus, Disk),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
-    let credentials = Arc::new(Credentials::open(&config.passwords())?);
+    let credentials = Credentials::open(&config.passwords())?.reporting_to(&disk);
+    let credentials = Arc::new(credentials);
+    tokio::spawn({
+        let credentials = Arc::clone(&credentials);
+        let again = move || drop(credentials.reload_if_changed());
+        disk.keep_trying(Duty::Passwords, stopped.clone(), again)
+    });
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn embedded::DeviceIntake> = Arc::new(intake);
 

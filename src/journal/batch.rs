@@ -16,10 +16,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Handler;
-use super::thread::{Parts, chain, load_estate};
+use super::thread::{Parts, load_estate};
 use super::timekeeping::{Anchor, load_anchor, load_clock, write_clock};
 use super::{NotTaken, Status, Trouble, Weakness, Work};
 use crate::clock::Saved;
+use crate::disk::{Duty, chain};
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
@@ -32,6 +33,9 @@ const SAVE_CLOCK_EVERY_MS: u64 = 600_000;
 /// How much running time may go by unwritten when something is written anyway.
 const SAVE_CLOCK_ALONG_MS: u64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
+/// How far the log may grow while it can't be moved into the database (256 MiB). Beyond it nothing is
+/// taken.
+const LOG_MAX_BYTES: u64 = 256 << 20;
 
 /// The estate with what belongs to it on disk.
 pub struct Batcher {
@@ -117,6 +121,11 @@ impl Batcher {
         })
     }
 
+    /// How the journal is.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
     /// Whether the wall clock may decide that something is old enough to be deleted.
     pub fn may_delete_by(&self, now: Now) -> bool {
         self.anchor.may_delete_by(now)
@@ -133,7 +142,7 @@ impl Batcher {
         if batch.is_empty() && !ticking {
             return;
         }
-        if let Err(e) = self.reload_if_needed(conn, parts) {
+        if let Err(e) = self.ready(conn, parts) {
             let why = self.in_trouble(&e, parts);
             batch.drain(..).for_each(|work| work.refuse(&why));
             return;
@@ -198,7 +207,12 @@ impl Batcher {
         }
     }
 
-    fn reload_if_needed(&mut self, conn: &Connection, parts: &Parts) -> Result<(), StoreError> {
+    /// The estate as it is on disk, and a log with room.
+    fn ready(&mut self, conn: &Connection, parts: &Parts) -> Result<(), StoreError> {
+        let log_bytes = self.status.log_bytes.load(Ordering::Relaxed);
+        if log_bytes > LOG_MAX_BYTES && parts.disk.is_refused(Duty::Checkpoint) {
+            return Err(StoreError::LogFull { log_bytes });
+        }
         if self.memory.is_none() {
             self.memory = Some(Memory::load(parts, conn)?);
         }
@@ -259,7 +273,7 @@ impl Batcher {
             status.committed(newest);
         }
         if status.trouble().is_some() {
-            tracing::info!("the disk takes writes again");
+            parts.disk.serves(Duty::Writing);
             status.set_trouble(None);
         }
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
@@ -317,13 +331,12 @@ impl Batcher {
 
     fn in_trouble(&self, e: &StoreError, parts: &Parts) -> NotTaken {
         let what = chain(e);
-        if self.status.trouble().is_none() {
-            tracing::error!(error = %what, "nothing can be written: events stay with the devices");
-            self.status.set_trouble(Some(Trouble {
-                what: what.clone(),
-                since_ms: parts.clock.now().wall_ms,
-            }));
-        }
+        parts.disk.refuses(Duty::Writing, &what);
+        let known = self.status.trouble();
+        self.status.set_trouble(Some(Trouble {
+            what: what.clone(),
+            since_ms: known.map_or_else(|| parts.clock.now().wall_ms, |known| known.since_ms),
+        }));
         NotTaken::Disk(what)
     }
 

@@ -221,6 +221,8 @@ pub struct Status {
     pub turned_away: AtomicU64,
     /// Commands and receipts that found the way to the links full.
     pub unsent: AtomicU64,
+    /// What is in the log and not yet in the database, bytes.
+    pub log_bytes: AtomicU64,
     trouble: Mutex<Option<Trouble>>,
     newest_event: watch::Sender<i64>,
 }
@@ -243,6 +245,7 @@ impl Default for Status {
             quarantined: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
             trouble: Mutex::new(None),
             newest_event: watch::Sender::new(0),
         }

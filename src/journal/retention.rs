@@ -52,11 +52,7 @@ pub fn sweep(
     tx.commit().map_err(doing("swept"))?;
     if !access {
         // All access events before this day are gone, so nothing needs its key any more.
-        days.destroy(access_before)
-            .map_err(|e| StoreError::Damaged {
-                table: "keys",
-                what: e.to_string(),
-            })?;
+        days.destroy(access_before).map_err(StoreError::OldKeys)?;
     }
     Ok(access || old == SWEEP_ROWS || large == SWEEP_ROWS)
 }

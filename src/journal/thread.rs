@@ -12,10 +12,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::batch::Batcher;
 use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Weakness, Work, retention};
 use crate::clock::Clock;
+use crate::disk::{self, Disk, Duty, chain};
 use crate::keys::{DayKeys, KeyError, Keys, OsRandom};
 use crate::links::ToDevice;
 use crate::store::schema::{self, WriterConnection};
-use crate::store::{StateDir, StoreError, load};
+use crate::store::{StateDir, StoreError, doing, load};
 
 /// Pages of the write-ahead log beyond which it is checkpointed even under load (16 MiB).
 const WAL_PAGES_MAX: i32 = 4_096;
@@ -25,7 +26,10 @@ const WAL_PAGES_IDLE: i32 = 1_024;
 const GATHER_ENOUGH: usize = 32;
 /// How often the estate is told that time passes.
 const TICK: Duration = Duration::from_millis(250);
-/// How often old events are looked for, and how soon again while there are more, ms of running time.
+/// When old events are first looked for: a box that loses its power often sweeps too. Ms of running
+/// time, as the next two.
+const SWEEP_FIRST_MS: u64 = 1_000;
+/// How often old events are looked for, and how soon again while there are more.
 const SWEEP_EVERY_MS: u64 = 60_000;
 const SWEEP_AGAIN_MS: u64 = 200;
 
@@ -47,6 +51,8 @@ pub struct Parts {
     pub outbound: mpsc::Sender<ToDevice>,
     /// Wakes the uplink.
     pub nudge: Arc<Notify>,
+    /// What the disk refuses.
+    pub disk: Disk,
 }
 
 /// A running journal.
@@ -65,18 +71,25 @@ impl Journal {
         let (sender, receiver) = crossbeam_channel::bounded(INBOX_MAX);
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let status = Arc::new(Status::default());
-        let writer = schema::open_writer(&parts.state.store(), parts.clock.now().wall_ms)?;
-        own_key(&writer.conn, &parts.keys)?;
+        let store = parts.state.store();
+        let told = |e: StoreError| e.at_start(&store);
+        let writer = schema::open_writer(&store, parts.clock.now().wall_ms).map_err(told)?;
+        if own_mark(&writer.conn, &parts.keys).map_err(told)? != parts.keys.codes.mark() {
+            return Err(KeyError::Foreign.into());
+        }
         if parts.settings.weakness.is_some_and(Weakness::never_syncs) {
             writer.conn.pragma_update(None, "synchronous", "OFF")?;
         }
-        let batcher = Batcher::load(&parts, &writer.conn, Arc::clone(&status), OsRandom::new()?)?;
+        let random = OsRandom::new()?;
+        let batcher =
+            Batcher::load(&parts, &writer.conn, Arc::clone(&status), random).map_err(told)?;
         let looped = Loop {
             receiver,
             stopped,
             writer,
             batcher,
             gather: Duration::from_millis(parts.settings.gather_ms),
+            checkpoint_at: Instant::now(),
             parts,
         };
         let thread = std::thread::Builder::new()
@@ -120,13 +133,15 @@ struct Loop {
     writer: WriterConnection,
     batcher: Batcher,
     gather: Duration,
+    /// Not before this is a checkpoint tried.
+    checkpoint_at: Instant,
     parts: Parts,
 }
 
 impl Loop {
     fn run(mut self) {
         let mut tick_at = Instant::now();
-        let mut sweep_at_tick_ms = self.parts.clock.now().tick_ms + SWEEP_EVERY_MS;
+        let mut sweep_at_tick_ms = self.parts.clock.now().tick_ms + SWEEP_FIRST_MS;
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             if self.stopped.try_recv().is_ok() {
@@ -186,20 +201,33 @@ impl Loop {
                 .run(&mut self.writer.conn, &mut batch, false, &self.parts);
         }
         self.batcher.save_clock(&mut self.writer.conn, &self.parts);
-        if let Err(e) = self.writer.checkpoint() {
+        if let Err(e) = self.writer.checkpoint_at_the_end() {
             tracing::warn!(error = %chain(&e), "no checkpoint at the end; the next start does it");
         }
     }
 
     fn checkpoint(&mut self) {
         let pages = self.writer.wal_pages();
+        self.note_log(pages);
         let idle = self.receiver.is_empty();
-        if pages < WAL_PAGES_IDLE || (pages < WAL_PAGES_MAX && !idle) {
+        let disk = &self.parts.disk;
+        let due = pages >= WAL_PAGES_MAX || (pages >= WAL_PAGES_IDLE && idle);
+        let due = due || disk.is_refused(Duty::Checkpoint);
+        if !due || Instant::now() < self.checkpoint_at {
             return;
         }
-        if let Err(e) = self.writer.checkpoint() {
-            tracing::warn!(error = %chain(&e), "no checkpoint; trying again later");
+        let done = self.writer.checkpoint();
+        disk.note(Duty::Checkpoint, &done);
+        match done {
+            Ok(()) => self.note_log(self.writer.wal_pages()),
+            Err(_) => self.checkpoint_at = Instant::now() + disk::TRY_AGAIN,
         }
+    }
+
+    fn note_log(&self, pages: i32) {
+        let bytes = u64::try_from(pages).unwrap_or(0) * schema::PAGE_BYTES;
+        let log_bytes = &self.batcher.status().log_bytes;
+        log_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Returns how soon to sweep again, ms.
@@ -209,43 +237,28 @@ impl Loop {
         }
         let retention = &self.parts.settings.retention;
         let conn = &mut self.writer.conn;
-        match retention::sweep(conn, retention, &self.parts.days, now.wall_ms) {
+        let swept = retention::sweep(conn, retention, &self.parts.days, now.wall_ms);
+        self.parts.disk.note(Duty::Retention, &swept);
+        match swept {
             Ok(true) => SWEEP_AGAIN_MS,
             Ok(false) => SWEEP_EVERY_MS,
-            Err(e) => {
-                tracing::warn!(error = %chain(&e), "old events could not be removed");
-                SWEEP_EVERY_MS
-            }
+            Err(_) => u64::try_from(disk::TRY_AGAIN.as_millis()).unwrap_or(SWEEP_EVERY_MS),
         }
     }
 }
 
-/// Notes the mark of a new store's key, and refuses another key later.
-fn own_key(conn: &rusqlite::Connection, keys: &Keys) -> anyhow::Result<()> {
+/// The mark of the key that the store was made with; a new store gets the mark of this one.
+fn own_mark(conn: &rusqlite::Connection, keys: &Keys) -> Result<i64, StoreError> {
+    if let Some(known) = load::meta(conn, "code_key_mark")? {
+        return Ok(known);
+    }
     let mark = keys.codes.mark();
-    match load::meta(conn, "code_key_mark")? {
-        Some(known) if known == mark => Ok(()),
-        Some(_) => Err(KeyError::Foreign.into()),
-        None => {
-            conn.execute(
-                "INSERT INTO meta (name, value) VALUES ('code_key_mark', ?1)",
-                [mark],
-            )?;
-            Ok(())
-        }
-    }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        cause = e.source();
-    }
-    text
+    conn.execute(
+        "INSERT INTO meta (name, value) VALUES ('code_key_mark', ?1)",
+        [mark],
+    )
+    .map_err(doing("marked as this box's"))?;
+    Ok(mark)
 }
 
 /// Loads the estate from the store.

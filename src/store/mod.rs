@@ -36,7 +36,7 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// The file system says no.
-    #[error("{path}: could not be {doing}")]
+    #[error("{path} could not be {doing}: {}", crate::disk::REMEDY)]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -46,6 +46,24 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// SQLite could open the store only for reading.
+    #[error("{path} can't be written: {}", crate::disk::REMEDY)]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log can't be moved into the database, and has grown to its bound.
+    #[error(
+        "the log has grown to {} MiB because it can't be moved into the database",
+        log_bytes >> 20
+    )]
+    LogFull {
+        /// What is in the log, bytes.
+        log_bytes: u64,
+    },
+    /// Keys that are to go with their day's data are still there.
+    #[error("the keys of days that are gone could not be destroyed")]
+    OldKeys(#[source] crate::keys::KeyError),
     /// Another daemon has it.
     #[error(
         "{0}: another linli is running on this store. Stop it first (systemctl stop linli), or give this one a state_dir of its own"
@@ -87,6 +105,21 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+}
+
+impl StoreError {
+    /// For the start, where somebody is there to read it: names the file and what to do.
+    pub fn at_start(self, store: &Path) -> anyhow::Error {
+        let context = match &self {
+            Self::Sqlite { .. } => {
+                let store = store.display();
+                format!("{store} can't be used: {}", crate::disk::REMEDY)
+            }
+            // They name the file and the remedy themselves.
+            _ => return self.into(),
+        };
+        anyhow::Error::new(self).context(context)
+    }
 }
 
 /// Adds what was tried to an SQLite error.

@@ -1,4 +1,13 @@
 //! Opening the store: pragmas that durability rests on, migrations, the epoch.
+//!
+//! What a failed sync leaves behind. Linux reports a failed write-back once and then takes the page for
+//! clean, so what is read back may not be on the disk, and a second sync says nothing about it. SQLite
+//! answers a failed sync of the log by forgetting the transaction: the next one is written over the same
+//! frames, in full, and synced; a checkpoint whose sync failed copies all its pages again. So the
+//! connection is kept. Opening it anew would be the mistake: SQLite then takes from the log whatever
+//! reads back well, and later commits would stand on frames that a power cut takes away. A daemon that
+//! was killed after a failed sync must open it anew, so the log is first written over with itself and
+//! synced (`renew_log`).
 
 use std::fs::{File, Permissions};
 use std::path::Path;
@@ -17,17 +26,22 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("0003.sql"),
 ];
 
+/// A page of the log or the database, bytes: SQLite's default, which stores keep for life.
+pub const PAGE_BYTES: u64 = 4_096;
+
 /// Opens the one writing connection and brings the schema up to date.
 ///
 /// `wall_ms` is the time now, for the epoch of a new store (WIRE: Unix seconds).
 pub fn open_writer(path: &Path, wall_ms: i64) -> Result<WriterConnection, StoreError> {
     make_private(path)?;
+    renew_log(path)?;
     let mut conn = Connection::open(path).map_err(doing("opened"))?;
     conn.busy_timeout(Duration::from_secs(5))
         .map_err(doing("opened"))?;
     refuse_newer(&conn, path)?;
     set_pragmas(&conn, path)?;
     migrate(&mut conn, wall_ms)?;
+    must_be_writable(&conn, path)?;
     // A new file is only there for good once its folder is synced.
     let folder = parent_of(path);
     sync_folder(folder).map_err(|source| StoreError::Io {
@@ -71,6 +85,21 @@ impl WriterConnection {
             .map_err(doing("checkpointed"))?;
         self.wal_pages.store(0, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl WriterConnection {
+    /// The last checkpoint: empties the log, so that the next start has nothing to read from it. Where
+    /// somebody still reads, it is left as it is.
+    pub fn checkpoint_at_the_end(&self) -> Result<(), StoreError> {
+        self.checkpoint()?;
+        self.conn
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| {
+                let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+                self.conn.query_row(empty, [], |_| Ok(()))
+            })
+            .map_err(doing("checkpointed"))
     }
 }
 
@@ -128,6 +157,72 @@ fn must_be(
         found,
         wanted,
     })
+}
+
+/// SQLite falls back to reading when a file can't be opened for writing, and stays with that.
+fn must_be_writable(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    use rusqlite::ErrorCode::ReadOnly;
+    let refused = || StoreError::ReadOnly {
+        path: path.to_path_buf(),
+    };
+    // The database, which lets a transaction begin all the same; then the log.
+    if conn.is_readonly("main").map_err(doing("looked at"))? {
+        return Err(refused());
+    }
+    match conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        Ok(()) => Ok(()),
+        Err(e) if e.sqlite_error_code() == Some(ReadOnly) => Err(refused()),
+        Err(e) => Err(doing("opened for writing")(e)),
+    }
+}
+
+/// Writes the log over with what reads back from it, and syncs it: see above. After an orderly stop it
+/// is empty.
+fn renew_log(store: &Path) -> Result<(), StoreError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push("-wal");
+    let path = std::path::PathBuf::from(path);
+    match path.metadata() {
+        Ok(found) if found.len() > 0 => {}
+        // What can't be looked at now fails in a moment, when SQLite opens it.
+        _ => return Ok(()),
+    }
+    let log = File::options().read(true).write(true).open(&path);
+    log.and_then(|log| write_over(&log))
+        .map_err(|source| StoreError::Io {
+            doing: "written over with itself",
+            path,
+            source,
+        })
+}
+
+/// The header and the frames that carry its salt (SQLite's file format, § 4.1): what stands behind them is
+/// of former rounds, and never read.
+fn write_over(log: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    const HEADER: usize = 32;
+    const FRAME_HEADER: usize = 24;
+    let whole = |piece: &mut [u8], offset| match log.read_exact_at(piece, offset) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    };
+    let mut header = [0; HEADER];
+    if !whole(&mut header, 0)? {
+        return Ok(());
+    }
+    let page = u32::from_be_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    if !(512..=65_536).contains(&page) {
+        return Ok(());
+    }
+    log.write_all_at(&header, 0)?;
+    let mut frame = vec![0; FRAME_HEADER + page];
+    let mut offset = HEADER as u64;
+    while whole(&mut frame, offset)? && frame[8..16] == header[16..24] {
+        log.write_all_at(&frame, offset)?;
+        offset += frame.len() as u64;
+    }
+    log.sync_data()
 }
 
 fn version(conn: &Connection) -> Result<i64, StoreError> {

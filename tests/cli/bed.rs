@@ -69,6 +69,15 @@ impl Backend for Daemon {
             ..self.report.lock().unwrap().clone()
         }
     }
+    fn store_was_read(&self, outcome: Result<(), &str>) {
+        let refused = outcome.err().map(|why| linli::disk::Refused {
+            duty: linli::disk::Duty::Reading,
+            error: why.to_string(),
+            since_ms: NOW_MS,
+            times: 1,
+        });
+        self.report.lock().unwrap().disk = refused.into_iter().collect();
+    }
     fn online(&self, device: &Ident) -> Option<bool> {
         match device.as_str() {
             "bank-a" | "door-1" => Some(true),
@@ -445,6 +454,7 @@ fn report() -> StatusReport {
         },
         memory_rss_bytes: linli::control::memory_rss_bytes(),
         audit: linli::audit::AuditReport::default(),
+        disk: Vec::new(),
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Setup {
     /// Log everything, to look for what mustn't be there.
     pub trace: bool,
     pub port: u16,
+    /// What else is done to the daemon's command before it starts.
+    pub prepare: Option<Box<dyn Fn(&mut Command) + Send + Sync>>,
 }
 
 impl Setup {
@@ -84,6 +86,7 @@ impl Setup {
             more: String::new(),
             trace: false,
             port: 0,
+            prepare: None,
         }
     }
 
@@ -188,6 +191,9 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_linli"));
         if self.trace {
             command.env("LINLI_LOG", "trace");
+        }
+        if let Some(prepare) = &self.prepare {
+            prepare(&mut command);
         }
         command
             .arg("run")

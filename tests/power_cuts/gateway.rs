@@ -9,6 +9,7 @@ use firmware_protocols::topic::Channel;
 use firmware_protocols::{Order, Receipt};
 use linli::clock::Clock;
 use linli::daemon::{Opened, open};
+use linli::disk::Disk;
 use linli::intake::Answer;
 use linli::journal::{Weakness, Work};
 use linli::pace::{Limits, Pace};
@@ -45,7 +46,14 @@ impl Gateway {
     pub fn open(state: &Path, wall_ms: i64, weakness: Option<Weakness>) -> anyhow::Result<Self> {
         let clock = Clock::by_hand(wall_ms);
         let pace = Arc::new(Pace::new(Limits::NONE, []));
-        let opened = open(state, &layout(), settings(weakness), &clock, &pace)?;
+        let opened = open(
+            state,
+            &layout(),
+            settings(weakness),
+            &clock,
+            &pace,
+            &Disk::new(clock.clone()),
+        )?;
         Ok(Self { opened, clock })
     }
 

@@ -9,6 +9,7 @@ use crate::control::health::compartments::Lacking;
 use crate::control::views::{
     ClockReport, DeviceCounts, JournalReport, LinksReport, StateCounts, StatusReport,
 };
+use crate::disk::Duty;
 use crate::store::read::{LanesRow, StoreCounts};
 
 fn sample() -> Status {
@@ -53,6 +54,7 @@ fn sample() -> Status {
             },
             memory_rss_bytes: Some(14_680_064),
             audit: crate::audit::AuditReport::default(),
+            disk: Vec::new(),
         },
         devices: DeviceCounts {
             configured: 44,
@@ -60,19 +62,19 @@ fn sample() -> Status {
             offline: 2,
             unknown: 0,
         },
-        compartments: StateCounts {
+        compartments: Some(StateCounts {
             free: 12,
             occupied: 6,
             ..StateCounts::default()
-        },
-        store: StoreCounts {
+        }),
+        store: Some(StoreCounts {
             stored: 1_204_233,
             duplicate: 17,
             quarantined: 3,
             parcels: BTreeMap::from([("deposited".to_string(), 6), ("expected".to_string(), 5)]),
             size_bytes: 220_200_960,
             ..StoreCounts::default()
-        },
+        }),
         lanes: LanesRow {
             epoch: Some(1),
             lanes: vec![
@@ -134,6 +136,39 @@ linli 0.1.0 at willow-court: somebody isn't served
     assert!(shown.starts_with(wanted), "{shown}");
 }
 
+fn refuses(duty: Duty) -> Trouble {
+    Trouble::DiskRefuses {
+        duty,
+        error: "Input/output error (os error 5)".to_string(),
+        since_ms: NOW_MS,
+        log_bytes: 5 << 20,
+    }
+}
+
+#[test]
+fn a_store_that_can_not_be_read_is_not_shown_as_an_empty_one() {
+    let mut blind = sample();
+    blind.health = Health::Attention;
+    blind.troubles = vec![refuses(Duty::Checkpoint)];
+    blind.compartments = None;
+    blind.store = None;
+    let wanted = "\
+linli 0.1.0 at willow-court: works, but somebody should look at this
+
+! The log can't be moved into the database since 17:03:21: Input/output error (os error 5).
+  Nothing is lost: the log keeps it. It holds 5.0 MiB; beyond 256 MiB devices keep their events until it can. Look for space (df -h) and for a disk that fails (dmesg); it goes on by itself.
+
+  running   for 3 d 4 h, in 14.0 MiB of memory
+  disk      writes; since the start 12,000 events in 3,000 commits
+  store     not known: the store can't be read
+  broker    embedded, 127.0.0.1:1883; 42 of 44 devices connected
+  banks     not known: the store can't be read
+  parcels   not known: the store can't be read
+";
+    let shown = status(&plain(None), &blind);
+    assert!(shown.starts_with(wanted), "{shown}");
+}
+
 #[test]
 fn every_trouble_has_words_and_a_remedy() {
     let text = |text: &str| text.to_string();
@@ -187,6 +222,13 @@ fn every_trouble_has_words_and_a_remedy() {
             slots: vec![text("bank-a/4"), text("bank-b/2")],
         },
         Trouble::ClockUnknown,
+        refuses(Duty::Checkpoint),
+        refuses(Duty::Retention),
+        refuses(Duty::DayKeys),
+        refuses(Duty::Passwords),
+        refuses(Duty::Uplink),
+        refuses(Duty::Reading),
+        refuses(Duty::Audit),
     ];
     let said: Vec<String> = all
         .iter()
@@ -207,6 +249,13 @@ fn every_trouble_has_words_and_a_remedy() {
         "2 compartments should hold parcels, but their sensors say empty: bank-a/9 (R2), bank-b/1 (R3, R4).",
         "Something lies in bank-a/4, bank-b/2 that nobody booked.",
         "Nobody has told this box the time.",
+        "The log can't be moved into the database since 17:03:21: Input/output error (os error 5).",
+        "Old events can't be removed since 17:03:21: Input/output error (os error 5).",
+        "The day's key for cards and households can't be used since 17:03:21: Input/output error (os error 5).",
+        "The password file was changed and can't be read since 17:03:21: Input/output error (os error 5).",
+        "What waits for the cloud can't be read since 17:03:21: Input/output error (os error 5).",
+        "The store can't be read since 17:03:21: Input/output error (os error 5).",
+        "The parcels' history can't be verified since 17:03:21: Input/output error (os error 5).",
     ];
     assert_eq!(said, wanted);
 }

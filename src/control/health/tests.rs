@@ -28,6 +28,7 @@ fn report() -> StatusReport {
         },
         memory_rss_bytes: None,
         audit: crate::audit::AuditReport::default(),
+        disk: Vec::new(),
     }
 }
 
@@ -89,6 +90,32 @@ fn a_disk_that_refuses_comes_before_all_else() {
     assert_eq!(health, Health::Failing);
     assert!(matches!(troubles[0], Trouble::NotWriting { .. }));
     assert_eq!(troubles[1], Trouble::ClockUnknown);
+}
+
+#[test]
+fn what_the_disk_refuses_is_named_once() {
+    let refused = |duty| crate::disk::Refused {
+        duty,
+        error: "no".to_string(),
+        since_ms: NOW_MS,
+        times: 3,
+    };
+    let mut sick = report();
+    sick.journal.writing = false;
+    sick.journal.log_bytes = 7;
+    sick.disk = vec![refused(Duty::Writing), refused(Duty::Checkpoint)];
+    let (health, troubles) = judge(&sick, &[], &[], &lanes(None), &Concerns::default());
+    assert_eq!(health, Health::Failing);
+    let checkpoint = Trouble::DiskRefuses {
+        duty: Duty::Checkpoint,
+        error: "no".to_string(),
+        since_ms: NOW_MS,
+        log_bytes: 7,
+    };
+    assert_eq!(troubles.len(), 2);
+    assert!(matches!(troubles[0], Trouble::NotWriting { .. }));
+    assert_eq!(troubles[1], checkpoint);
+    assert_eq!(checkpoint.health(), Health::Attention);
 }
 
 #[test]

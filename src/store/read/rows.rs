@@ -343,7 +343,7 @@ pub struct QuarantineRow {
 }
 
 /// Where the lanes to the cloud stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LanesRow {
     /// The store's epoch.
     pub epoch: Option<u64>,

@@ -160,6 +160,15 @@ impl Faults {
         }
     }
 
+    /// A second handle on the block at `path`.
+    pub fn open(path: &Path) -> Self {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        Self {
+            path: path.to_path_buf(),
+            file,
+        }
+    }
+
     /// Lets `command` take its faults from here.
     pub fn apply(&self, command: &mut Command) {
         command.env("LINLI_DISK_FAULTS", &self.path);
@@ -188,6 +197,11 @@ impl Faults {
     /// Nothing fails any more; the counting goes on.
     pub fn heal(&self) {
         self.put(16, &0_u64.to_le_bytes());
+    }
+
+    /// Whether calls may still fail.
+    pub fn failing(&self) -> bool {
+        self.calls() < self.get(16)
     }
 
     /// Calls counted since `set`.
