@@ -20,5 +20,6 @@ pub mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod links;
+pub mod names;
 pub mod presence;
 pub mod store;

@@ -82,6 +82,8 @@ struct Seen {
 /// Requests that are remembered; further ones are answered and not remembered.
 const ASKED_MAX: usize = 10_000;
 const CHUNK: usize = 4096;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Slowness is dealt out in portions of this time.
 const PORTION: Duration = Duration::from_millis(50);
 
@@ -95,17 +97,19 @@ impl Proxy {
             over: false,
         };
         let (fault, settings) = watch::channel(setting);
-        let listener = claim(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = {
+            let _inside = runtime.enter();
+            let socket = claim(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+            socket.listen(BACKLOG).unwrap()
+        };
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
-        let serve = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(serve(listener, address, settings, shared));
-        };
+        let serve = move || runtime.block_on(serve(listener, address, settings, shared));
         let thread = std::thread::Builder::new()
             .name("proxy".to_string())
             .spawn(serve)
@@ -176,12 +180,11 @@ impl Drop for Proxy {
 }
 
 async fn serve(
-    listener: TcpSocket,
+    mut listener: TcpListener,
     address: SocketAddr,
     mut settings: watch::Receiver<Setting>,
     seen: Arc<Seen>,
 ) {
-    let mut listener = listener.listen(1024).unwrap();
     let mut lines = JoinSet::new();
     loop {
         while lines.try_join_next().is_some() {}
@@ -216,7 +219,7 @@ async fn closed(
     let open = |setting: &Setting| setting.over || setting.fault != Fault::Refuse;
     let _ = settings.wait_for(open).await;
     placeholder.set_reuseaddr(true).unwrap();
-    placeholder.listen(1024).unwrap()
+    placeholder.listen(BACKLOG).unwrap()
 }
 
 /// Binds without listening; two sockets of ours may have the same port (`SO_REUSEPORT`).

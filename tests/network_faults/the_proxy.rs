@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::common::proxy::{Fault, Proxy, says};
+use crate::common::wait_for;
 
 /// Answers every request with a body of 1000 bytes, until the test is over.
 fn server() -> SocketAddr {
@@ -97,12 +98,10 @@ fn nobody_listens_and_the_same_port_serves_again() {
     assert!(ask(&mut before).0 > 0);
     proxy.set(Fault::Refuse);
     assert_eq!(ask(&mut before), (0, true));
-    assert!(TcpStream::connect(proxy.address()).is_err());
+    let listens = || TcpStream::connect(proxy.address()).is_ok();
+    wait_for("nobody to listen", || (!listens()).then_some(()));
     proxy.set(Fault::None);
-    let until = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(proxy.address()).is_err() {
-        assert!(Instant::now() < until);
-    }
+    wait_for("somebody to listen again", || listens().then_some(()));
     assert!(ask(&mut connect(&proxy)).0 > 0);
 }
 
