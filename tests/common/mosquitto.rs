@@ -58,6 +58,14 @@ impl Mosquitto {
         wait_for("mosquitto to listen", || TcpStream::connect(address).ok());
     }
 
+    /// SIGKILL: what it hasn't saved is lost, its sessions with it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
     /// SIGTERM: it saves what it has, and goes.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,6 +1,18 @@
-//! The network's faults, with the real daemon: see each part.
+//! The network's faults with the real daemon: the way to a real cloud, to somebody else's real
+//! broker, and from the devices. Each leaves nothing lost, nothing done twice, and nobody waiting
+//! who could be served.
+//!
+//! * [`the_proxy`] — that the proxy before all of them does what it says.
+//! * [`estate`], [`reckoning`] — the stage, and what is checked at each end.
+//! * [`cloud`], [`certificates`], [`names`], [`loss`] — the cloud's faults one by one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod certificates;
+mod cloud;
 #[path = "../common/mod.rs"]
 mod common;
+mod estate;
+mod loss;
+mod names;
+mod reckoning;
 mod the_proxy;
