@@ -19,8 +19,6 @@ pub struct Sums {
     pub handed_over: usize,
     pub events: u64,
     pub resent: u64,
-    pub memory_first_kib: u64,
-    pub memory_last_kib: u64,
 }
 
 impl Estate {
@@ -30,6 +28,10 @@ impl Estate {
         self.shut_all();
         until("the bank's events to be promised", async || {
             let waiting = self.bank.device().waiting();
+            if waiting > 0 && self.to_broker.is_some() {
+                self.bank.device().cut().await;
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
             (waiting == 0).then_some(()).ok_or(waiting.to_string())
         })
         .await;
