@@ -128,10 +128,11 @@ pub async fn life_goes_on(estate: &Estate) {
 }
 
 pub async fn until_acknowledged(estate: &Estate, more: u64) {
-    wait_until("events to be taken", async || {
-        (estate.acknowledged() >= more).then_some(())
-    })
-    .await;
+    let taken = async || {
+        let taken = estate.acknowledged();
+        (taken >= more).then_some(()).ok_or(taken.to_string())
+    };
+    estate.until("events to be taken", taken).await;
 }
 
 /// The end of a fault: everything converges.

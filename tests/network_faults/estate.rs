@@ -25,6 +25,10 @@ pub const BADGE: &str = "BADGE-OF-SF-22";
 const NEXT_CENTURY_MS: i64 = 4_000_000_000_000;
 /// How long anything may take: machines are shared, and a request that isn't answered takes 30 s to fail.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a person takes between an open door and a shut one, at least.
+const A_MOMENT: Duration = Duration::from_millis(100);
+/// After this long without a receipt devices send again. Real ones wait 30 s.
+const SENDS_AGAIN: Duration = Duration::from_secs(5);
 /// Events of the doors, per second.
 const RATE: f64 = 40.0;
 
@@ -155,18 +159,9 @@ impl Estate {
     pub async fn doors_are_done(&self) -> Figures {
         let doors = self.doors.lock().unwrap().take().unwrap();
         doors.stop();
-        // A device whose event isn't covered by a receipt sends it again after a while; these do so
-        // when they connect.
-        let asking = async {
-            while self.to_broker.is_some() {
-                tokio::time::sleep(Duration::from_secs(4)).await;
-                self.from_devices.reset_all();
-            }
-            std::future::pending().await
-        };
         tokio::select! {
             figures = doors.finish() => figures.unwrap(),
-            () = asking => unreachable!("it never ends"),
+            () = self.devices_send_again() => unreachable!("it never ends"),
         }
     }
 
@@ -300,6 +295,7 @@ impl Estate {
         let _alone = self.front.lock().await;
         until("the parcel to be put in", async || {
             let number = self.scan(parcel).await?;
+            tokio::time::sleep(A_MOMENT).await;
             if !self.bank.put(number, parcel) {
                 return Err(format!("{number} shut again"));
             }
@@ -310,6 +306,7 @@ impl Estate {
         self.gateway_has(parcel, "deposited").await;
         until("the parcel to be taken out", async || {
             let number = self.type_code(parcel, code).await?;
+            tokio::time::sleep(A_MOMENT).await;
             let taken = self.bank.take(number, |inside| inside == parcel);
             self.bank.close(number);
             taken.map(|_| ()).ok_or(format!("{number}: not inside"))
@@ -360,8 +357,8 @@ impl Estate {
         (1..=12).for_each(|number| self.bank.close(number));
     }
 
-    pub async fn gateway_has(&self, parcel: &str, stage: &str) {
-        until(&format!("{parcel} to be {stage}"), async || {
+    async fn gateway_has(&self, parcel: &str, stage: &str) {
+        self.until(&format!("{parcel} to be {stage}"), async || {
             let store = self.gateways_store();
             let found: String = store
                 .query_row(
@@ -373,6 +370,27 @@ impl Estate {
             (found == stage).then_some(()).ok_or(found)
         })
         .await;
+    }
+}
+
+/// Waiting.
+impl Estate {
+    /// Looks until it is as it should be, while devices send again what no receipt covers.
+    pub async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+        tokio::select! {
+            value = until(what, look) => value,
+            () = self.devices_send_again() => unreachable!("it never ends"),
+        }
+    }
+
+    /// What a broker of somebody else loses, a device sends again after a while without a receipt.
+    /// The simulated ones do so when they connect, so they are made to.
+    async fn devices_send_again(&self) {
+        while self.to_broker.is_some() {
+            tokio::time::sleep(SENDS_AGAIN).await;
+            self.from_devices.reset_all();
+        }
+        std::future::pending().await
     }
 }
 

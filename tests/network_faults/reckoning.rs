@@ -26,12 +26,8 @@ impl Estate {
     pub async fn reckoning(&self) -> Sums {
         let figures = self.doors_are_done().await;
         self.shut_all();
-        until("the bank's events to be promised", async || {
+        self.until("the bank's events to be promised", async || {
             let waiting = self.bank.device().waiting();
-            if waiting > 0 && self.to_broker.is_some() {
-                self.bank.device().cut().await;
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            }
             (waiting == 0).then_some(()).ok_or(waiting.to_string())
         })
         .await;
