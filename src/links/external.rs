@@ -41,6 +41,10 @@ const PACKET_MAX_BYTES: u32 = 70_000;
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
 /// Of the library's own; it says so if it has another.
 const SESSION_FORMAT_VERSION: u16 = 1;
+/// The connection that takes publishes nothing.
+const TAKER_IN_FLIGHT: u16 = 1;
+/// How many messages may wait for the broker's PUBACK.
+const SENDER_IN_FLIGHT: u16 = 64;
 const KEEP_ALIVE_S: u16 = 30;
 /// How long it may take until the broker has let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,6 +175,11 @@ fn options(settings: &Settings, tls: &Option<Transport>, names: &Names, role: Ro
     if let Some((user, password)) = &settings.login {
         options.set_credentials(user.clone(), password.clone());
     }
+    // The library makes room for each at once: 65,535 would cost tens of megabytes.
+    options.set_outgoing_inflight_upper_limit(match role {
+        Role::Takes => TAKER_IN_FLIGHT,
+        Role::Sends => SENDER_IN_FLIGHT,
+    });
     if role == Role::Takes {
         options
             .set_ack_mode(AckMode::Manual)
@@ -215,7 +224,7 @@ impl SessionStore for NothingToRestore {
             client_id: key.client_id().to_owned(),
             clean_start: false,
             session_expiry_interval: Some(SESSION_EXPIRY_S),
-            outgoing_inflight_upper_limit: None,
+            outgoing_inflight_upper_limit: Some(TAKER_IN_FLIGHT),
             ack_mode: PersistedAckMode::Manual,
             last_pkid: 0,
             last_puback: 0,

@@ -9,13 +9,12 @@ use std::time::Duration;
 use crate::cloud::{healed, life_goes_on};
 use crate::common::mosquitto::Mosquitto;
 use crate::common::proxy::{Fault, Proxy};
-use crate::estate::{Estate, Plan, run, side_by_side, until};
-
-type Story = fn(Mosquitto);
+use crate::estate::{Estate, Plan, run, side_by_side, story, until};
 
 #[test]
-fn each_fault_of_the_broker_is_named_and_survived() {
-    let stories: [(&str, Story); 8] = [
+fn each_fault_between_devices_and_gateway_is_survived() {
+    type Tell = fn(Mosquitto);
+    let stories: [(_, Tell); 8] = [
         ("restarts", |b| run(it_restarts_with_what_it_had(b))),
         ("forgets", |b| run(it_is_killed_and_has_forgotten(b))),
         ("kicks", |b| run(it_kicks_us(b))),
@@ -27,13 +26,14 @@ fn each_fault_of_the_broker_is_named_and_survived() {
         ("slow", |b| run(it_is_slow(b))),
         ("refuses", |b| run(it_refuses_the_login(b))),
     ];
-    side_by_side(stories.map(|(name, story)| {
-        (name, move || {
+    let stories = stories.map(|(name, tell)| {
+        story(name, move || {
             if let Some(broker) = Mosquitto::start() {
-                story(broker);
+                tell(broker);
             }
         })
-    }));
+    });
+    side_by_side(stories.into_iter().chain(crate::devices::stories()));
 }
 
 async fn with(broker: &Mosquitto) -> Estate {

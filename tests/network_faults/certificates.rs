@@ -14,33 +14,36 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::cloud::{healed, life_goes_on};
 use crate::common::{have, text};
-use crate::estate::{Estate, Plan, run, side_by_side};
+use crate::estate::{Estate, Plan, Story, run, story};
 
-#[test]
-fn a_wrong_certificate_is_named_and_sends_nothing() {
+/// One for each kind of wrong certificate; none where `openssl` isn't installed.
+pub fn stories() -> Vec<Story> {
     if !have("openssl") {
-        return;
+        return Vec::new();
     }
-    let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path());
-    let wrong = [
+    type Make = fn(&Certificates) -> Pair;
+    let wrong: [(_, Make, _); 3] = [
         (
-            "of another name",
-            certificates.good("other.example"),
+            "certificate-of-another-name",
+            |c| c.good("other.example"),
             "not valid for",
         ),
-        ("run out", certificates.run_out("localhost"), "expired"),
+        ("certificate-run-out", |c| c.run_out("localhost"), "expired"),
         (
-            "of an unknown CA",
-            certificates.by_a_stranger("localhost"),
+            "certificate-of-an-unknown-ca",
+            |c| c.by_a_stranger("localhost"),
             "UnknownIssuer",
         ),
     ];
-    let good = certificates.good("localhost");
-    side_by_side(wrong.map(|(name, wrong, word)| {
-        let (good, ca) = (good.clone(), certificates.ca());
-        (name, move || run(survive(name, good, wrong, word, ca)))
-    }));
+    let stories = wrong.map(|(name, make, word)| {
+        story(name, move || {
+            let folder = tempfile::tempdir().unwrap();
+            let certificates = Certificates::make(folder.path());
+            let (good, wrong) = (certificates.good("localhost"), make(&certificates));
+            run(survive(name, good, wrong, word, certificates.ca()));
+        })
+    });
+    stories.into()
 }
 
 async fn survive(name: &str, good: Pair, wrong: Pair, word: &str, ca: PathBuf) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::proxy::{Fault, says};
 use crate::common::wait_until;
-use crate::estate::{Estate, PATIENCE, Plan, run, side_by_side};
+use crate::estate::{Estate, PATIENCE, Plan, Story, run, side_by_side, story};
 
 /// A fault, and what a technician reads while it lasts.
 struct Case {
@@ -102,7 +102,14 @@ const CASES: &[Case] = &[
 
 #[test]
 fn each_fault_of_the_cloud_is_named_and_survived() {
-    side_by_side(CASES.iter().map(|case| (case.name, || run(survive(case)))));
+    let cases = CASES.iter();
+    let mut stories: Vec<Story> = cases
+        .map(|case| story(case.name, || run(survive(case))))
+        .collect();
+    stories.extend(pauses());
+    stories.extend(crate::certificates::stories());
+    stories.push(crate::names::story());
+    side_by_side(stories);
 }
 
 async fn survive(case: &'static Case) {
@@ -149,15 +156,21 @@ pub async fn healed(name: &str, estate: Estate) {
     estate.end().await;
 }
 
-/// 429 with a pause in seconds or as a date: neither way to the cloud asks sooner.
-#[test]
-fn a_pause_that_the_cloud_asks_for_is_kept() {
-    let date =
+/// A pause that the cloud asks for is kept; one of a year is a mistake.
+fn pauses() -> [Story; 3] {
+    const IN_SECONDS: &str = "retry-after: 5\r\n";
+    const AS_A_DATE: &str =
         "date: Fri, 31 Dec 1999 12:00:00 GMT\r\nretry-after: Fri, 31 Dec 1999 12:00:05 GMT\r\n";
-    let stories = [("in seconds", "retry-after: 5\r\n"), ("as a date", date)];
-    side_by_side(stories.map(|(name, headers)| (name, move || run(is_left_alone(name, headers)))));
+    [
+        story("429-seconds", || {
+            run(is_left_alone("429-seconds", IN_SECONDS))
+        }),
+        story("429-date", || run(is_left_alone("429-date", AS_A_DATE))),
+        story("429-year", || run(a_pause_of_a_year_is_an_hour())),
+    ]
 }
 
+/// 429 with a pause in seconds or as a date: neither way to the cloud asks sooner.
 async fn is_left_alone(name: &str, headers: &str) {
     let estate = Estate::begin(Plan::default()).await;
     estate.announce_four().await;
@@ -187,8 +200,7 @@ async fn is_left_alone(name: &str, headers: &str) {
     healed(name, estate).await;
 }
 
-/// A pause of a year is a mistake, and taken as an hour. A restart asks at once.
-#[tokio::test(flavor = "multi_thread")]
+/// Taken as an hour; a restart asks at once.
 async fn a_pause_of_a_year_is_an_hour() {
     let mut estate = Estate::begin(Plan::default()).await;
     estate.announce_four().await;
@@ -206,5 +218,5 @@ async fn a_pause_of_a_year_is_an_hour() {
     assert!((3_600_000..3_602_000).contains(&pause), "{pause} ms");
     estate.fault(Fault::None);
     estate.restart();
-    healed("a pause of a year", estate).await;
+    healed("429-year", estate).await;
 }

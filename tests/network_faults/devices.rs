@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use crate::cloud::{healed, life_goes_on};
 use crate::common::proxy::Fault;
-use crate::estate::{Estate, Plan, run, side_by_side};
+use crate::estate::{Estate, Plan, Story, run, story};
 
-#[test]
-fn connections_cut_at_any_byte_lose_and_double_nothing() {
-    let means = [("often", 400), ("now and then", 2_000), ("seldom", 10_000)];
-    side_by_side(means.map(|(name, mean_bytes)| (name, move || run(cut(name, mean_bytes)))));
+/// How often a connection is cut, by the bytes between two cuts.
+pub fn stories() -> [Story; 3] {
+    let means = [
+        ("cut-often", 400),
+        ("cut-now-and-then", 2_000),
+        ("cut-seldom", 10_000),
+    ];
+    means.map(|(name, mean_bytes)| story(name, move || run(cut(name, mean_bytes))))
 }
 
 async fn cut(name: &str, mean_bytes: u64) {

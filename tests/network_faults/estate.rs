@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a person takes between an open door and a shut one, at least.
 const A_MOMENT: Duration = Duration::from_millis(100);
 /// After this long without a receipt devices send again. Real ones wait 30 s.
-const SENDS_AGAIN: Duration = Duration::from_secs(5);
+const SENDS_AGAIN: Duration = Duration::from_secs(3);
 /// Events of the doors, per second.
 const RATE: f64 = 40.0;
 
@@ -479,14 +479,17 @@ pub fn run<T>(story: impl Future<Output = T>) -> T {
     runtime.block_on(story)
 }
 
+/// A story and its name.
+pub type Story = (&'static str, Box<dyn FnOnce() + Send>);
+
+/// A story for [`side_by_side`].
+pub fn story(name: &'static str, tell: impl FnOnce() + Send + 'static) -> Story {
+    (name, Box::new(tell))
+}
+
 /// Runs stories side by side, each on a thread of its own, and fails if one did; most of their time
-/// is waiting.
-///
-/// `LINLI_FAULT=name` runs just one.
-pub fn side_by_side<F>(stories: impl IntoIterator<Item = (&'static str, F)>)
-where
-    F: FnOnce() + Send + 'static,
-{
+/// is waiting. `LINLI_FAULT=name` runs just one.
+pub fn side_by_side(stories: impl IntoIterator<Item = Story>) {
     let only = std::env::var("LINLI_FAULT").ok();
     let stories = stories.into_iter();
     let wanted = stories.filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name));

@@ -7,14 +7,20 @@ use std::time::{Duration, Instant};
 use crate::cloud::{healed, life_goes_on};
 use crate::common::interposed;
 use crate::common::proxy::Fault;
-use crate::estate::{Estate, Plan};
+use crate::estate::{Estate, Plan, Story, run};
 
 /// The name hangs so long that a thread kept by each try to reach the cloud would be missed.
 const HANGS: Duration = Duration::from_secs(30);
 /// The uplink gets 3 s when the gateway stops, the control socket 1 s.
 const USUAL_STOP: Duration = Duration::from_secs(8);
 
-#[tokio::test(flavor = "multi_thread")]
+/// For the cloud's faults.
+pub fn story() -> Story {
+    crate::estate::story("name-hangs", || {
+        run(a_name_that_hangs_holds_up_nothing_else())
+    })
+}
+
 async fn a_name_that_hangs_holds_up_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let hangs = folder.path().join("hangs");
@@ -58,5 +64,5 @@ async fn a_name_that_hangs_holds_up_nothing_else() {
     life_goes_on(&estate).await;
 
     fs::remove_file(&hangs).unwrap();
-    healed("a name that hangs", estate).await;
+    healed("name-hangs", estate).await;
 }

@@ -2,7 +2,7 @@
 //! bring and fetch, and the doors report. At the end the same reckoning as after each fault alone.
 //!
 //! Two estates at a time, one with the embedded broker and one with somebody else's, which is also
-//! killed. `LINLI_STORMS` rounds each (a dozen in the short form), drawn from `LINLI_STORMS_SEED`:
+//! killed. `LINLI_STORMS` rounds each (ten in the short form), drawn from `LINLI_STORMS_SEED`:
 //! `LINLI_STORMS=200 cargo test --release --test network_faults -- --nocapture`.
 
 use std::cell::Cell;
@@ -13,9 +13,9 @@ use simulator::Random;
 use crate::cloud::until_acknowledged;
 use crate::common::mosquitto::Mosquitto;
 use crate::common::proxy::{Fault, says};
-use crate::estate::{Estate, Plan, run, side_by_side};
+use crate::estate::{Estate, Plan, run, side_by_side, story};
 
-const SHORT: u64 = 12;
+const SHORT: u64 = 10;
 /// Parcels that may wait to be handed over; beyond it nothing is announced.
 const WAITING_MAX: usize = 10;
 
@@ -33,7 +33,7 @@ fn storms_lose_and_double_nothing() {
     type Broker = fn() -> Option<Option<Mosquitto>>;
     let kinds: [(_, Broker); 2] = [("embedded", embedded), ("external", external)];
     side_by_side(kinds.map(|(name, broker)| {
-        (name, move || {
+        story(name, move || {
             if let Some(broker) = broker() {
                 run(storm(name, broker, rounds, Random::new(seed).fork(name)));
             }
