@@ -67,10 +67,11 @@ mod tests {
     async fn a_way_that_was_never_gone_does_not_return() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = ("127.0.0.1", listener.local_addr().unwrap().port());
+        let names = Names::default();
         let (returned, accepted) = tokio::join!(
             tokio::time::timeout(
                 Duration::from_millis(300),
-                returned(&Names::default(), host, Instant::now(), false)
+                returned(&names, host, Instant::now(), false)
             ),
             listener.accept(),
         );

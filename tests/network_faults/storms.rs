@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use simulator::Random;
 
-use crate::cloud::until_acknowledged;
+use crate::cloud::{MEMORY_MAX_KIB, until_acknowledged};
 use crate::common::mosquitto::Mosquitto;
 use crate::common::proxy::{Fault, says};
 use crate::estate::{Estate, Plan, run, side_by_side, story};
@@ -225,6 +225,7 @@ fn flat(memory: &[u64]) -> (u64, u64) {
         median(&memory[memory.len() - third..]),
     );
     // In a short storm the first third is still the start.
+    assert!(last < MEMORY_MAX_KIB, "{last} KiB in memory");
     let slack = if memory.len() < 60 { 16 << 10 } else { 2 << 10 };
     assert!(
         last <= first + first / 10 + slack,
