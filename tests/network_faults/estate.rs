@@ -321,16 +321,25 @@ impl Estate {
     async fn scan(&self, parcel: &str) -> Result<u16, String> {
         let turn = self.bank.turn().await;
         let badge = turn.scan_badge(BADGE).await;
-        let mut answer = badge.clone();
-        if matches!(badge, Answer::Yes(_)) {
-            answer = turn.scan_waybill(parcel).await;
-        }
-        match answer {
-            Answer::Opened(number) => Ok(number),
-            other => self
-                .open_door(|inside| inside.is_empty())
-                .ok_or(format!("{other:?}")),
-        }
+        let answer = match badge {
+            Answer::Yes(_) => turn.scan_waybill(parcel).await,
+            other => other,
+        };
+        // A door that was opened late for somebody before stands open too: people read the number.
+        let open = |number: u16| self.bank.compartments()[usize::from(number) - 1].open;
+        let meant = self.meant_for(parcel).filter(|number| open(*number));
+        meant.ok_or_else(|| {
+            self.shut_all();
+            format!("{answer:?}")
+        })
+    }
+
+    /// The compartment that was last opened to put a parcel in.
+    fn meant_for(&self, parcel: &str) -> Option<u16> {
+        let query = "SELECT compartment FROM commands WHERE parcel = ?1 AND purpose = 'deposit' \
+                     ORDER BY at_ms DESC LIMIT 1";
+        let store = self.gateways_store();
+        store.query_row(query, [parcel], |row| row.get(0)).ok()
     }
 
     async fn type_code(&self, parcel: &str, code: &str) -> Result<u16, String> {
