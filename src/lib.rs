@@ -21,6 +21,7 @@ pub mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod links;
+pub mod names;
 pub mod pace;
 pub mod presence;
 pub mod store;

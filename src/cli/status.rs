@@ -69,6 +69,9 @@ pub fn status(look: &Look, status: &Status) -> String {
         way.push_str(words::NOTHING_WAITS);
     }
     line(label::CLOUD, way);
+    if let Some(words) = if_it_lasts(&report.cloud) {
+        line("", words.to_string());
+    }
     for lane in waiting(&status.lanes.lanes) {
         line("", lane_words(look, lane));
     }
@@ -118,6 +121,9 @@ pub fn sync(look: &Look, sync: &Sync) -> String {
             out.push_str(&labelled(look, way, &direction_words(look, direction)));
         }
     }
+    if let Some(words) = if_it_lasts(&sync.cloud) {
+        out.push_str(&labelled(look, "", words));
+    }
     out.push('\n');
     for trouble in cloud_troubles(&sync.cloud, look.now_ms, &sync.lanes.lanes) {
         out.push_str(&named(look, &trouble));
@@ -162,6 +168,15 @@ fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
         .filter(|way| cloud[**way]["failures"].as_u64() != Some(0))
         .find_map(|way| cloud[*way]["last_error"].as_str());
     words::cloud(look, cloud["url"].as_str().unwrap_or("?"), since, error)
+}
+
+/// What to do about a failure that names no remedy; nothing if all is well, or another one is named.
+fn if_it_lasts(cloud: &serde_json::Value) -> Option<&'static str> {
+    let ways = ["uplink", "downlink"].map(|way| &cloud[way]);
+    let failing = |way: &serde_json::Value| way["failures"].as_u64().is_some_and(|n| n > 0);
+    let named = ways.iter().any(|way| way["remedy"].is_string());
+    let fails = ways.into_iter().any(failing);
+    (fails && !named).then_some(words::cloud::IF_IT_LASTS)
 }
 
 fn direction_words(look: &Look, direction: &serde_json::Value) -> String {

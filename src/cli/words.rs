@@ -373,7 +373,10 @@ pub const NOTHING_WAITS: &str = "; nothing waits";
 /// Whether the cloud is reached.
 pub fn cloud(look: &Look, url: &str, since_ms: Option<i64>, error: Option<&str>) -> String {
     match (since_ms, error) {
-        (Some(since), _) => format!("{url}, reached since {}", look.time(since)),
+        (Some(since), None) => format!("{url}, reached since {}", look.time(since)),
+        (Some(since), Some(error)) => {
+            format!("{url}, reached since {}, but: {error}", look.time(since))
+        }
         (None, Some(error)) => format!("{url}, not reached: {error}"),
         (None, None) => format!("{url}, not tried yet"),
     }

@@ -21,6 +21,7 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use super::config::CloudConfig;
 use super::failure::Failure;
 use super::status::CloudStatus;
+use crate::names::Names;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const UPLINK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +37,7 @@ pub(super) struct Client {
     config: Arc<CloudConfig>,
     status: Arc<CloudStatus>,
     gateway_url: Url,
+    names: Names,
 }
 
 /// A batch, encoded.
@@ -44,11 +46,13 @@ pub(super) struct Encoded(pub Vec<u8>);
 impl Client {
     /// Fails if this machine has no certificate authorities to check a cloud's certificate by.
     pub fn new(config: Arc<CloudConfig>, status: Arc<CloudStatus>) -> anyhow::Result<Self> {
+        let names = Names::default();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(config.url.is_https())?)
             .https_only(config.url.is_https())
             .user_agent(concat!("linli/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
+            .dns_resolver(Arc::new(names.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .tcp_keepalive(KEEPALIVE)
@@ -66,7 +70,13 @@ impl Client {
             config,
             status,
             gateway_url,
+            names,
         })
+    }
+
+    /// Who finds the cloud's address.
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Encodes a batch as it will be sent.

@@ -146,7 +146,7 @@ impl<'a> Patience<'a> {
         let since = *self.unreachable.get_or_insert_with(Instant::now);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = path::returned(self.shared.config.url.host(), since, gone) => {}
+            () = path::returned(self.shared.client.names(), self.shared.config.url.host(), since, gone) => {}
             () = self.other_is_back() => {}
         }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use super::backoff::jitter;
+use crate::names::Names;
 
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const GAP_SHORTEST: Duration = Duration::from_secs(5);
@@ -20,20 +21,23 @@ const GAP_LONGEST: Duration = Duration::from_secs(30);
 
 /// Resolves when a way to `host` that was gone is there again; never if it wasn't gone.
 /// `since`: the first failure of this outage; `gone`: the failure itself showed that there is no way.
-pub(super) async fn returned(host: (&str, u16), since: Instant, gone: bool) {
-    if !gone && is_open(host).await {
+pub(super) async fn returned(names: &Names, host: (&str, u16), since: Instant, gone: bool) {
+    if !gone && is_open(names, host).await {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(gap(since.elapsed(), jitter())).await;
-        if is_open(host).await {
+        if is_open(names, host).await {
             return;
         }
     }
 }
 
-async fn is_open(host: (&str, u16)) -> bool {
-    let connecting = TcpStream::connect(host);
+async fn is_open(names: &Names, (host, port): (&str, u16)) -> bool {
+    let connecting = async {
+        let addresses = names.find(host, port).await?;
+        TcpStream::connect(&addresses[..]).await
+    };
     matches!(
         tokio::time::timeout(TRY_TIMEOUT, connecting).await,
         Ok(Ok(_))
@@ -63,10 +67,11 @@ mod tests {
     async fn a_way_that_was_never_gone_does_not_return() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = ("127.0.0.1", listener.local_addr().unwrap().port());
+        let names = Names::default();
         let (returned, accepted) = tokio::join!(
             tokio::time::timeout(
                 Duration::from_millis(300),
-                returned(host, Instant::now(), false)
+                returned(&names, host, Instant::now(), false)
             ),
             listener.accept(),
         );

@@ -9,11 +9,11 @@
 //! broker, which still has them, sends them again.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -26,12 +26,14 @@ use rumqttc::{
     PersistedSession, PublishOptions, SessionStore, SessionStoreError, SessionStoreKey,
     TlsConfiguration, Transport,
 };
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{LinkState, LinkStatus, ToDevice};
+use super::{LinkStatus, ToDevice};
 use crate::intake::{Answer, Intake};
+use crate::names::Names;
 
 /// The largest packet that the broker may send us; larger ones it drops for us (MQTT 5 § 3.1.2.11.4).
 const PACKET_MAX_BYTES: u32 = 70_000;
@@ -39,7 +41,17 @@ const PACKET_MAX_BYTES: u32 = 70_000;
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
 /// Of the library's own; it says so if it has another.
 const SESSION_FORMAT_VERSION: u16 = 1;
+/// The connection that takes publishes nothing.
+const TAKER_IN_FLIGHT: u16 = 1;
+/// How many messages may wait for the broker's PUBACK.
+const SENDER_IN_FLIGHT: u16 = 64;
 const KEEP_ALIVE_S: u16 = 30;
+/// How long it may take until the broker has let us in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many messages may wait for the connection that sends.
+const WAITING_MAX: usize = 1_024;
+/// How many may be in the library's own queue, where none can be taken back.
+const SENDING_MAX: usize = 8;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
@@ -102,16 +114,17 @@ pub async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let tls = transport(&settings)?;
-    let sending = options(&settings, &tls, Role::Sends);
-    let sender = tokio::spawn(send_all(
-        sending,
-        outbound,
-        intake.clone(),
-        Arc::clone(&status),
-    ));
+    let names = Names::default();
+    let sending = options(&settings, &tls, &names, Role::Sends);
+    let sender = tokio::spawn(send_all(sending, outbound, intake.clone()));
     let mut wait = RETRY_FIRST;
     while !*shutdown.borrow() {
-        let session = Session::open(&settings, &tls, &intake, &status);
+        let session = Session::open(
+            &settings,
+            options(&settings, &tls, &names, Role::Takes),
+            &intake,
+            &status,
+        );
         let ended = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
             ended = session => ended,
@@ -138,7 +151,7 @@ enum Role {
     Sends,
 }
 
-fn options(settings: &Settings, tls: &Option<Transport>, role: Role) -> MqttOptions {
+fn options(settings: &Settings, tls: &Option<Transport>, names: &Names, role: Role) -> MqttOptions {
     let id = match role {
         Role::Takes => settings.client_id.clone(),
         Role::Sends => format!("{}-out", settings.client_id),
@@ -149,13 +162,24 @@ fn options(settings: &Settings, tls: &Option<Transport>, role: Role) -> MqttOpti
     options
         .set_keep_alive(KEEP_ALIVE_S)
         .set_max_packet_size(Some(PACKET_MAX_BYTES))
-        .set_network_options(network);
+        .set_network_options(network)
+        .set_connect_timeout(CONNECT_TIMEOUT);
+    let (names, host, port) = (names.clone(), settings.host.clone(), settings.port);
+    options.set_socket_connector(move |_, network| {
+        let (names, host) = (names.clone(), host.clone());
+        async move { connect(&names, &host, port, network).await }
+    });
     if let Some(transport) = tls {
         options.set_transport(transport.clone());
     }
     if let Some((user, password)) = &settings.login {
         options.set_credentials(user.clone(), password.clone());
     }
+    // The library makes room for each at once: 65,535 would cost tens of megabytes.
+    options.set_outgoing_inflight_upper_limit(match role {
+        Role::Takes => TAKER_IN_FLIGHT,
+        Role::Sends => SENDER_IN_FLIGHT,
+    });
     if role == Role::Takes {
         options
             .set_ack_mode(AckMode::Manual)
@@ -165,6 +189,23 @@ fn options(settings: &Settings, tls: &Option<Transport>, role: Role) -> MqttOpti
             .set_receive_maximum(Some(settings.window));
     }
     options
+}
+
+/// Connects to the first address of the broker that lets us.
+async fn connect(
+    names: &Names,
+    host: &str,
+    port: u16,
+    network: NetworkOptions,
+) -> io::Result<TcpStream> {
+    let mut last = None;
+    for address in names.find(host, port).await? {
+        match rumqttc::default_socket_connect(address.to_string(), network.clone()).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other(format!("{host} has no address"))))
 }
 
 /// The library's memory of a session, for a connection that only takes: there is nothing of its own
@@ -183,7 +224,7 @@ impl SessionStore for NothingToRestore {
             client_id: key.client_id().to_owned(),
             clean_start: false,
             session_expiry_interval: Some(SESSION_EXPIRY_S),
-            outgoing_inflight_upper_limit: None,
+            outgoing_inflight_upper_limit: Some(TAKER_IN_FLIGHT),
             ack_mode: PersistedAckMode::Manual,
             last_pkid: 0,
             last_puback: 0,
@@ -228,12 +269,12 @@ struct Ended {
 impl<'a> Session<'a> {
     async fn open(
         settings: &'a Settings,
-        tls: &'a Option<Transport>,
+        options: MqttOptions,
         intake: &'a Intake,
         status: &'a LinkStatus,
     ) -> Ended {
         let window = usize::from(settings.window);
-        let (client, events) = AsyncClient::builder(options(settings, tls, Role::Takes))
+        let (client, events) = AsyncClient::builder(options)
             .capacity(2 * window + 16)
             .build();
         let (under_way, to_acknowledge) = mpsc::channel(2 * window);
@@ -366,56 +407,105 @@ async fn acknowledge(
     }
 }
 
-/// The connection that sends. A message is dropped while the broker is away: a receipt comes again
-/// with the next event, a command runs out.
-async fn send_all(
+/// The connection that sends. Messages wait for it while they are of use: a command until it runs
+/// out, a receipt until there is no room. What was on its way when the connection was lost is given
+/// up, never sent later: a receipt comes again with the next event, a command is repeated within its
+/// time or runs out.
+async fn send_all(options: MqttOptions, messages: mpsc::Receiver<ToDevice>, intake: Intake) {
+    let (stamped, mut waiting) = mpsc::channel(WAITING_MAX);
+    let sending = async {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let worked = send_while_connected(options.clone(), &mut waiting, &intake).await;
+            wait = if worked {
+                RETRY_FIRST
+            } else {
+                (wait * 2).min(RETRY_LONGEST)
+            };
+            sleep(wait).await;
+        }
+    };
+    tokio::select! {
+        () = stamp(messages, stamped) => {}
+        () = sending => {}
+    }
+}
+
+/// A message and when it came.
+type Stamped = (Instant, ToDevice);
+
+/// Notes when each message came. What finds no room is dropped.
+async fn stamp(mut messages: mpsc::Receiver<ToDevice>, stamped: mpsc::Sender<Stamped>) {
+    while let Some(message) = messages.recv().await {
+        if let Err(e) = stamped.try_send((Instant::now(), message)) {
+            let (_, message) = e.into_inner();
+            tracing::warn!(device = %message.device, "the broker is slow or away: message dropped");
+        }
+    }
+}
+
+/// One connection that sends, until it is lost; whether it ever worked.
+async fn send_while_connected(
     options: MqttOptions,
-    mut messages: mpsc::Receiver<ToDevice>,
-    intake: Intake,
-    status: Arc<LinkStatus>,
-) {
-    let (client, mut events) = AsyncClient::builder(options).capacity(1_024).build();
-    let mut wait = RETRY_FIRST;
+    waiting: &mut mpsc::Receiver<Stamped>,
+    intake: &Intake,
+) -> bool {
+    let (client, mut events) = AsyncClient::builder(options).capacity(SENDING_MAX).build();
+    let (up, mut is_up) = watch::channel(false);
     let polling = async {
         loop {
             match events.poll().await {
-                Ok(_) => wait = RETRY_FIRST,
-                Err(e) => {
-                    tracing::debug!(error = %e, "the sending connection is away");
-                    sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_LONGEST);
+                Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+                    up.send_replace(ack.code == ConnectReturnCode::Success);
                 }
+                Ok(_) => {}
+                Err(e) => return tracing::debug!(error = %e, "the sending connection is away"),
             }
         }
     };
     let sending = async {
-        while let Some(message) = messages.recv().await {
-            let topic = message.channel.topic(&message.device);
-            let mut options = PublishOptions::new(QoS::AtLeastOnce);
-            if let Some(ms) = message.expiry_ms {
-                let seconds = u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-                options = options.properties(PublishProperties {
-                    message_expiry_interval: Some(seconds),
-                    ..PublishProperties::default()
-                });
-            }
-            match client.try_publish(topic, message.payload, options) {
-                Ok(_) if status.state() == LinkState::Up => {
-                    if let Some(command) = message.open {
-                        intake.command_sent(command);
-                    }
-                }
-                Ok(_) => {}
-                Err(e) => {
-                    tracing::warn!(device = %message.device, error = %e, "message dropped");
-                }
-            }
+        // The sender lives as long as `polling`, which ends first.
+        let _ = is_up.wait_for(|up| *up).await;
+        while let Some(message) = waiting.recv().await {
+            send(&client, message, intake).await;
         }
     };
     tokio::select! {
         () = polling => {}
         () = sending => {}
     }
+    *up.borrow()
+}
+
+/// Sends one message, unless its time is over.
+async fn send(client: &AsyncClient, (came, message): Stamped, intake: &Intake) {
+    let topic = message.channel.topic(&message.device);
+    let mut options = PublishOptions::new(QoS::AtLeastOnce);
+    if let Some(ms) = message.expiry_ms {
+        let Some(left_ms) = left_ms(ms, came.elapsed()) else {
+            tracing::info!(device = %message.device, "a command ran out before it could be sent");
+            return;
+        };
+        let seconds = u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        options = options.properties(PublishProperties {
+            message_expiry_interval: Some(seconds),
+            ..PublishProperties::default()
+        });
+    }
+    match client.publish(topic, message.payload, options).await {
+        Ok(_) => {
+            if let Some(command) = message.open {
+                intake.command_sent(command);
+            }
+        }
+        Err(e) => tracing::warn!(device = %message.device, error = %e, "message dropped"),
+    }
+}
+
+/// What is left of a message's time.
+fn left_ms(expiry_ms: u64, waited: Duration) -> Option<u64> {
+    let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    expiry_ms.checked_sub(waited_ms).filter(|left| *left > 0)
 }
 
 fn transport(settings: &Settings) -> anyhow::Result<Option<Transport>> {

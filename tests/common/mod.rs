@@ -2,9 +2,12 @@
 //! folder. What is started here is ended here.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod interposed;
 pub mod mosquitto;
+pub mod proxy;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -69,6 +72,8 @@ pub struct Setup {
     pub more: String,
     /// Log everything, to look for what mustn't be there.
     pub trace: bool,
+    /// Variables for the daemon.
+    pub env: Vec<(String, OsString)>,
     pub port: u16,
     /// What else is done to the daemon's command before it starts.
     pub prepare: Option<Box<dyn Fn(&mut Command) + Send + Sync>>,
@@ -85,6 +90,7 @@ impl Setup {
             external: None,
             more: String::new(),
             trace: false,
+            env: Vec::new(),
             port: 0,
             prepare: None,
         }
@@ -195,6 +201,7 @@ impl Setup {
         if let Some(prepare) = &self.prepare {
             prepare(&mut command);
         }
+        command.envs(self.env.iter().cloned());
         command
             .arg("run")
             .arg("--config")
@@ -279,6 +286,15 @@ pub struct Gateway {
 impl Gateway {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it holds in memory, KiB (`VmRSS`).
+    pub fn memory_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(file).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse().unwrap()
     }
 
     /// SIGKILL: what was acknowledged must be on disk.

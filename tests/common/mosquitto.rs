@@ -11,6 +11,8 @@ use super::wait_for;
 
 pub struct Mosquitto {
     pub address: SocketAddr,
+    /// Whether nobody may log in; from the next start on.
+    pub closed: bool,
     dir: TempDir,
     child: Option<Child>,
 }
@@ -27,6 +29,7 @@ impl Mosquitto {
             .unwrap();
         let mut broker = Self {
             address,
+            closed: false,
             dir: tempfile::tempdir().unwrap(),
             child: None,
         };
@@ -38,10 +41,11 @@ impl Mosquitto {
     pub fn start_again(&mut self) {
         let folder = self.dir.path().display();
         let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n\
+            "listener {} 127.0.0.1\nallow_anonymous {}\nset_tcp_nodelay true\n\
              max_queued_messages 0\nmax_inflight_messages 256\npersistence true\n\
              persistence_location {folder}/\nuser root\n",
-            self.address.port()
+            self.address.port(),
+            !self.closed,
         );
         let file = self.dir.path().join("mosquitto.conf");
         fs::write(&file, config).unwrap();
@@ -56,6 +60,14 @@ impl Mosquitto {
         self.child = Some(child);
         let address = self.address;
         wait_for("mosquitto to listen", || TcpStream::connect(address).ok());
+    }
+
+    /// SIGKILL: what it hasn't saved is lost, its sessions with it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     /// SIGTERM: it saves what it has, and goes.

@@ -96,7 +96,8 @@ linli 0.1.0 at willow-court: all is well
   broker    embedded, 127.0.0.1:1883; 42 of 44 devices connected
   banks     12 free, 6 occupied of 18 compartments
   parcels   6 deposited, 5 expected
-  cloud     https://cloud.example, reached since 17:02:21
+  cloud     https://cloud.example, reached since 17:02:21, but: refused
+            It is tried again by itself, and nothing is lost. If it lasts: is the network up (antenna, SIM card, name server), is the URL right? Else ask the cloud's operator.
             fulfilment: 3 waiting, oldest 4 min
   clock     2026-11-22 17:03:21, synchronised
 ";
@@ -292,9 +293,10 @@ fn the_way_to_the_cloud_is_shown_with_its_lanes() {
         },
     );
     let wanted = "  \
-  cloud     https://cloud.example, reached since 17:02:21
+  cloud     https://cloud.example, reached since 17:02:21, but: refused
   uplink    last success 4.0 s ago
   downlink  no success yet; then: refused; next try in 8.0 s
+            It is tried again by itself, and nothing is lost. If it lasts: is the network up (antenna, SIM card, name server), is the URL right? Else ask the cloud's operator.
 
 LANE        MADE  TAKEN  WAITING  OLDEST
 fulfilment    43     40        3  4 min

@@ -31,6 +31,10 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
     (format!("{stands}{follows}"), sentence(remedy))
 }
 
+/// What follows from a failure that names no remedy of its own.
+pub const IF_IT_LASTS: &str = "It is tried again by itself, and nothing is lost. If it lasts: is the \
+     network up (antenna, SIM card, name server), is the URL right? Else ask the cloud's operator.";
+
 /// A direction of the cloud client.
 pub fn direction(
     look: &Look,

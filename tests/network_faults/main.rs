@@ -1,0 +1,23 @@
+//! The network's faults with the real daemon: the way to a real cloud, to somebody else's real
+//! broker, and from the devices. Each leaves nothing lost, nothing done twice, and nobody waiting
+//! who could be served.
+//!
+//! * [`the_proxy`] — that the proxy before all of them does what it says.
+//! * [`estate`], [`reckoning`] — the stage, and what is checked at each end.
+//! * [`cloud`], [`certificates`], [`names`], [`loss`] — the cloud's faults one by one.
+//! * [`broker`], [`devices`] — those of somebody else's broker, and of the devices' connections.
+//! * [`storms`] — all of them at random, one after the other, for as long as one likes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod broker;
+mod certificates;
+mod cloud;
+#[path = "../common/mod.rs"]
+mod common;
+mod devices;
+mod estate;
+mod loss;
+mod names;
+mod reckoning;
+mod storms;
+mod the_proxy;
