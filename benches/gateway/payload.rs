@@ -13,7 +13,7 @@ use crate::common::ident;
 /// Bytes of a payload.
 pub const BYTES: usize = 132;
 /// Bytes of what is stored of it, beside the columns: the reading without its envelope.
-pub const STORED_BYTES: usize = 107;
+pub const STORED_BYTES: usize = 115;
 /// Bytes of the sensor's name and the sequence number's encoding together.
 const NAME_AND_NUMBER: usize = 42;
 
