@@ -20,7 +20,12 @@ pub struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
-    baselines: Vec<(String, f64)>,
+    comparisons: Vec<Comparison>,
+}
+
+#[derive(Default)]
+struct Comparison {
+    baseline: Option<(String, f64)>,
     aim: Option<Aim>,
 }
 
@@ -30,19 +35,30 @@ impl Figure {
             name: name.into(),
             value,
             unit,
-            baselines: Vec::new(),
-            aim: None,
+            comparisons: vec![Comparison::default()],
         }
     }
 
     /// What it is compared with; every baseline makes a row.
     pub fn beside(mut self, name: impl Into<String>, value: f64) -> Self {
-        self.baselines.push((name.into(), value));
+        let baseline = Some((name.into(), value));
+        match self.comparisons.last_mut() {
+            Some(first) if first.baseline.is_none() && first.aim.is_none() => {
+                first.baseline = baseline;
+            }
+            _ => self.comparisons.push(Comparison {
+                baseline,
+                aim: None,
+            }),
+        }
         self
     }
 
+    /// What it should be beside the last baseline, or by itself if there is none yet.
     pub fn aim(mut self, aim: Aim) -> Self {
-        self.aim = Some(aim);
+        if let Some(last) = self.comparisons.last_mut() {
+            last.aim = Some(aim);
+        }
         self
     }
 }
@@ -89,11 +105,8 @@ impl Table {
     }
 
     pub fn add(&mut self, figure: Figure) {
-        let last = figure.baselines.len().saturating_sub(1);
-        let rows = figure.baselines.len().max(1);
-        for index in 0..rows {
-            let baseline = figure.baselines.get(index);
-            let aim = figure.aim.filter(|_| index == last);
+        for Comparison { baseline, aim } in &figure.comparisons {
+            let (baseline, aim) = (baseline.as_ref(), *aim);
             let ratio = baseline
                 .map(|(_, value)| figure.value / value)
                 .filter(|ratio| ratio.is_finite());

@@ -12,6 +12,8 @@ use crate::{Bench, load, stored};
 
 /// Events per second of the fixed load.
 const RATE: f64 = 2_000.0;
+const FIXED_CONNECTIONS: usize = 200;
+/// The load that takes what it gets.
 const CONNECTIONS: usize = 50;
 const WINDOW: u16 = 20;
 /// How much dearer an event may be at the largest size to be called flat.
@@ -20,7 +22,7 @@ const FLAT: f64 = 1.25;
 pub fn measure(bench: &Bench, table: &mut Table) {
     let mut setup = bench.setup();
     setup.more = stored::KEEP_ALL.to_owned();
-    setup.devices = load::devices(CONNECTIONS);
+    setup.devices = load::devices(FIXED_CONNECTIONS);
     setup.start().stop();
     let mut first = None;
     for (index, rows) in bench.effort.growth.into_iter().enumerate() {
@@ -64,7 +66,7 @@ fn fixed_load(
     boot: u32,
     table: &mut Table,
 ) -> Duration {
-    let load = load::readings(address, devices, CONNECTIONS);
+    let load = load::readings(address, devices, FIXED_CONNECTIONS);
     let mut load = load::at_rate(load, RATE, bench.effort.span);
     load.boot = boot;
     let before = gateway.cpu();

@@ -16,6 +16,7 @@ use person::Keypad;
 const PERCENTS: [f64; 3] = [50.0, 99.0, 99.9];
 /// Events per second of the sensors beside it.
 const SENSORS: f64 = 2_000.0;
+const SENSOR_DEVICES: usize = 200;
 /// What the gateway may add to a round trip and a sync at p99, in ms.
 const IDLE_EXTRA_MS: f64 = 0.5;
 const LOADED_EXTRA_MS: f64 = 2.0;
@@ -27,6 +28,7 @@ pub fn measure(bench: &Bench, table: &mut Table) {
     let cloud = OwnCloud::start();
     let mut setup = bench.setup();
     setup.cloud = Some(cloud.url());
+    setup.devices = load::devices(SENSOR_DEVICES);
     let gateway = setup.start();
     let (code, floor) = bench
         .runtime

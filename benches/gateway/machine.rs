@@ -30,7 +30,7 @@ pub fn describe(folder: &Path) -> Machine {
         date: jiff::Timestamp::now().to_string(),
         version: format!("{} ({})", env!("CARGO_PKG_VERSION"), revision()),
         build: if cfg!(debug_assertions) {
-            "debug: these figures tell nothing"
+            "debug (its figures tell nothing)"
         } else {
             "release"
         },

@@ -17,8 +17,9 @@ const CONNECTED_MAX: f64 = 40.0;
 /// How long memory must stay the same to be what it is when idle, and how much may it move, MiB.
 const STEADY_FOR: Duration = Duration::from_millis(600);
 const STEADY_WITHIN: f64 = 0.1;
-/// Events per second while memory is taken under load.
+/// Events per second while memory is taken under load, and from how many devices.
 const RATE: f64 = 500.0;
+const TALKING: usize = 100;
 
 pub fn measure(bench: &Bench, table: &mut Table) {
     idle(bench, table);
@@ -63,21 +64,21 @@ fn connected(bench: &Bench, table: &mut Table) {
 }
 
 fn many_stored(bench: &Bench, table: &mut Table) {
-    let mut setup = prepared(bench);
+    let mut setup = prepared(bench, TALKING);
     stored::fill(&setup, bench.effort.stored);
     let gateway = setup.start();
     let load = load::readings(setup.address(), &setup.devices, setup.devices.len());
     let mut load = load::at_rate(load, RATE, bench.effort.span);
     load.boot = 2;
     let figures = bench.runtime.block_on(load.run()).unwrap();
-    let asked = load::kept(RATE, figures.per_second());
-    let what = format!("{} events stored, after {asked}", bench.effort.stored);
+    let what = format!("{} events stored", bench.effort.stored);
+    load::note_trouble(&figures, &what, table);
     rows(&what, steady(&gateway), None, table);
 }
 
 fn backlog(bench: &Bench, table: &mut Table) {
     let cloud = OwnCloud::start();
-    let mut setup = prepared(bench);
+    let mut setup = prepared(bench, 1);
     setup.cloud = Some(cloud.url());
     let full = bench.effort.backlog;
     backlog::put(&setup, full);
@@ -88,14 +89,15 @@ fn backlog(bench: &Bench, table: &mut Table) {
         (waiting <= wanted).then_some(waiting)
     });
     let memory = Process(gateway.pid()).memory();
-    let what = format!("{full} items for the cloud, sending");
+    let what = format!("{full} items for the cloud");
     rows(&what, memory, None, table);
     table.note(format!("{left} of them still waited when memory was taken"));
 }
 
 /// A store that was used and closed in order.
-fn prepared(bench: &Bench) -> Setup {
+fn prepared(bench: &Bench, devices: usize) -> Setup {
     let mut setup = bench.setup();
+    setup.devices = load::devices(devices);
     setup.more = stored::KEEP_ALL.to_owned();
     let gateway = setup.start();
     let mut load = load::readings(setup.address(), &setup.devices, setup.devices.len());

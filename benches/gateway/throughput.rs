@@ -23,6 +23,8 @@ const RUNS: [(usize, u16); 8] = [
     (50, 20),
     (200, 20),
 ];
+/// Without letting company come: what a commit by itself costs.
+const UNGATHERED: [(usize, u16); 3] = [(1, 1), (50, 1), (50, 20)];
 const MOST: usize = 200;
 /// What a load is measured at that is as fast as it gets.
 const BUSIEST: (usize, u16) = (50, 20);
@@ -36,10 +38,21 @@ pub fn measure(bench: &Bench, table: &mut Table) {
         "an event is a reading of {} bytes of CBOR, one a publication",
         payload::BYTES
     ));
-    let plain = plain_sqlite(bench, table);
-    let forwarded = mosquitto(bench, table);
-    gateway(bench, plain, &forwarded, table);
-    script(bench, table);
+    let peers = Peers {
+        plain: plain_sqlite(bench, table),
+        forwarded: mosquitto(bench, table),
+        script: script(bench, table),
+    };
+    gateway(bench, None, &RUNS, &peers, table);
+    gateway(bench, Some(0), &UNGATHERED, &peers, table);
+}
+
+/// Events per second of what the gateway is compared with.
+struct Peers {
+    plain: f64,
+    /// In each of [`RUNS`]; empty where Mosquitto isn't installed.
+    forwarded: Vec<f64>,
+    script: Option<f64>,
 }
 
 /// Returns the rows per second in batches of 100, the baseline.
@@ -84,44 +97,77 @@ fn mosquitto(bench: &Bench, table: &mut Table) -> Vec<f64> {
     RUNS.into_iter().map(run).collect()
 }
 
-fn gateway(bench: &Bench, plain: f64, forwarded: &[f64], table: &mut Table) {
+/// `gather_ms` is how long the journal lets company come; `None` as it is by default.
+fn gateway(
+    bench: &Bench,
+    gather_ms: Option<u32>,
+    runs: &[(usize, u16)],
+    peers: &Peers,
+    table: &mut Table,
+) {
     let mut setup = bench.setup();
     setup.devices = load::devices(MOST);
+    let mut gathering = String::new();
+    if let Some(ms) = gather_ms {
+        setup.more = format!("[journal]\ngather_ms = {ms}\n");
+        gathering = format!(", gather_ms = {ms}");
+    }
     let gateway = setup.start();
-    let (process, this) = (Process(gateway.pid()), Process::this());
-    for (index, (connections, window)) in RUNS.into_iter().enumerate() {
+    let process = Process(gateway.pid());
+    for (index, (connections, window)) in runs.iter().copied().enumerate() {
         let load = Load {
             window,
             boot: index as u32 + 1,
             until: Until::Elapsed(bench.effort.span),
             ..load::readings(setup.address(), &setup.devices, connections)
         };
-        let before = (process.cpu(), this.cpu());
+        let before = (process.cpu(), Process::this().cpu());
         let figures = bench.runtime.block_on(load.run()).unwrap();
-        let what = format!("durable, {connections} × {window} in flight");
-        load::note_trouble(&figures, &what, table);
-        let rate = figures.per_second();
-        let mut figure = Figure::new(&what, rate, "/s");
-        if let Some(forwarded) = forwarded.get(index) {
-            figure = figure.beside("Mosquitto alone", *forwarded);
-        }
-        figure = figure.beside("plain SQLite, batches of 100", plain);
-        if (connections, window) == BUSIEST {
-            figure = figure.aim(Aim::RatioAtLeast(0.8));
-        }
-        table.add(figure);
-        if (connections, window) == BUSIEST {
+        let after = (process.cpu(), Process::this().cpu());
+        let run = format!("{connections} × {window} in flight{gathering}");
+        load::note_trouble(&figures, &run, table);
+        let busiest = (connections, window) == BUSIEST;
+        rate(
+            &run,
+            figures.per_second(),
+            (connections, window),
+            peers,
+            table,
+        );
+        if busiest {
             let events = figures.acknowledged as f64;
-            let each = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / events;
-            let own = each(before.0, process.cpu());
-            let what = format!("processor time an event, gateway, {connections} × {window}");
-            table.add(
-                Figure::new(what, own, "µs")
-                    .beside("the load generator's", each(before.1, this.cpu())),
-            );
+            let each = |spent: Duration| spent.as_secs_f64() * 1e6 / events;
+            let what = format!("processor time an event, gateway, {run}");
+            let figure = Figure::new(what, each(after.0 - before.0), "µs");
+            table.add(figure.beside("the load generator's", each(after.1 - before.1)));
         }
     }
-    let body = stored::mean_body(&setup);
+    check_body(stored::mean_body(&setup));
+}
+
+fn rate(run: &str, rate: f64, key: (usize, u16), peers: &Peers, table: &mut Table) {
+    let busiest = key == BUSIEST;
+    let aim = |figure: Figure, least| match busiest {
+        true => figure.aim(Aim::RatioAtLeast(least)),
+        false => figure,
+    };
+    let mut figure = Figure::new(format!("durable, {run}"), rate, "/s");
+    figure = aim(
+        figure.beside("plain SQLite, batches of 100", peers.plain),
+        0.8,
+    );
+    let same = RUNS.iter().position(|run| *run == key);
+    if let Some(forwarded) = same.and_then(|index| peers.forwarded.get(index)) {
+        figure = aim(figure.beside("Mosquitto alone, the same", *forwarded), 1.0);
+    }
+    if let Some(script) = peers.script.filter(|_| busiest) {
+        figure = figure.beside("straightforward script", script);
+    }
+    table.add(figure);
+}
+
+/// The baselines must store what the gateway stores.
+fn check_body(body: f64) {
     let expected = payload::STORED_BYTES as f64;
     assert!(
         (body - expected).abs() < BODY_TOLERANCE,
@@ -130,14 +176,10 @@ fn gateway(bench: &Bench, plain: f64, forwarded: &[f64], table: &mut Table) {
     );
 }
 
-/// One that commits each event, behind Mosquitto.
-fn script(bench: &Bench, table: &mut Table) {
-    let Some(broker) = Mosquitto::start() else {
-        return;
-    };
-    let Some(python) = Python::find(table) else {
-        return;
-    };
+/// One that commits each event, behind Mosquitto. `None` where it can't run.
+fn script(bench: &Bench, table: &mut Table) -> Option<f64> {
+    let broker = Mosquitto::start()?;
+    let python = Python::find(table)?;
     let folder = tempfile::tempdir_in(bench.folder()).unwrap();
     let script = Script::start(&python, broker.address, folder.path());
     let devices = load::devices(BUSIEST.0);
@@ -155,4 +197,5 @@ fn script(bench: &Bench, table: &mut Table) {
     };
     let what = format!("straightforward script, {} devices{least}", BUSIEST.0);
     table.add(Figure::new(what, rate, "/s"));
+    Some(rate)
 }

@@ -18,7 +18,7 @@ use crate::{Bench, disk, load, machine};
 /// What an event may cost at the highest rate, bytes.
 const AIM_BYTES: f64 = 1_200.0;
 /// How many connections share the load.
-const CONNECTIONS: usize = 50;
+const CONNECTIONS: usize = 200;
 /// The script has commits of one size: it needn't be watched for longer.
 const SCRIPT_AT_MOST: Duration = Duration::from_secs(20);
 
@@ -76,6 +76,9 @@ pub fn measure(bench: &Bench, table: &mut Table) {
 /// At 0.58 events/s each commit stands alone: what one event a second costs is what counts.
 fn life(cost: Cost, table: &mut Table) {
     table.note(
+        "the disk's counter holds what anything else on the machine wrote, and the file system",
+    );
+    table.note(
         "life: 16 GB of 3,000 cycles, 50,000 events a day spread evenly, write amplification 4",
     );
     let years = |bytes: f64| PART_BYTES / AMPLIFICATION / (bytes * EVENTS_A_DAY) / 365.25;
@@ -83,7 +86,7 @@ fn life(cost: Cost, table: &mut Table) {
     table.add(Figure::new(what, years(cost.process), "years").aim(Aim::AtLeast(AIM_YEARS)));
     if let Some(disk) = cost.disk {
         let what = format!("{what}, by the disk's counter");
-        table.add(Figure::new(what, years(disk), "years").aim(Aim::AtLeast(AIM_YEARS)));
+        table.add(Figure::new(what, years(disk), "years"));
     }
 }
 
