@@ -63,7 +63,7 @@ async fn idle_and_loaded(
         let what = format!("disk: one sync, p{percent}");
         table.add(Figure::new(what, ms(sync), "ms"));
         let what = format!("broker: its own round trip, p{percent}");
-        table.add(Figure::new(what, ms(trip), "ms"));
+        table.add(Figure::new(what, ms(trip), "ms").beside("one sync", ms(sync)));
         ms(sync) + ms(trip)
     });
     let idle = bank.presses(&code, presses).await;

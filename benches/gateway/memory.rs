@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use simulator::load::Until;
 
 use crate::backlog::{self, OwnCloud};
+use crate::common::mosquitto::Mosquitto;
 use crate::common::{Gateway, Setup, wait_for, wait_until};
 use crate::figures::{Aim, Figure, Table};
+use crate::peers::{Python, Script};
 use crate::process::{Memory, Process};
 use crate::{Bench, load, stored};
 
@@ -22,26 +24,43 @@ const RATE: f64 = 500.0;
 const TALKING: usize = 100;
 
 pub fn measure(bench: &Bench, table: &mut Table) {
-    idle(bench, table);
-    connected(bench, table);
-    many_stored(bench, table);
-    backlog(bench, table);
+    let idle = idle(bench, table);
+    connected(bench, idle, table);
+    many_stored(bench, idle, table);
+    backlog(bench, idle, table);
 }
 
-fn idle(bench: &Bench, table: &mut Table) {
+/// Returns what is resident, for the others to be compared with.
+fn idle(bench: &Bench, table: &mut Table) -> f64 {
+    let script = script(bench, table);
     let mut setup = bench.setup();
     let gateway = setup.start();
     let memory = steady(&gateway);
-    rows("idle", memory, Some(IDLE_MAX), table);
+    let mut figure = Figure::new("resident, idle", memory.resident, "MiB");
+    if let Some(script) = script {
+        figure = figure.beside("straightforward script", script);
+    }
+    table.add(figure.aim(Aim::AtMost(IDLE_MAX)));
+    parts("idle", memory, table);
+    memory.resident
 }
 
-fn connected(bench: &Bench, table: &mut Table) {
+/// What the straightforward script has resident; `None` where it can't run.
+fn script(bench: &Bench, table: &mut Table) -> Option<f64> {
+    let broker = Mosquitto::start()?;
+    let python = Python::find(table)?;
+    let folder = tempfile::tempdir_in(bench.folder()).unwrap();
+    let script = Script::start(&python, broker.address, folder.path());
+    Some(script.process().memory().resident)
+}
+
+fn connected(bench: &Bench, idle: f64, table: &mut Table) {
     let count = bench.effort.devices;
     let mut setup = bench.setup();
     setup.devices = load::devices(count);
     let gateway = setup.start();
     let known = format!("idle, {count} devices known");
-    rows(&known, steady(&gateway), None, table);
+    rows(&known, steady(&gateway), idle, None, table);
     let load = load::readings(setup.address(), &setup.devices, count);
     let mut load = load::at_rate(load, RATE, Duration::MAX);
     load.until = Until::Stopped;
@@ -56,14 +75,14 @@ fn connected(bench: &Bench, table: &mut Table) {
         .await;
         let memory = Process(gateway.pid()).memory();
         let what = format!("{count} devices connected");
-        rows(&what, memory, Some(CONNECTED_MAX), table);
+        rows(&what, memory, idle, Some(CONNECTED_MAX), table);
         running.stop();
         let figures = running.finish().await.unwrap();
         load::note_trouble(&figures, &what, table);
     });
 }
 
-fn many_stored(bench: &Bench, table: &mut Table) {
+fn many_stored(bench: &Bench, idle: f64, table: &mut Table) {
     let mut setup = prepared(bench, TALKING);
     stored::fill(&setup, bench.effort.stored);
     let gateway = setup.start();
@@ -73,10 +92,10 @@ fn many_stored(bench: &Bench, table: &mut Table) {
     let figures = bench.runtime.block_on(load.run()).unwrap();
     let what = format!("{} events stored", bench.effort.stored);
     load::note_trouble(&figures, &what, table);
-    rows(&what, steady(&gateway), None, table);
+    rows(&what, steady(&gateway), idle, None, table);
 }
 
-fn backlog(bench: &Bench, table: &mut Table) {
+fn backlog(bench: &Bench, idle: f64, table: &mut Table) {
     let cloud = OwnCloud::start();
     let mut setup = prepared(bench, 1);
     setup.cloud = Some(cloud.url());
@@ -90,7 +109,7 @@ fn backlog(bench: &Bench, table: &mut Table) {
     });
     let memory = Process(gateway.pid()).memory();
     let what = format!("{full} items for the cloud");
-    rows(&what, memory, None, table);
+    rows(&what, memory, idle, None, table);
     table.note(format!("{left} of them still waited when memory was taken"));
 }
 
@@ -121,15 +140,23 @@ fn steady(gateway: &Gateway) -> Memory {
     })
 }
 
-fn rows(what: &str, memory: Memory, most: Option<f64>, table: &mut Table) {
+fn rows(what: &str, memory: Memory, idle: f64, most: Option<f64>, table: &mut Table) {
     let name = format!("resident, {what}");
-    let figure = Figure::new(name, memory.resident, "MiB").beside("its own pages", memory.own);
+    let figure = Figure::new(name, memory.resident, "MiB").beside("idle", idle);
     table.add(match most {
         Some(most) => figure.aim(Aim::AtMost(most)),
         None => figure,
     });
-    let name = format!("its own pages, {what}");
-    table.add(Figure::new(name, memory.own, "MiB"));
-    let name = format!("the most so far, {what}");
-    table.add(Figure::new(name, memory.peak, "MiB"));
+    parts(what, memory, table);
+}
+
+fn parts(what: &str, memory: Memory, table: &mut Table) {
+    let resident = ("what is resident", memory.resident);
+    for (name, value) in [
+        ("its own pages", memory.own),
+        ("the most so far", memory.peak),
+    ] {
+        let name = format!("{name}, {what}");
+        table.add(Figure::new(name, value, "MiB").beside(resident.0, resident.1));
+    }
 }
