@@ -1,6 +1,8 @@
 //! Durable events per second, from several numbers of connections: beside plain SQLite, beside
 //! Mosquitto alone, beside a straightforward script.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use simulator::Load;
@@ -12,30 +14,86 @@ use crate::peers::{self, Python, Script};
 use crate::process::Process;
 use crate::{Bench, disk, load, payload, stored};
 
-/// Connections, and publications in flight on each: a simple device's, and a client library's.
-const RUNS: [(usize, u16); 8] = [
-    (1, 1),
-    (10, 1),
-    (50, 1),
-    (200, 1),
-    (1, 20),
-    (10, 20),
-    (50, 20),
-    (200, 20),
+/// How the gateway is asked.
+#[derive(Clone, Copy, PartialEq)]
+struct Run {
+    connections: usize,
+    /// Publications in flight on each: a simple device's, or a client library's.
+    window: u16,
+    /// Events in one publication.
+    events: u16,
+}
+
+const fn run(connections: usize, window: u16) -> Run {
+    Run {
+        connections,
+        window,
+        events: 1,
+    }
+}
+
+const RUNS: [Run; 8] = [
+    run(1, 1),
+    run(10, 1),
+    run(50, 1),
+    run(200, 1),
+    run(1, 20),
+    run(10, 20),
+    run(50, 20),
+    run(200, 20),
+];
+/// What the aims are about, and processor time is taken of.
+const BUSIEST: Run = run(50, 20);
+/// Devices that kept what they had to say: what the journal takes when the broker has little to do.
+const PACKED: [Run; 2] = [
+    Run {
+        connections: 1,
+        window: 1,
+        events: 256,
+    },
+    Run {
+        connections: 50,
+        window: 1,
+        events: 20,
+    },
 ];
 /// Without letting company come: what a commit by itself costs.
-const UNGATHERED: [(usize, u16); 3] = [(1, 1), (50, 1), (50, 20)];
+const UNGATHERED: [Run; 3] = [run(1, 1), run(50, 1), BUSIEST];
 const MOST: usize = 200;
-/// What a load is measured at that is as fast as it gets.
-const BUSIEST: (usize, u16) = (50, 20);
 /// Events per second that the script is asked for, which is more than it takes.
 const ASKED_OF_SCRIPT: f64 = 5_000.0;
 /// Bytes by which the stored body may differ from the baseline's.
 const BODY_TOLERANCE: f64 = 8.0;
 
+impl Run {
+    fn load(self, bench: &Bench, broker: SocketAddr, devices: &[String]) -> Load {
+        Load {
+            window: self.window,
+            per_payload: self.events,
+            until: Until::Elapsed(bench.effort.span),
+            ..load::readings(broker, devices, self.connections)
+        }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connections,
+            window,
+            events,
+        } = self;
+        if *events == 1 {
+            write!(f, "{connections} × {window} in flight")
+        } else {
+            write!(f, "{connections} × {window} of {events} events")
+        }
+    }
+}
+
 pub fn measure(bench: &Bench, table: &mut Table) {
     table.note(format!(
-        "an event is a reading of {} bytes of CBOR, one a publication",
+        "an event is a reading of {} bytes of CBOR, one a publication unless said",
         payload::BYTES
     ));
     let peers = Peers {
@@ -44,6 +102,7 @@ pub fn measure(bench: &Bench, table: &mut Table) {
         script: script(bench, table),
     };
     gateway(bench, None, &RUNS, &peers, table);
+    gateway(bench, None, &PACKED, &peers, table);
     gateway(bench, Some(0), &UNGATHERED, &peers, table);
 }
 
@@ -83,28 +142,18 @@ fn mosquitto(bench: &Bench, table: &mut Table) -> Vec<f64> {
         return Vec::new();
     };
     let devices = load::devices(MOST);
-    let run = |(connections, window)| {
-        let load = Load {
-            window,
-            until: Until::Elapsed(bench.effort.span),
-            ..load::readings(broker.address, &devices, connections)
-        };
+    let forwarded = |run: Run| {
+        let load = run.load(bench, broker.address, &devices);
         let rate = peers::forwarded(&bench.runtime, load);
-        let what = format!("Mosquitto alone, {connections} × {window} in flight, not durable");
+        let what = format!("Mosquitto alone, {run}, not durable");
         table.add(Figure::new(what, rate, "/s"));
         rate
     };
-    RUNS.into_iter().map(run).collect()
+    RUNS.into_iter().map(forwarded).collect()
 }
 
 /// `gather_ms` is how long the journal lets company come; `None` as it is by default.
-fn gateway(
-    bench: &Bench,
-    gather_ms: Option<u32>,
-    runs: &[(usize, u16)],
-    peers: &Peers,
-    table: &mut Table,
-) {
+fn gateway(bench: &Bench, gather_ms: Option<u32>, runs: &[Run], peers: &Peers, table: &mut Table) {
     let mut setup = bench.setup();
     setup.devices = load::devices(MOST);
     let mut gathering = String::new();
@@ -114,30 +163,19 @@ fn gateway(
     }
     let gateway = setup.start();
     let process = Process(gateway.pid());
-    for (index, (connections, window)) in runs.iter().copied().enumerate() {
-        let load = Load {
-            window,
-            boot: index as u32 + 1,
-            until: Until::Elapsed(bench.effort.span),
-            ..load::readings(setup.address(), &setup.devices, connections)
-        };
+    for (boot, run) in (1..).zip(runs.iter().copied()) {
+        let mut load = run.load(bench, setup.address(), &setup.devices);
+        load.boot = boot;
         let before = (process.cpu(), Process::this().cpu());
         let figures = bench.runtime.block_on(load.run()).unwrap();
         let after = (process.cpu(), Process::this().cpu());
-        let run = format!("{connections} × {window} in flight{gathering}");
-        load::note_trouble(&figures, &run, table);
-        let busiest = (connections, window) == BUSIEST;
-        rate(
-            &run,
-            figures.per_second(),
-            (connections, window),
-            peers,
-            table,
-        );
-        if busiest {
+        let name = format!("{run}{gathering}");
+        load::note_trouble(&figures, &name, table);
+        rate(&name, figures.per_second(), run, peers, table);
+        if run == BUSIEST || run.events > 1 {
             let events = figures.acknowledged as f64;
             let each = |spent: Duration| spent.as_secs_f64() * 1e6 / events;
-            let what = format!("processor time an event, gateway, {run}");
+            let what = format!("processor time an event, {name}");
             let figure = Figure::new(what, each(after.0 - before.0), "µs");
             table.add(figure.beside("the load generator's", each(after.1 - before.1)));
         }
@@ -145,18 +183,18 @@ fn gateway(
     check_body(stored::mean_body(&setup));
 }
 
-fn rate(run: &str, rate: f64, key: (usize, u16), peers: &Peers, table: &mut Table) {
-    let busiest = key == BUSIEST;
+fn rate(name: &str, rate: f64, run: Run, peers: &Peers, table: &mut Table) {
+    let busiest = run == BUSIEST;
     let aim = |figure: Figure, least| match busiest {
         true => figure.aim(Aim::RatioAtLeast(least)),
         false => figure,
     };
-    let mut figure = Figure::new(format!("durable, {run}"), rate, "/s");
+    let mut figure = Figure::new(format!("durable, {name}"), rate, "/s");
     figure = aim(
         figure.beside("plain SQLite, batches of 100", peers.plain),
         0.8,
     );
-    let same = RUNS.iter().position(|run| *run == key);
+    let same = RUNS.iter().position(|known| *known == run);
     if let Some(forwarded) = same.and_then(|index| peers.forwarded.get(index)) {
         figure = aim(figure.beside("Mosquitto alone, the same", *forwarded), 1.0);
     }
@@ -182,8 +220,8 @@ fn script(bench: &Bench, table: &mut Table) -> Option<f64> {
     let python = Python::find(table)?;
     let folder = tempfile::tempdir_in(bench.folder()).unwrap();
     let script = Script::start(&python, broker.address, folder.path());
-    let devices = load::devices(BUSIEST.0);
-    let load = load::readings(broker.address, &devices, BUSIEST.0);
+    let devices = load::devices(BUSIEST.connections);
+    let load = load::readings(broker.address, &devices, BUSIEST.connections);
     let load = load::at_rate(load, ASKED_OF_SCRIPT, bench.effort.span);
     let load = bench.runtime.block_on(async { load.start() }).unwrap();
     script.wait_for(1);
@@ -195,7 +233,10 @@ fn script(bench: &Bench, table: &mut Table) -> Option<f64> {
     } else {
         ""
     };
-    let what = format!("straightforward script, {} devices{least}", BUSIEST.0);
+    let what = format!(
+        "straightforward script, {} devices{least}",
+        BUSIEST.connections
+    );
     table.add(Figure::new(what, rate, "/s"));
     Some(rate)
 }
