@@ -2,72 +2,146 @@
 //! disk: `cargo bench --bench gateway`.
 //!
 //! Each figure stands with its baseline and their ratio, since machines differ. The gateway is the
-//! real binary, the devices are real MQTT clients over loopback. `LINLI_BENCH=short` does less of
-//! everything; `-- keypad` and the like measure one part; `--json FILE` also writes the table there.
+//! real binary, the devices are real MQTT clients over loopback; everything is kept in a folder
+//! below `target`, on whatever file system that is. `LINLI_BENCH=short` does less of everything;
+//! `-- keypad` and the like measure one part; `--json FILE` also writes the table there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod backlog;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod disk;
+mod effort;
 mod figures;
+mod growth;
 mod keypad;
+mod load;
+mod machine;
 mod memory;
+mod payload;
+mod peers;
+mod process;
 mod start;
+mod stored;
 mod throughput;
+mod writes;
 
+use std::path::{Path, PathBuf};
+
+use common::Setup;
+use effort::Effort;
 use figures::Table;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-/// How much is done.
-#[derive(Clone, Copy)]
-pub struct Effort {
-    pub presses: usize,
-    pub seconds: u64,
-    pub stored: u64,
-    pub devices: usize,
+/// What every part of the bench has.
+pub struct Bench {
+    pub runtime: Runtime,
+    pub effort: Effort,
+    folder: TempDir,
+}
+
+type Part = fn(&Bench, &mut Table);
+
+/// Cheap ones first.
+const PARTS: [(&str, Part); 6] = [
+    ("throughput", throughput::measure),
+    ("keypad", keypad::measure),
+    ("memory", memory::measure),
+    ("start", start::measure),
+    ("growth", growth::measure),
+    ("writes", writes::measure),
+];
+
+/// The longest path of a Unix socket that the kernel takes, less the name of ours.
+const SOCKET_FOLDER_MAX: usize = 90;
+
+impl Bench {
+    fn new(effort: Effort) -> Self {
+        // A thousand devices are two thousand descriptors.
+        let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+        let (_, hard) = nix::sys::resource::getrlimit(limit).unwrap();
+        nix::sys::resource::setrlimit(limit, hard.min(16_384), hard).unwrap();
+        Self {
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
+            effort,
+            folder: short_named(Path::new(env!("CARGO_TARGET_TMPDIR"))),
+        }
+    }
+
+    /// Where everything is kept that is measured.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A gateway with a store of its own below [`Self::folder`].
+    pub fn setup(&self) -> Setup {
+        let dir = short_named(self.folder());
+        let length = dir.path().as_os_str().len();
+        assert!(
+            length < SOCKET_FOLDER_MAX,
+            "{}: too long a path for a Unix socket; set CARGO_TARGET_DIR to a shorter one",
+            dir.path().display()
+        );
+        Setup {
+            dir,
+            ..Setup::new()
+        }
+    }
+}
+
+fn short_named(inside: &Path) -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix("b")
+        .rand_bytes(4)
+        .tempdir_in(inside)
+        .unwrap()
+}
+
+struct Arguments {
+    parts: Vec<(&'static str, Part)>,
+    json: Option<PathBuf>,
+}
+
+fn arguments() -> Arguments {
+    let mut parts = Vec::new();
+    let mut json = None;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // Cargo's own.
+            "--bench" => {}
+            "--json" => json = Some(PathBuf::from(words.next().expect("--json FILE"))),
+            name => {
+                let part = PARTS.into_iter().find(|(known, _)| *known == name);
+                let known = PARTS.map(|(known, _)| known).join(", ");
+                parts.push(part.unwrap_or_else(|| panic!("no part '{name}': there are {known}")));
+            }
+        }
+    }
+    if parts.is_empty() {
+        parts = PARTS.to_vec();
+    }
+    Arguments { parts, json }
 }
 
 fn main() {
-    let short = std::env::var("LINLI_BENCH").is_ok_and(|v| v == "short");
-    let effort = if short {
-        Effort {
-            presses: 200,
-            seconds: 2,
-            stored: 100_000,
-            devices: 200,
-        }
-    } else {
-        Effort {
-            presses: 2_000,
-            seconds: 6,
-            stored: 1_000_000,
-            devices: 1_000,
-        }
-    };
-    // Room for a thousand clients and their connections; as far as the hard limit goes.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut table = Table::default();
-    type Part = fn(&tokio::runtime::Runtime, Effort, &mut Table);
-    let parts: [(&str, Part); 4] = [
-        ("throughput", throughput::measure),
-        ("keypad", keypad::measure),
-        ("memory", memory::measure),
-        ("start", start::measure),
-    ];
-    let named = |name: &str| std::env::args().any(|arg| arg == name);
-    let all = !parts.iter().any(|(name, _)| named(name));
-    for (name, measure) in parts {
-        if all || named(name) {
-            measure(&runtime, effort, &mut table);
-        }
+    let arguments = arguments();
+    let bench = Bench::new(Effort::from_environment());
+    let mut table = Table::new(machine::describe(bench.folder()), bench.effort.name);
+    table.print_head();
+    payload::check();
+    for (name, measure) in arguments.parts {
+        table.begin(name);
+        measure(&bench, &mut table);
     }
     table.print();
-    let mut args = std::env::args();
-    if args.any(|arg| arg == "--json") {
-        let file = args.next().expect("--json FILE");
+    if let Some(file) = arguments.json {
         std::fs::write(file, table.json()).unwrap();
     }
 }

@@ -1,66 +1,63 @@
-//! From the start of the process to the first event on disk, with many events stored.
+//! From the start of the process to the first event on disk, with many events stored. The files are
+//! in the kernel's cache, and the last end was a SIGKILL.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use simulator::load::Until;
-use simulator::{Load, Login};
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
 
-use crate::Effort;
-use crate::common::{Setup, ident};
-use crate::figures::{Table, ms};
+use crate::common::Setup;
+use crate::figures::{Aim, Figure, Table, median, ms};
+use crate::{Bench, load, stored};
 
-pub fn measure(runtime: &Runtime, effort: Effort, table: &mut Table) {
-    let mut setup = Setup::new();
+/// ms.
+const AIM: f64 = 100.0;
+
+pub fn measure(bench: &Bench, table: &mut Table) {
+    let mut setup = bench.setup();
+    setup.more = stored::KEEP_ALL.to_owned();
+    // So that it keeps one address.
     setup.start().stop();
-    let empty = first_event(runtime, &mut setup, 1);
-    fill(&setup, effort.stored);
-    let full = first_event(runtime, &mut setup, 2);
-    table.add(
-        "start to first event on disk, empty store",
-        ms(empty),
-        "ms",
-        None,
-    );
-    let what = format!("the same with {} events stored", effort.stored);
-    table.add(what, ms(full), "ms", Some((100.0, "the aim")));
+    let mut boot = 0;
+    let mut first = || {
+        boot += 1;
+        first_event(bench, &setup, boot)
+    };
+    let mut baseline = None;
+    for rows in bench.effort.starts {
+        if !stored::room_for(&setup, rows) {
+            table.note(format!("{rows} events stored: left out: too little room"));
+            continue;
+        }
+        if rows > 0 {
+            stored::fill(&setup, rows);
+        }
+        let times: Vec<Duration> = (0..bench.effort.start_times).map(|_| first()).collect();
+        let longest = times.iter().copied().max().unwrap_or_default();
+        let took = ms(median(times));
+        let base = *baseline.get_or_insert(took);
+        let what = format!("start to first event on disk, {rows} stored");
+        let figure = Figure::new(what, took, "ms");
+        table.add(figure.beside("an empty store", base).aim(Aim::AtMost(AIM)));
+        let what = format!("the longest of {}, {rows} stored", bench.effort.start_times);
+        table.add(Figure::new(what, ms(longest), "ms"));
+    }
 }
 
-/// Rows as the gateway writes them, without going through it.
-fn fill(setup: &Setup, rows: u64) {
-    let mut conn = rusqlite::Connection::open(setup.store()).unwrap();
-    let tx = conn.transaction().unwrap();
-    tx.execute(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-         INSERT INTO events (device, boot, seq, kind, at_ms, at_by, received_ms, quality, body)
-         SELECT 1, 1, 1000000 + i, 'reading', 1780000000000 + i, 'received', 1780000000000 + i, 1,
-                randomblob(60) FROM n",
-        [rows as i64],
-    )
-    .unwrap();
-    tx.commit().unwrap();
-}
-
-fn first_event(runtime: &Runtime, setup: &mut Setup, boot: u32) -> Duration {
-    let address: SocketAddr = setup.address();
+fn first_event(bench: &Bench, setup: &Setup, boot: u32) -> Duration {
     let from = Instant::now();
     let mut child = setup.spawn();
-    let took = runtime.block_on(async {
-        while TcpStream::connect(address).await.is_err() {
+    let took = bench.runtime.block_on(async {
+        while TcpStream::connect(setup.address()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let login = Login {
-            device: ident("door-1"),
-            password: None,
-        };
-        let mut load = Load::new(address, vec![login]);
+        let mut load = load::readings(setup.address(), &setup.devices, 1);
         load.boot = boot;
         load.until = Until::Events(1);
         let figures = load.run().await.unwrap();
+        let took = from.elapsed();
         assert_eq!(figures.acknowledged, 1);
-        from.elapsed()
+        took
     });
     child.kill().unwrap();
     child.wait().unwrap();
