@@ -54,6 +54,7 @@ pub async fn check(state: &Path, memory: Memory, rng: &mut Rng) -> Result<Tally,
         after.opens_nothing_at_later_ticks().await?;
     }
     after.store_holds_what_was_acknowledged()?;
+    after.books_have_what_was_opened()?;
     after.devices_send_again(rng).await?;
     after.ledgers_balance()?;
     after.uplink_goes_on(rng).await?;
@@ -199,6 +200,20 @@ impl After {
                         ));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing was opened that isn't on disk.
+    fn books_have_what_was_opened(&self) -> Result<(), String> {
+        for id in &self.memory.opened {
+            let select = "SELECT count(*) FROM commands WHERE id = ?1";
+            let known = self
+                .reader
+                .query_row(select, [id], |row| row.get::<_, i64>(0));
+            if known.map_err(|e| format!("the commands can't be read: {e}"))? == 0 {
+                return Err(format!("command {id} has opened a door, and isn't on disk"));
             }
         }
         Ok(())

@@ -41,7 +41,7 @@ pub enum Mark {
         heads: Vec<(u64, String)>,
     },
     /// A command has reached its device.
-    Command { id: String },
+    Command { id: String, opens: bool },
     /// Somebody is about to handle a parcel: what the books say of it may change.
     Touched { parcel: String },
     /// What must never happen did, while the gateway ran.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::mark::{Mark, NewEvent, Place, Say};
 use crate::site::{ACCESS_KEPT_MS, EVENTS_KEPT_MS};
 
+const OPENED_MAX: usize = 30;
+
 /// Everything that the world knows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Memory {
@@ -16,6 +18,8 @@ pub struct Memory {
     pub cloud: Cloud,
     /// Ids of commands that have reached a device.
     pub commands: BTreeSet<String>,
+    /// The last of them that open.
+    pub opened: Vec<String>,
     pub wrong: Vec<String>,
     /// Whether the gateway has ever said that it runs.
     pub started: bool,
@@ -113,8 +117,12 @@ impl Memory {
                     }
                 }
             }
-            Mark::Command { id } => {
-                self.commands.insert(id.clone());
+            Mark::Command { id, opens } => {
+                if self.commands.insert(id.clone()) && *opens {
+                    self.opened.push(id.clone());
+                    let old = self.opened.len().saturating_sub(OPENED_MAX);
+                    self.opened.drain(..old);
+                }
             }
             Mark::Touched { parcel } => {
                 if let Some(parcel) = self.parcels.get_mut(parcel) {

@@ -226,7 +226,8 @@ impl World {
                 let what = format!("{heard:?} was sent before the restart");
                 self.mark(Mark::Wrong { what });
             }
-            self.mark(Mark::Command { id });
+            let opens = matches!(heard, Heard::Open { .. });
+            self.mark(Mark::Command { id, opens });
             if let (
                 Heard::Open {
                     bank,
