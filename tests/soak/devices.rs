@@ -147,12 +147,12 @@ impl Flooder {
         }
     }
 
-    /// So many events at once; returns when all are acknowledged.
-    pub async fn flood(&self, site: &Site, events: u64) {
+    /// Sends as fast as it is let for so long; returns when all is acknowledged.
+    pub async fn flood(&self, site: &Site, lasts: Duration) {
         let mut load = Load::new(site.broker(), logins(&[FLOODER.to_string()]));
         load.boot = self.boot.fetch_add(1, Ordering::SeqCst) + 1;
         load.window = 256;
-        load.until = Until::Events(events);
+        load.until = Until::Elapsed(lasts);
         load.event = sensors_event;
         load.record = Some(self.record.clone());
         load.drain = DRAIN;

@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use crate::common::proxy::{Fault as LineFault, says};
 use crate::devices::{Field, Flooder};
 use crate::interposed::kind;
-use crate::proxy::{Fault as LineFault, says};
 use crate::site::BANKS;
 use crate::town::Town;
 
@@ -73,15 +73,14 @@ const RECOVERY: Duration = Duration::from_secs(20);
 /// How long it all goes on, and how fast.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    pub length: Duration,
+    /// `None`: until every kind came once.
+    pub length: Option<Duration>,
     /// From then on no process is ended, so that its memory can be watched.
     pub no_restart_from: Duration,
     /// Of a fault, ms.
     pub fault_ms: (u64, u64),
     /// Between two faults, ms.
     pub calm_ms: (u64, u64),
-    /// Events of a flood.
-    pub flood: u64,
 }
 
 /// What was done.
@@ -105,14 +104,19 @@ impl Tools {
     /// Makes faults until the time is over; the last one is over then.
     pub async fn play(&self, pace: Pace, mut random: Random) -> Done {
         let mut done = Done::default();
-        let mut deck = Vec::new();
-        while self.begun.elapsed() < pace.length {
+        let mut deck = shuffled(&mut random);
+        loop {
             let calm = random.between(pace.calm_ms.0, pace.calm_ms.1);
             sleep(Duration::from_millis(calm)).await;
-            if deck.is_empty() {
+            let over = pace
+                .length
+                .is_some_and(|length| self.begun.elapsed() >= length);
+            if deck.is_empty() && pace.length.is_some() {
                 deck = shuffled(&mut random);
             }
-            let Some(kind) = deck.pop() else { break };
+            let Some(kind) = deck.pop().filter(|_| !over) else {
+                break;
+            };
             let restarts = matches!(kind, Kind::Kill | Kind::Term);
             if restarts && self.begun.elapsed() >= pace.no_restart_from {
                 continue;
@@ -123,7 +127,7 @@ impl Tools {
                 self.begun.elapsed().as_secs_f64(),
                 lasts.as_secs_f64()
             );
-            self.make(kind, lasts, pace, &mut random).await;
+            self.make(kind, lasts, &mut random).await;
             *done.by_kind.entry(kind).or_default() += 1;
             done.restarts += u64::from(restarts);
             let recovery = self.recovers(kind).await;
@@ -154,7 +158,7 @@ impl Tools {
         begun.elapsed()
     }
 
-    async fn make(&self, kind: Kind, lasts: Duration, pace: Pace, random: &mut Random) {
+    async fn make(&self, kind: Kind, lasts: Duration, random: &mut Random) {
         match kind {
             Kind::Kill | Kind::Term => self.restart(kind, lasts).await,
             Kind::SyncsFail | Kind::DiskFull | Kind::ReadOnly | Kind::OneCall => {
@@ -168,10 +172,7 @@ impl Tools {
                 line.set(LineFault::None);
             }
             Kind::LinesReset => self.town.site.device_line().reset_all(),
-            Kind::Flood => {
-                let flood = self.flooder.flood(&self.town.site, pace.flood);
-                flood.await;
-            }
+            Kind::Flood => self.flooder.flood(&self.town.site, lasts).await,
             Kind::SilentCrowd => self.silent_crowd(lasts).await,
             Kind::CableOut => self.cable_out(lasts, random).await,
             _ => self.fail_cloud(kind, lasts, random).await,

@@ -18,7 +18,7 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `LINLI_SOAK_MINUTES` | how long the faults go on; without it a short form of some 20 s |
+//! | `LINLI_SOAK_MINUTES` | how long the faults go on; without it a short form: each kind once |
 //! | `LINLI_SOAK_SEED` | decides faults and people; what the machine's timing decides it doesn't |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,8 +30,6 @@ mod devices;
 mod faults;
 #[path = "../common/interposed/mod.rs"]
 mod interposed;
-#[path = "../common/proxy.rs"]
-mod proxy;
 mod resident;
 mod site;
 mod technician;
@@ -82,22 +80,20 @@ impl Plan {
         let seed = std::env::var("LINLI_SOAK_SEED").ok();
         let pace = match minutes {
             None => Pace {
-                length: Duration::from_secs(18),
+                length: None,
                 no_restart_from: Duration::MAX,
                 fault_ms: (250, 700),
                 calm_ms: (80, 250),
-                flood: 1_500,
             },
             Some(minutes) => {
                 let length = Duration::from_secs_f64(minutes * 60.0);
                 // An hour has more than a quarter of an hour without a restart.
                 let watched = length.mul_f64(0.3).min(Duration::from_secs(18 * 60));
                 Pace {
-                    length,
+                    length: Some(length),
                     no_restart_from: length - watched,
                     fault_ms: (2_000, 9_000),
                     calm_ms: (1_500, 6_000),
-                    flood: 5_000,
                 }
             }
         };
