@@ -1,14 +1,14 @@
 //! Couriers: they bring what is announced, make sure that it is registered, and take back what was
-//! cancelled. What lies where the books don't have it the staff fetches by hand.
+//! cancelled.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use simulator::front::{Answer, Turn};
 use simulator::{Bank, Random};
-use tokio::task::block_in_place;
 use tokio::time::sleep;
 
+use crate::staff::fetch_by_hand;
 use crate::town::{Town, Where, count};
 
 /// The badge of the one courier's firm.
@@ -177,26 +177,6 @@ async fn still_inside(
     if cancelled || town.parcel(id).refused >= REFUSED_MAX {
         fetch_by_hand(town, bank, turn, id, number).await;
     }
-}
-
-/// The books don't have a parcel where it lies: the staff opens the compartment and gives it back.
-async fn fetch_by_hand(town: &Town, bank: &Bank, turn: &Turn<'_>, id: &str, number: u16) {
-    let slot = format!("{}/{number}", bank.id());
-    let said = block_in_place(|| {
-        let reason = format!("{id} isn't registered there");
-        town.site.linli(&["open", &slot, "--reason", &reason])
-    });
-    if !said.ok {
-        return;
-    }
-    count(&town.counts.by_hand);
-    if let Some(taken) = bank.take(number, |inside| inside == id) {
-        count(&town.counts.mislaid);
-        println!("  {slot}: the staff fetches {taken}, which isn't registered there");
-        town.moved(&taken, Where::Van);
-        town.change(&taken, |parcel| parcel.refused = 0);
-    }
-    turn.close(|| bank.close(number)).await;
 }
 
 /// Takes back what was cancelled: badge, then `0` for one compartment after the other.

@@ -32,6 +32,7 @@ mod faults;
 mod interposed;
 mod resident;
 mod site;
+mod staff;
 mod technician;
 mod town;
 mod watch;
@@ -200,6 +201,7 @@ async fn begin(plan: &Plan, dir: &Path) -> Life {
     let mut people = vec![
         tokio::spawn(Arc::clone(&town).announce(pause, random.fork("cloud"))),
         tokio::spawn(Arc::clone(&town).carry_post()),
+        tokio::spawn(staff::look_after(Arc::clone(&town))),
         tokio::spawn(courier::serve_desk(Arc::clone(&town), random.fork("desk"))),
     ];
     for bank in town.banks.values() {
@@ -319,7 +321,7 @@ async fn end(plan: &Plan, life: Life, done: Done) {
         sent.lost + floods.lost,
     );
     println!(
-        "parcels: {} announced, {} brought, {} fetched, {} taken back, now {states:?}; {} late doors, {} silences, {} fetched by hand, {} handed out by the books",
+        "parcels: {} announced, {} brought, {} fetched, {} taken back, now {states:?}; {} late doors, {} silences, {} fetched by hand, {} handed out and {} ended by the staff",
         town.parcels().len(),
         value(&counts.brought),
         value(&counts.fetched),
@@ -328,6 +330,7 @@ async fn end(plan: &Plan, life: Life, done: Done) {
         value(&counts.silences),
         value(&counts.mislaid),
         value(&counts.handed_by_staff),
+        value(&counts.ended_by_staff),
     );
     println!(
         "commands: {} in the ledger, {} doors opened, {} of them by banks alone; {} restarts; slowest recovery {:?}; status clean after {clean:?}, drained after {drained:?}",

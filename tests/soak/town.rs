@@ -44,6 +44,8 @@ pub struct Parcel {
     /// The display has said that it is registered.
     pub confirmed: bool,
     pub cancelled: bool,
+    /// It was given out by a bank on its own, and the staff took it off the books.
+    pub ended_by_staff: bool,
     /// How often a courier was refused with it lying inside.
     pub refused: u32,
     not_before: Instant,
@@ -78,6 +80,7 @@ pub struct Counts {
     pub silences: AtomicU64,
     pub mislaid: AtomicU64,
     pub by_hand: AtomicU64,
+    pub ended_by_staff: AtomicU64,
     pub handed_by_staff: AtomicU64,
 }
 
@@ -323,6 +326,7 @@ impl Town {
                 at: Where::Van,
                 confirmed: false,
                 cancelled: false,
+                ended_by_staff: false,
                 refused: 0,
                 not_before: Instant::now(),
             };

@@ -65,6 +65,7 @@ fn fits(parcel: &Parcel, known: &Known) -> bool {
             waits && (known.bank.clone(), known.compartment) == place
         }
         Where::Shelf => waits && known.desk.is_some(),
+        Where::Home if parcel.ended_by_staff => state == "retrieved",
         Where::Home => state == "collected",
         Where::TakenBack => state == "retrieved",
     }
