@@ -8,7 +8,9 @@ use simulator::front::{Answer, Turn};
 use simulator::{Bank, Random};
 use tokio::time::sleep;
 
-use crate::staff::fetch_by_hand;
+use crate::common::ident;
+use crate::site::DESK;
+use crate::staff::{self, fetch_by_hand};
 use crate::town::{Town, Where, count};
 
 /// The badge of the one courier's firm.
@@ -55,6 +57,13 @@ pub async fn serve_desk(town: Arc<Town>, mut random: Random) {
         }
         town.gesture(desk.id(), Some(&parcel));
         let answer = turn.scan_waybill(&parcel).await;
+        if answer.words().contains("has been collected")
+            && staff::books_say(&town, &parcel) == "collected"
+        {
+            // Given out together with another one of the household's before it was on the shelf.
+            town.moved(&parcel, Where::Home);
+            count(&town.counts.handed_by_staff);
+        }
         // A word that was meant for the badge doesn't count.
         if answer.words().contains("keep the parcel at the desk") {
             desk.put(&parcel);
@@ -87,9 +96,10 @@ async fn bring(town: &Town, bank: &Bank, id: &str, random: &mut Random) {
     let door = match &answer {
         Answer::Opened(number) => Some(*number),
         Answer::Silence => town.look_on(bank).await,
-        words => {
-            if let Some(number) = inside {
-                still_inside(town, bank, &turn, id, number, words).await;
+        answer => {
+            match inside {
+                Some(number) => still_inside(town, bank, &turn, id, number, answer).await,
+                None => not_taken(town, bank, &turn, id, answer).await,
             }
             None
         }
@@ -156,6 +166,16 @@ fn confirm(town: &Town, id: &str, number: u16, answer: &Answer) {
         if here {
             town.change(id, |parcel| parcel.confirmed = true);
         }
+    }
+}
+
+/// The answer to a waybill whose parcel the courier has in his hands, and no door opened.
+async fn not_taken(town: &Town, bank: &Bank, turn: &Turn<'_>, id: &str, answer: &Answer) {
+    if answer.words().contains(DESK) {
+        town.change(id, |parcel| parcel.goes_to = ident(DESK));
+    } else if registered(answer.words()).is_some() {
+        // The door was shut over another one of the household's: registered, and not put in.
+        staff::put_in_by_hand(town, bank, turn, id).await;
     }
 }
 

@@ -281,6 +281,7 @@ async fn end(plan: &Plan, life: Life, done: Done) {
     let (commands, wrong_commands) = check::commands::check(&gateway, &town);
     let wrong_lanes = check::lanes::check(&gateway, &cloud);
     let mut wrong = town.failures();
+    wrong.extend(check::integrity([&gateway, &cloud]));
     wrong.extend([wrong_events, wrong_parcels, wrong_commands, wrong_lanes].concat());
     wrong.extend(bounded(plan, &watch, events.stored));
     wrong.extend(quiet_log(&town));

@@ -9,6 +9,7 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::site::DESK;
+use crate::staff;
 use crate::town::{Town, Where, count};
 
 /// How many in a hundred leave before an answer comes, if it takes long.
@@ -131,9 +132,7 @@ async fn at_desk(town: &Town, id: &str, code: &str, random: &mut Random) {
         }
     };
     let yes = yes || {
-        let said = block_in_place(|| town.site.linli(&["parcel", id, "--json"]));
-        let view: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
-        let collected = view["state"] == "collected";
+        let collected = staff::books_say(town, id) == "collected";
         if collected {
             count(&town.counts.handed_by_staff);
         }

@@ -77,3 +77,39 @@ pub async fn fetch_by_hand(town: &Town, bank: &Bank, turn: &Turn<'_>, id: &str, 
     }
     turn.close(|| bank.close(number)).await;
 }
+
+/// The state that the books have a parcel in; empty if they can't be read now.
+pub fn books_say(town: &Town, id: &str) -> String {
+    let said = block_in_place(|| town.site.linli(&["parcel", id, "--json"]));
+    let view: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+    view["state"].as_str().unwrap_or_default().to_string()
+}
+
+/// The books have a parcel in a compartment, and the courier still has it in his hands: the staff
+/// opens the compartment, and it is put in.
+pub async fn put_in_by_hand(town: &Town, bank: &Bank, turn: &Turn<'_>, id: &str) {
+    let said = block_in_place(|| town.site.linli(&["parcel", id, "--json"]));
+    let view: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+    let number = view["compartment"]
+        .as_u64()
+        .and_then(|n| u16::try_from(n).ok());
+    let Some(number) = number.filter(|_| view["state"] == "deposited") else {
+        return;
+    };
+    let slot = format!("{}/{number}", bank.id());
+    let reason = format!("{id} is registered and wasn't put in");
+    let said = block_in_place(|| town.site.linli(&["open", &slot, "--reason", &reason]));
+    if !said.ok {
+        return;
+    }
+    count(&town.counts.by_hand);
+    if bank.put(number, id) {
+        println!("  {slot}: {id} is put in by hand");
+        town.change(id, |parcel| {
+            parcel.at = Where::Inside(bank.id().clone(), number);
+            parcel.confirmed = true;
+        });
+        count(&town.counts.brought);
+    }
+    turn.close(|| bank.close(number)).await;
+}

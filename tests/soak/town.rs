@@ -41,6 +41,8 @@ pub enum Where {
 pub struct Parcel {
     pub expected: ExpectedParcel,
     pub at: Where,
+    /// Where it is to be brought: its point, or a desk if there is no room.
+    pub goes_to: Ident,
     /// The display has said that it is registered.
     pub confirmed: bool,
     pub cancelled: bool,
@@ -241,7 +243,7 @@ impl Town {
                 Where::Inside(..) | Where::Shelf => !parcel.confirmed,
                 Where::Home | Where::TakenBack => false,
             };
-            open && parcel.expected.point == *point && parcel.not_before <= now
+            open && parcel.goes_to == *point && parcel.not_before <= now
         });
         let next = due.min_by_key(|(_, parcel)| parcel.not_before);
         next.map(|(id, _)| id.clone())
@@ -322,6 +324,7 @@ impl Town {
             let id = expected.parcel.clone();
             self.site.cloud.announce(&site(), &expected).await.unwrap();
             let parcel = Parcel {
+                goes_to: expected.point.clone(),
                 expected,
                 at: Where::Van,
                 confirmed: false,

@@ -43,6 +43,15 @@ impl Store {
     }
 }
 
+/// Both stores are sound files.
+pub fn integrity(stores: [&Store; 2]) -> Wrong {
+    let said =
+        |store: &Store| -> Vec<String> { store.rows("PRAGMA integrity_check", |row| row.get(0)) };
+    let said: Vec<String> = stores.into_iter().flat_map(said).collect();
+    let wrong: Vec<String> = said.into_iter().filter(|line| line != "ok").collect();
+    first_few("a store isn't sound", &wrong)
+}
+
 /// The first of many, and how many more there are.
 pub fn first_few(what: &str, all: &[String]) -> Wrong {
     let mut wrong: Wrong = all.iter().take(TOLD_MAX).cloned().collect();

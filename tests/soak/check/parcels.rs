@@ -37,7 +37,7 @@ pub fn check(gateway: &Store, cloud: &Store, town: &Town) -> (States, Wrong) {
         }
         if !fits(parcel, known) {
             let steps: Vec<String> = gateway.rows(
-                &format!("SELECT step || ' ' || coalesce(detail, '') FROM trace WHERE parcel = '{id}' ORDER BY id"),
+                &format!("SELECT step || ' ' || coalesce(detail, '') FROM trace WHERE parcel = '{id}' ORDER BY id LIMIT 20"),
                 |row| row.get(0),
             );
             wrong.push(format!(
