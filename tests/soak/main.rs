@@ -362,6 +362,22 @@ async fn end(plan: &Plan, life: Life, done: Done) {
         wrong.join("\n")
     );
     println!("everything agrees");
+    let compare = |gateway: &Store, cloud: &Store| {
+        let all = [
+            check::events::check(gateway, &town, &sloppy, records).1,
+            check::parcels::check(gateway, cloud, &town).1,
+            check::commands::check(gateway, &town).1,
+            check::lanes::check(gateway, cloud),
+        ];
+        all.concat()
+    };
+    // Of a long run the stores are large, and the short one has shown it.
+    if plan.minutes.is_none() {
+        let (gateway, cloud) = (town.site.store(), town.site.clouds_store());
+        let unnoticed =
+            check::damaged::goes_unnoticed(&town.site.state(), &gateway, &cloud, compare);
+        assert!(unnoticed.is_empty(), "{unnoticed:?}");
+    }
 }
 
 /// Waits until the status is clean but for what is so on purpose.

@@ -4,6 +4,7 @@
 //! Everything is read from the two stores by connections of one's own, after the daemon has ended.
 
 pub mod commands;
+pub mod damaged;
 pub mod events;
 pub mod lanes;
 pub mod parcels;
