@@ -126,24 +126,26 @@ impl Behind {
         !self.server.is_finished()
     }
 
-    /// Stops serving, waits a moment for its connections to end, and breaks the circle in which
-    /// the library's context holds itself.
+    /// Stops serving, waits a moment for its connections and their sessions to end, and breaks the
+    /// circle in which the library's context holds itself. A session outlives its connection by its
+    /// will, for which the library needs what is taken from it here.
     pub(super) async fn stop(self, wait: Duration) -> Result<()> {
         self.server.abort();
         let _ = self.server.await;
         let deadline = tokio::time::Instant::now() + wait;
-        while self.context.connections.count() > 0 && tokio::time::Instant::now() < deadline {
+        let left = || self.context.connections.count() + self.context.sessions.count();
+        while left() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let left = self.context.connections.count();
-        *self.context.extends.shared_mut().await = Box::new(DefaultShared::new(None));
-        *self.context.extends.router_mut().await = Box::new(DefaultRouter::new(None));
+        let left = left();
         if left > 0 {
             return Err(anyhow!(
                 "{left} connections had not ended {} s after the broker was stopped",
                 wait.as_secs()
             ));
         }
+        *self.context.extends.shared_mut().await = Box::new(DefaultShared::new(None));
+        *self.context.extends.router_mut().await = Box::new(DefaultRouter::new(None));
         Ok(())
     }
 }
