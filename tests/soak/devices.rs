@@ -31,9 +31,11 @@ pub struct Field {
 }
 
 /// What came of all that the devices sent.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Sent {
     pub published: u64,
+    /// Of these, in floods.
+    pub floods: u64,
     pub acknowledged: u64,
     pub refused: u64,
     pub resent: u64,
@@ -47,6 +49,16 @@ impl Sent {
         self.refused += figures.refused;
         self.resent += figures.resent;
         self.lost += figures.lost;
+    }
+}
+
+impl Sent {
+    pub fn merge(&mut self, other: &Self) {
+        self.published += other.published;
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.resent += other.resent;
+        self.lost += other.lost;
     }
 }
 
@@ -80,10 +92,6 @@ impl Field {
         self.sensors.acknowledged() + self.doors.acknowledged()
     }
 
-    pub fn published(&self) -> u64 {
-        self.sensors.published() + self.doors.published()
-    }
-
     /// Says nothing new, and waits for what is due.
     pub async fn finish(self) -> Sent {
         self.sensors.stop();
@@ -112,7 +120,7 @@ fn sensors_event(device: &Ident, seq: u64) -> Kind {
 }
 
 fn doors_event(device: &Ident, seq: u64) -> Kind {
-    if seq % 20 == 0 {
+    if seq.is_multiple_of(20) {
         return alarm("door-left-open");
     }
     Kind::Access {

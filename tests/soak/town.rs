@@ -10,21 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use cloud_protocol::downlink::{Downlink, ExpectedParcel, Size, Zone};
+use cloud_protocol::downlink::ExpectedParcel;
 use firmware_protocols::{Form, Ident};
 use simulator::device::{DeviceClock, Spec};
-use simulator::{Bank, Desk, Login, Random, Tempo, Version};
+use simulator::{Bank, Desk, Login, Tempo, Version};
 use tokio::time::sleep;
 
 use crate::common::ident;
-use crate::site::{BANKS, COMPARTMENTS, DESK, Site, site};
+use crate::site::{BANKS, COMPARTMENTS, DESK, Site};
 
-/// A time far ahead.
-pub const NEXT_CENTURY_MS: i64 = 4_000_000_000_000;
 /// How long somebody waits in all for an answer: longer than a command holds.
 pub const PATIENCE: Duration = Duration::from_secs(12);
-/// What lies or is under way at most; then nothing new is announced.
-const UNDER_WAY_MAX: usize = 24;
 
 /// Where a parcel really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +46,7 @@ pub struct Parcel {
     pub ended_by_staff: bool,
     /// How often a courier was refused with it lying inside.
     pub refused: u32,
-    not_before: Instant,
+    pub not_before: Instant,
 }
 
 /// Somebody did something at a point that may open a door, or keep one open.
@@ -309,105 +305,31 @@ impl Town {
         None
     }
 
-    /// The cloud announces parcels, `pause` apart, and cancels some of them; residents set out.
-    pub async fn announce(self: Arc<Self>, pause: Duration, mut random: Random) {
-        let mut people = tokio::task::JoinSet::new();
-        let mut number = 0;
-        while !self.is_closing() {
-            sleep(pause).await;
-            while people.try_join_next().is_some() {}
-            if self.under_way() >= UNDER_WAY_MAX {
-                continue;
-            }
-            number += 1;
-            let expected = self.make_parcel(number, &mut random);
-            let id = expected.parcel.clone();
-            self.site.cloud.announce(&site(), &expected).await.unwrap();
-            let parcel = Parcel {
-                goes_to: expected.point.clone(),
-                expected,
-                at: Where::Van,
-                confirmed: false,
-                cancelled: false,
-                ended_by_staff: false,
-                refused: 0,
-                not_before: Instant::now(),
-            };
-            self.book().parcels.insert(id.clone(), parcel);
-            if random.chance(6) {
-                let after = Duration::from_millis(random.between(300, 6_000));
-                people.spawn(Arc::clone(&self).cancel(id.clone(), after));
-            }
-            people.spawn(crate::resident::fetch(
-                Arc::clone(&self),
-                id.clone(),
-                random.fork(&id),
-            ));
-        }
-        while people.join_next().await.is_some() {}
+    pub fn announced(&self, parcel: Parcel) {
+        let id = parcel.expected.parcel.clone();
+        self.book().parcels.insert(id, parcel);
     }
 
-    fn under_way(&self) -> usize {
+    /// The parcel announced last.
+    pub fn last_announced(&self) -> Option<ExpectedParcel> {
+        let book = self.book();
+        let last = book.parcels.values().next_back();
+        last.map(|parcel| parcel.expected.clone())
+    }
+
+    /// Parcels that couriers or residents have something to do with.
+    pub fn under_way(&self) -> usize {
         let book = self.book();
         let open = |p: &&Parcel| !matches!(p.at, Where::Home | Where::TakenBack);
         let open = book.parcels.values().filter(open);
         open.filter(|p| !p.cancelled || p.at != Where::Van).count()
     }
 
-    /// One in five is for the recipient of the parcel before; they may share a compartment.
-    fn make_parcel(&self, number: u32, random: &mut Random) -> ExpectedParcel {
-        let before = self.book().parcels.values().next_back().cloned();
-        let shares = before.filter(|b| random.chance(20) && b.expected.point != ident(DESK));
-        let point = match random.below(10) {
-            0 => DESK,
-            n => BANKS[usize::try_from(n).unwrap() % BANKS.len()],
-        };
-        let (point, recipient) = match shares {
-            Some(before) => (before.expected.point, before.expected.recipient),
-            None => (ident(point), format!("household-{number}")),
-        };
-        ExpectedParcel {
-            parcel: format!("P-{number:05}"),
-            recipient,
-            size: if random.chance(25) { Size::L } else { Size::S },
-            zone: Zone::Ambient,
-            point,
-            deadline: NEXT_CENTURY_MS,
-            consent: true,
-            items: None,
-            low: false,
-            return_of: None,
-        }
-    }
-
-    /// Whoever orders it changes his mind, before or after the deposit.
-    async fn cancel(self: Arc<Self>, id: String, after: Duration) {
-        sleep(after).await;
-        if self.is_closing() || matches!(self.parcel(&id).at, Where::Home | Where::Shelf) {
-            return;
-        }
-        let what = Downlink::ParcelCancelled { parcel: id.clone() };
-        self.change(&id, |parcel| parcel.cancelled = true);
-        self.site.cloud.push(&site(), &what).await.unwrap();
-    }
-
-    fn told(&self, codes: BTreeMap<String, String>) {
+    /// The residents' phones have these codes now, by parcel.
+    pub fn told(&self, codes: BTreeMap<String, String>) {
         let mut book = self.book();
         book.told.extend(codes.values().cloned());
         book.codes = codes;
-    }
-
-    /// The operator's messages reach the residents' phones.
-    pub async fn carry_post(self: Arc<Self>) {
-        while !self.is_closed() {
-            let codes = self.site.cloud.codes(&site()).await.unwrap();
-            let codes = codes.into_iter();
-            let codes: BTreeMap<String, String> = codes
-                .map(|(parcel, code)| (parcel, code.reveal().to_string()))
-                .collect();
-            self.told(codes);
-            sleep(Duration::from_millis(300)).await;
-        }
     }
 }
 
