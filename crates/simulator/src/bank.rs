@@ -231,6 +231,7 @@ impl Lockers {
             report(device, obeyed.then);
             return self.say_no("锁打不开 The lock doesn't move");
         }
+        device.opened(None, compartment);
         let used = Kind::Keypad {
             code: Secret::new(digits),
             opened: Some(compartment),

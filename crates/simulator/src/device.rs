@@ -115,6 +115,17 @@ impl Obeyed {
     }
 }
 
+/// A door that came open at a bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The command that was carried out; `None` if the bank decided by itself.
+    pub command: Option<String>,
+    /// The compartment.
+    pub compartment: u16,
+    /// When, ms since the Unix epoch, by the clock of the play.
+    pub at_ms: i64,
+}
+
 /// A device without anything to obey with: a sensor, a door reader.
 #[derive(Debug, Clone, Copy)]
 pub struct Deaf;
@@ -143,6 +154,8 @@ struct Inner {
     outbox: Mutex<Outbox>,
     /// Ids of commands carried out, the last 64: they survive a reboot.
     obeyed: Mutex<VecDeque<String>>,
+    /// Every door that came open, in order.
+    openings: Mutex<Vec<Opening>>,
     /// There is something to send.
     news: Notify,
     asks: mpsc::Sender<Ask>,
@@ -174,6 +187,7 @@ impl Device {
             tempo,
             model,
             obeyed: Mutex::new(VecDeque::new()),
+            openings: Mutex::default(),
             news: Notify::new(),
             asks,
             online: watch::channel(false).0,
@@ -253,6 +267,16 @@ impl Device {
         lock(&self.inner.outbox).tally
     }
 
+    /// Every door that came open, in order; only a bank has some.
+    pub fn openings(&self) -> Vec<Opening> {
+        lock(&self.inner.openings).clone()
+    }
+
+    /// A door came open: by a command, or by the bank's own decision.
+    pub(crate) fn opened(&self, command: Option<String>, compartment: u16) {
+        self.inner.opened(command, compartment);
+    }
+
     /// Its running boot.
     pub fn boot(&self) -> u32 {
         lock(&self.inner.outbox).boot
@@ -305,6 +329,14 @@ impl Device {
 }
 
 impl Inner {
+    fn opened(&self, command: Option<String>, compartment: u16) {
+        lock(&self.openings).push(Opening {
+            command,
+            compartment,
+            at_ms: self.tempo.now_ms(),
+        });
+    }
+
     /// These events wait no longer.
     fn settled(&self, places: &[Place]) {
         self.model.promised(places);

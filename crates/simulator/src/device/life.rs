@@ -247,6 +247,10 @@ impl<'a> Connection<'a> {
             Some(reason) => (Done::Refused, Some(reason.to_string()), Vec::new()),
             None => {
                 let obeyed = self.inner.model.obey(&command.order);
+                if let (Order::Open { compartment }, Done::Done) = (&command.order, obeyed.outcome)
+                {
+                    self.inner.opened(Some(command.id.clone()), *compartment);
+                }
                 (obeyed.outcome, obeyed.reason, obeyed.then)
             }
         };
