@@ -56,6 +56,9 @@ pub async fn wait_until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>
     }
 }
 
+/// Changes the daemon's command before it starts.
+pub type Prepare = Box<dyn Fn(&mut Command) + Send + Sync>;
+
 /// What a gateway is configured with.
 pub struct Setup {
     pub dir: TempDir,
@@ -71,7 +74,7 @@ pub struct Setup {
     pub trace: bool,
     pub port: u16,
     /// What else is done to the daemon's command before it starts.
-    pub prepare: Option<Box<dyn Fn(&mut Command) + Send + Sync>>,
+    pub prepare: Option<Prepare>,
 }
 
 impl Setup {
