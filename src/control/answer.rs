@@ -82,8 +82,8 @@ pub fn limit(wanted: Option<usize>) -> usize {
 /// `status`.
 pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
     let read = StoreRead::of(backend);
-    let outcome = read.as_ref().map(|_| ()).map_err(|e| disk::chain(e));
-    backend.store_was_read(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+    let refused = read.as_ref().err().map(|e| disk::chain(e));
+    backend.store_was_read(refused.as_deref().map_or(Ok(()), Err));
     let report = backend.status();
     let known = read.is_ok();
     let read = read.unwrap_or_default();

@@ -59,6 +59,9 @@ pub async fn wait_until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>
     }
 }
 
+/// Changes the daemon's command before it starts.
+pub type Prepare = Box<dyn Fn(&mut Command) + Send + Sync>;
+
 /// What a gateway is configured with.
 pub struct Setup {
     pub dir: TempDir,
@@ -76,7 +79,7 @@ pub struct Setup {
     pub env: Vec<(String, OsString)>,
     pub port: u16,
     /// What else is done to the daemon's command before it starts.
-    pub prepare: Option<Box<dyn Fn(&mut Command) + Send + Sync>>,
+    pub prepare: Option<Prepare>,
 }
 
 impl Setup {
