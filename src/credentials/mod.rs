@@ -141,8 +141,8 @@ impl Credentials {
         self.lock().hashes.contains_key(device)
     }
 
-    /// The allowance is looked at when the turn has come: of what waits in line, only so many are
-    /// hashed as may fail.
+    /// The allowance is looked at before the line, so that it isn't filled in vain, and again when
+    /// the turn has come: of what waits in line, only so many are hashed as may fail.
     async fn verify(
         &self,
         device: &Ident,
@@ -150,10 +150,14 @@ impl Credentials {
         password: &[u8],
         from: IpAddr,
     ) -> Login {
+        let allowed = || self.lock().allowances.any(from, device, Instant::now());
+        if !allowed() {
+            return Login::Throttled;
+        }
         let Ok(_turn) = self.hashing.acquire().await else {
             return Login::Throttled;
         };
-        if !self.lock().allowances.any(from, device, Instant::now()) {
+        if !allowed() {
             return Login::Throttled;
         }
         let stored = Arc::clone(stored);

@@ -258,13 +258,15 @@ impl Gauge {
         self.charged.notify_waiters();
     }
 
-    /// Charges bytes that have passed, `packets` of them ending in them.
-    pub fn charge_bytes(&self, bytes: usize, packets: usize, now: Instant) {
+    /// Charges bytes that have passed, with so many packets ending in them, and so many of these
+    /// counting as an event.
+    pub fn charge_bytes(&self, bytes: usize, packets: usize, events: u32, now: Instant) {
         if !self.limited {
             return;
         }
         let mut state = self.lock();
         state.bytes.spend(counted(bytes, packets), now);
+        state.events.spend(events, now);
         self.judge(&mut state, now);
     }
 

@@ -223,6 +223,7 @@ async fn attempt(
     connect: &Connect,
     device: &Ident,
 ) -> Option<Option<(TcpStream, SocketAddr)>> {
+    let _turn = shared.entering.acquire().await.ok()?;
     let mut broker = TcpStream::connect(shared.behind).await.ok()?;
     broker.set_nodelay(true).ok()?;
     let address = broker.local_addr().ok()?;

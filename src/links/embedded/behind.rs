@@ -217,6 +217,7 @@ mod tests {
             roster: Arc::new(Roster::default()),
             pace: Arc::new(crate::pace::Pace::new(crate::pace::Limits::NONE, [])),
             tickets: Tickets::default(),
+            entering: tokio::sync::Semaphore::new(1),
             behind: address,
         });
         let behind = Behind::start(bound, &shared).await;

@@ -9,6 +9,8 @@ use firmware_protocols::topic::{self, Channel};
 
 /// PUBLISH, the first byte's upper half.
 pub(super) const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
 
 /// Follows bytes that pass, without keeping them.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,8 @@ pub(super) struct Follow {
     first: u8,
     /// How many publications have passed.
     pub publications: u64,
+    /// How many packets have passed that cost as much, SUBSCRIBE and UNSUBSCRIBE.
+    pub subscriptions: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,7 +45,11 @@ impl Follow {
             bytes = &bytes[self.pass_one(bytes)..];
             if self.is_between() {
                 ended += 1;
-                self.publications += u64::from(self.first >> 4 == PUBLISH);
+                match self.first >> 4 {
+                    PUBLISH => self.publications += 1,
+                    SUBSCRIBE | UNSUBSCRIBE => self.subscriptions += 1,
+                    _ => {}
+                }
             }
         }
         ended

@@ -25,7 +25,9 @@ pub(super) const KEEP_ALIVE_BEHIND_S: u16 = u16::MAX;
 pub const FOREIGN_PAYLOAD_MAX_BYTES: usize = 4096;
 /// How much of a foreign topic is kept, in bytes.
 pub const FOREIGN_TOPIC_MAX_BYTES: usize = 256;
-/// How many handshakes with the broker behind run at a time.
+/// How many logged-in clients are connected through at a time. The others wait their turn.
+pub(super) const ENTERING_MAX: usize = 8;
+/// How many handshakes the broker behind lets run at a time.
 pub(super) const HANDSHAKES_MAX: usize = 64;
 /// How many handshakes may wait for that.
 pub(super) const SESSIONS_MAX: usize = 10_000;

@@ -46,7 +46,7 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use firmware_protocols::Ident;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
 use crate::intake::{Answer, Intake};
@@ -137,6 +137,9 @@ struct Shared {
     roster: Arc<Roster>,
     pace: Arc<Pace>,
     tickets: tickets::Tickets,
+    /// Of a crowd that comes at once only so many are let through at a time, so that those who are
+    /// in don't wait for all of them.
+    entering: Semaphore,
     /// Where the library listens.
     behind: SocketAddr,
 }
@@ -187,6 +190,7 @@ pub async fn serve(
         roster,
         pace: Arc::clone(&config.pace),
         tickets: tickets::Tickets::default(),
+        entering: Semaphore::new(limits::ENTERING_MAX),
         behind: bound.address,
     });
     let behind = behind::Behind::start(bound, &shared).await;

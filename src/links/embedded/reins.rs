@@ -202,7 +202,8 @@ impl Way<'_> {
         }
         let ended = self.follow.pass(bytes);
         let gauge = self.link.gauge;
-        gauge.charge_bytes(bytes.len(), ended, Instant::now());
+        let subscriptions = std::mem::take(&mut self.follow.subscriptions);
+        gauge.charge_bytes(bytes.len(), ended, subscriptions, Instant::now());
         let written = match self.broker.try_write(bytes) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
