@@ -61,7 +61,19 @@ impl Allowances {
         })
     }
 
-    /// Charges a wrong password for `device` to `address`.
+    /// Takes back what was charged for a password that was right.
+    pub(super) fn give_back(&mut self, address: IpAddr, device: &Ident) {
+        let shared = Key::pair(CROWD, None);
+        let own = Key::pair(address, Some(device.clone()));
+        let known = own.iter().all(|key| self.buckets.contains_key(key));
+        for key in if known { own } else { shared } {
+            if let Some(bucket) = self.buckets.get_mut(&key) {
+                bucket.spent = bucket.spent.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Charges a password that may be wrong for `device` to `address`.
     pub(super) fn spend(&mut self, address: IpAddr, device: &Ident, now: Instant) {
         for key in self.keys(address, device, now) {
             let allowance = key.allowance();

@@ -5,7 +5,7 @@
 //! less than is advised for passwords that people invent, on purpose: guessing 130 bits is
 //! hopeless at any price of a guess, while the price is paid by a board with 512 MB of memory when
 //! a thousand devices come back after a power cut. At most [`HASHES_AT_ONCE`] hashes run at a
-//! time, so that logins never take more than 8 MiB and two cores.
+//! time, on no more than half of the cores, so that neither logins nor guesses starve who is in.
 //!
 //! What was verified is remembered as an HMAC under a key that lives as long as the process, over
 //! device, password and stored hash: the second login of a device costs microseconds, a changed
@@ -37,7 +37,8 @@ pub use file::{CredentialsError, generate_password, remove_password, set_passwor
 #[doc(hidden)]
 pub use hash::verify;
 
-/// How many slow hashes may run at the same time. Each takes 4 MiB and one core.
+/// How many slow hashes may run at the same time at most, each with 4 MiB and a core; never on more
+/// than half of the cores, so that guessing at passwords leaves the other half to those who are in.
 pub const HASHES_AT_ONCE: usize = 2;
 
 /// The longest password that is looked at, in bytes.
@@ -58,7 +59,7 @@ pub enum Login {
 pub struct Credentials {
     path: PathBuf,
     key: hmac::Key,
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     disk: Disk,
     state: Mutex<State>,
 }
@@ -80,7 +81,7 @@ impl Credentials {
         Ok(Self {
             path: path.to_path_buf(),
             key,
-            hashing: Semaphore::new(HASHES_AT_ONCE),
+            hashing: Arc::new(Semaphore::new(hashes_at_once())),
             disk: Disk::default(),
             state: Mutex::new(State {
                 stamp,
@@ -158,8 +159,10 @@ impl Credentials {
         self.lock().hashes.contains_key(device)
     }
 
-    /// The allowance is looked at when the turn has come: of what waits in line, only so many are
-    /// hashed as may fail.
+    /// The allowance is looked at before the line, so that it isn't filled in vain, and again when
+    /// the turn has come: of what waits in line, only so many are hashed as may fail. A hash is paid
+    /// for when it begins, and given back when the password is right: whoever goes away meanwhile has
+    /// paid, and the turn ends with the hash.
     async fn verify(
         &self,
         device: &Ident,
@@ -167,25 +170,39 @@ impl Credentials {
         password: &[u8],
         from: IpAddr,
     ) -> Login {
-        let Ok(_turn) = self.hashing.acquire().await else {
+        let allowed = || self.lock().allowances.any(from, device, Instant::now());
+        if !allowed() {
+            return Login::Throttled;
+        }
+        let Ok(turn) = Arc::clone(&self.hashing).acquire_owned().await else {
             return Login::Throttled;
         };
-        if !self.lock().allowances.any(from, device, Instant::now()) {
+        if !allowed() {
             return Login::Throttled;
         }
+        self.lock().allowances.spend(from, device, Instant::now());
         let stored = Arc::clone(stored);
         let password = password.to_vec();
-        let check = move || hash::verify(&password, &stored);
-        if tokio::task::spawn_blocking(check).await.unwrap_or(false) {
-            return Login::Granted;
+        let check = move || {
+            let right = hash::verify(&password, &stored);
+            drop(turn);
+            right
+        };
+        if !tokio::task::spawn_blocking(check).await.unwrap_or(false) {
+            return Login::Refused;
         }
-        self.lock().allowances.spend(from, device, Instant::now());
-        Login::Refused
+        self.lock().allowances.give_back(from, device);
+        Login::Granted
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn hashes_at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, HASHES_AT_ONCE)
 }
 
 fn proof(device: &Ident, stored: &str, password: &[u8]) -> Vec<u8> {
@@ -302,6 +319,38 @@ mod tests {
             credentials.check(&device, b"wrong", elsewhere).await,
             Login::Refused
         );
+    }
+
+    /// Else guesses would cost nothing to those who don't wait for the answer.
+    #[tokio::test]
+    async fn who_goes_away_during_the_check_has_paid_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = ident("bank-a");
+        set_password(&path, &device, "right").unwrap();
+        let credentials = Credentials::open(&path).unwrap();
+        for _ in 0..10_000 {
+            let check = credentials.check(&device, b"wrong", HERE);
+            let moment = std::time::Duration::from_millis(1);
+            if tokio::time::timeout(moment, check).await == Ok(Login::Throttled) {
+                return;
+            }
+        }
+        panic!("never throttled");
+    }
+
+    #[tokio::test]
+    async fn right_passwords_cost_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = ident("bank-a");
+        let credentials = Credentials::open(&path).unwrap();
+        for n in 0..=allowance::DEVICE.burst {
+            let password = format!("right-{n}");
+            set_password(&path, &device, &password).unwrap();
+            let answer = credentials.check(&device, password.as_bytes(), HERE).await;
+            assert_eq!(answer, Login::Granted);
+        }
     }
 
     #[tokio::test]

@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
-use tokio::sync::Notify;
 
 use bucket::Bucket;
 use put_off::PutOff;
@@ -209,14 +208,12 @@ pub struct Gauge {
     device: Option<Ident>,
     limited: bool,
     state: Mutex<State>,
-    charged: Notify,
 }
 
 struct State {
     events: Bucket,
     urgent: Bucket,
     bytes: Bucket,
-    charges: u64,
     episode: Option<Episode>,
     totals: Totals,
     put_off: PutOff,
@@ -239,12 +236,10 @@ impl Gauge {
                 events: bucket(limits.events_per_s, limits.events_burst),
                 urgent: bucket(limits.urgent_per_s, limits.urgent_burst),
                 bytes: bucket(kib(limits.kib_per_s), kib(limits.kib_burst)),
-                charges: 0,
                 episode: None,
                 totals: Totals::default(),
                 put_off: PutOff::default(),
             }),
-            charged: Notify::new(),
         }
     }
 
@@ -252,19 +247,18 @@ impl Gauge {
     pub fn charge(&self, weight: Weight, now: Instant) {
         let mut state = self.lock();
         state.spend(weight, now);
-        state.charges += 1;
         self.judge(&mut state, now);
-        drop(state);
-        self.charged.notify_waiters();
     }
 
-    /// Charges bytes that have passed, `packets` of them ending in them.
-    pub fn charge_bytes(&self, bytes: usize, packets: usize, now: Instant) {
+    /// Charges bytes that have passed, with so many packets ending in them, and so many of these
+    /// counting as an event.
+    pub fn charge_bytes(&self, bytes: usize, packets: usize, events: u32, now: Instant) {
         if !self.limited {
             return;
         }
         let mut state = self.lock();
         state.bytes.spend(counted(bytes, packets), now);
+        state.events.spend(events, now);
         self.judge(&mut state, now);
     }
 
@@ -294,16 +288,6 @@ impl Gauge {
         self.lock().totals.held += time;
     }
 
-    /// How many publications were charged.
-    pub fn charges(&self) -> u64 {
-        self.lock().charges
-    }
-
-    /// Whether there is a limit at all.
-    pub fn is_limited(&self) -> bool {
-        self.limited
-    }
-
     /// Whether the device is being slowed: it has been over its limit, and hasn't rested since.
     pub fn is_slowed(&self, now: Instant) -> bool {
         if !self.limited {
@@ -312,19 +296,6 @@ impl Gauge {
         let mut state = self.lock();
         self.judge(&mut state, now);
         state.episode.is_some()
-    }
-
-    /// Waits until so many publications were charged.
-    pub async fn charged_up_to(&self, charges: u64) {
-        loop {
-            let notified = self.charged.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if self.charges() >= charges {
-                return;
-            }
-            notified.await;
-        }
     }
 
     /// Whether a publication with these events, (boot, seq) each, is taken, for a link on which
@@ -340,7 +311,6 @@ impl Gauge {
         let takes = state.put_off.takes(numbers, over, hurries, now);
         if takes {
             state.spend(weight, now);
-            state.charges += 1;
         } else {
             state.totals.put_off += 1;
         }

@@ -78,9 +78,9 @@ fn what_goes_ahead_is_on_credit_that_ends() {
 #[test]
 fn bytes_and_packets_count() {
     let (gauge, now) = gauge(LIMITS);
-    gauge.charge_bytes(10_240, 0, now);
+    gauge.charge_bytes(10_240, 0, 0, now);
     assert_eq!(gauge.due(now), Duration::ZERO);
-    gauge.charge_bytes(0, 32, now);
+    gauge.charge_bytes(0, 32, 0, now);
     let due = gauge.due(now);
     assert!((ms(999)..=ms(1_001)).contains(&due), "{due:?}");
 }
@@ -89,7 +89,7 @@ fn bytes_and_packets_count() {
 fn without_limits_nothing_is_due() {
     let (gauge, now) = gauge(Limits::NONE);
     gauge.charge(events(u32::MAX), now);
-    gauge.charge_bytes(usize::MAX, 1, now);
+    gauge.charge_bytes(usize::MAX, 1, 1, now);
     assert_eq!(gauge.due(now), Duration::ZERO);
     assert_eq!(gauge.slowed(now), None);
 }

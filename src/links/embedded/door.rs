@@ -189,7 +189,12 @@ async fn admit(
         refuse(client, connect.version, Refusal::Unavailable).await;
         return None;
     };
-    match authenticate(&rooms.shared, &connect, from.ip()).await {
+    let answer = tokio::select! {
+        answer = authenticate(&rooms.shared, &connect, from.ip()) => answer,
+        // Whoever has gone doesn't stand in the line for a slow hash.
+        () = gone(&client) => return None,
+    };
+    match answer {
         Ok(device) => Some((client, connect, device, permit)),
         Err(refusal) => {
             tracing::info!(%from, client_id = ?connect.client_id, ?refusal, "a client was not let in");
@@ -197,6 +202,14 @@ async fn admit(
             None
         }
     }
+}
+
+/// Resolves when the client has closed. One that has already sent more isn't known to have.
+async fn gone(client: &TcpStream) {
+    if matches!(client.peek(&mut [0]).await, Ok(0) | Err(_)) {
+        return;
+    }
+    std::future::pending().await
 }
 
 struct WaitingRoom {

@@ -94,6 +94,7 @@ pub(super) async fn serve(
         next_id: 0,
         gauge: Arc::clone(shared.pace.of(device)),
         held_since: None,
+        subscribed: 0,
         patience: keep_alive * 3 / 2,
         heard_at: Instant::now(),
         moved_at: Instant::now(),
@@ -143,6 +144,8 @@ struct Session<'a> {
     gauge: Arc<Gauge>,
     /// Since when something is parked, as far as that isn't accounted for.
     held_since: Option<Instant>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that aren't charged yet: each counts as an event.
+    subscribed: u32,
     /// How long without a sign of life.
     patience: Duration,
     heard_at: Instant,
@@ -174,7 +177,7 @@ impl Session<'_> {
                     Ok(0) => return self.ending(End::Gone(None)).await,
                     Ok(bytes) => {
                         self.heard_at = Instant::now();
-                        self.gauge.charge_bytes(bytes, 0, self.heard_at.into_std());
+                        self.gauge.charge_bytes(bytes, 0, 0, self.heard_at.into_std());
                     }
                     Err(_) => return End::Gone(None),
                 },
@@ -204,8 +207,9 @@ impl Session<'_> {
             self.answer()?;
         }
         if packets > 0 {
-            self.gauge
-                .charge_bytes(0, packets, std::time::Instant::now());
+            let subscriptions = std::mem::take(&mut self.subscribed);
+            let now = std::time::Instant::now();
+            self.gauge.charge_bytes(0, packets, subscriptions, now);
         }
         while self.in_flight.len() < self.window
             && self.outbound.len() < UNWRITTEN_MAX_BYTES
@@ -310,6 +314,7 @@ impl Session<'_> {
                 Pending::Ready(Reply::Send(Out::Complete(id)))
             }
             Heard::Subscribe(id, filters) => {
+                self.subscribed += 1;
                 let codes = filters
                     .into_iter()
                     .map(|filter| self.subscribe(filter, place))
@@ -317,6 +322,7 @@ impl Session<'_> {
                 Pending::Ready(Reply::Send(Out::Suback(id, codes)))
             }
             Heard::Unsubscribe(id, topics) => {
+                self.subscribed += 1;
                 let were = topics
                     .into_iter()
                     .map(|topic| self.unsubscribe(&topic, place))

@@ -14,6 +14,16 @@ pub fn descriptors(pid: u32) -> usize {
         .count()
 }
 
+/// The processor time that it has used, in seconds.
+pub fn processor_s(pid: u32) -> f64 {
+    const TICKS_PER_S: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / TICKS_PER_S
+}
+
 /// Waits until there are no more than `most` again.
 pub fn descriptors_return(pid: u32, most: usize) {
     tokio::task::block_in_place(|| {

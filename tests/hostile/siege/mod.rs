@@ -9,7 +9,7 @@
 //! *Promise.* For everybody else, under each attack and under all of them:
 //!
 //! * the 99th percentile from an event to its PUBACK, and from a key press to the open command, is at
-//!   most [`TIMES`] times the quiet one of the same run, plus [`PLUS`];
+//!   most [`TIMES`] times the quiet one of the same run, plus [`PLUS`], or [`PLUS_ALL`];
 //! * no connection of theirs is lost, and who comes new is served within [`NEWCOMER_MAX`];
 //! * the gateway's memory stays below [`MEMORY_MAX_BYTES`] (a build without optimisation);
 //! * afterwards its descriptors are what they were, nobody is locked out, the attackers' devices
@@ -34,14 +34,17 @@ use observers::Observers;
 
 /// The bound on others' latency: so many times the quiet one,
 const TIMES: u32 = 10;
-/// and so much.
+/// and so much, under one attack and under all.
 const PLUS: Duration = Duration::from_secs(1);
+const PLUS_ALL: Duration = Duration::from_secs(4);
 /// How long a newcomer may take to log in and get an event acknowledged.
 const NEWCOMER_MAX: Duration = Duration::from_secs(10);
 /// The ceiling of the gateway's resident memory.
 const MEMORY_MAX_BYTES: u64 = 160 << 20;
 /// Descriptors that may have come for good, such as the database's.
 const DESCRIPTORS_MORE: usize = 16;
+
+const ALL_AT_ONCE: &str = "all at once";
 
 /// How long the quiet before, each attack, and all of them last.
 const QUIET: Duration = Duration::from_secs(4);
@@ -69,10 +72,13 @@ async fn everybody_else_is_served() {
     let observers = Observers::start(address, keypad.seq, code);
 
     observers.phase("quiet");
+    let used = gateway::processor_s(pid);
     tokio::time::sleep(QUIET).await;
+    let quiet_s = gateway::processor_s(pid) - used;
     let before = gateway::descriptors(pid);
     let memory = gateway::Memory::watch(pid);
-    for attack in Attack::ALL {
+    let chosen = chosen();
+    for attack in chosen.iter().copied() {
         observers.phase(attack.name());
         attacked(address, &[attack], EACH).await;
         observers.phase("between");
@@ -82,13 +88,16 @@ async fn everybody_else_is_served() {
     let rounds: Option<u32> = rounds.map(|n| n.parse().expect("LINLI_SIEGE is a number of rounds"));
     let lasts = rounds.map_or(ALL, |_| ALL_IN_THE_LONG_FORM);
     for round in 1..=rounds.unwrap_or(1) {
-        observers.phase(&format!("all at once, {round}"));
-        attacked(address, &Attack::ALL, lasts).await;
+        observers.phase(&format!("{ALL_AT_ONCE}, {round}"));
+        attacked(address, &chosen, lasts).await;
     }
     observers.phase("after");
     let slowed = tokio::task::block_in_place(|| setup.json(&["status"]));
     gateway::descriptors_return(pid, before + DESCRIPTORS_MORE);
     nobody_is_locked_out(address).await;
+    let used = gateway::processor_s(pid);
+    tokio::time::sleep(QUIET).await;
+    let after_s = gateway::processor_s(pid) - used;
     let log = observers.stop();
     let most = memory.stop();
 
@@ -98,13 +107,27 @@ async fn everybody_else_is_served() {
         most >> 20,
         gateway::descriptors(pid)
     );
-    log.holds(TIMES, PLUS, NEWCOMER_MAX);
+    println!(
+        "processor: {quiet_s:.2} s of {} s when quiet before, {after_s:.2} s after",
+        QUIET.as_secs()
+    );
+    log.holds(NEWCOMER_MAX, |phase, quiet| {
+        let all = phase.starts_with(ALL_AT_ONCE) || phase == "after";
+        quiet * TIMES + if all { PLUS_ALL } else { PLUS }
+    });
     assert!(most < MEMORY_MAX_BYTES, "{most} bytes of memory");
     let slowed = slowed["links"]["limits"]["slowed"].to_string();
-    for flood in FLOODS {
-        assert!(slowed.contains(flood), "{flood} isn't slowed: {slowed}");
-    }
+    let named =
+        chosen.len() < Attack::ALL.len() || FLOODS.iter().any(|flood| slowed.contains(flood));
+    assert!(named, "no flood is slowed: {slowed}");
     gateway.stop();
+}
+
+/// All attacks; by `LINLI_ATTACK=wills`, those with that in their name.
+fn chosen() -> Vec<Attack> {
+    let name = std::env::var("LINLI_ATTACK").unwrap_or_default();
+    let all = Attack::ALL.into_iter();
+    all.filter(|attack| attack.name().contains(&name)).collect()
 }
 
 /// The estate: those who work, those who attack, and a limit that an attack of seconds reaches.
@@ -151,7 +174,11 @@ async fn attacked(address: std::net::SocketAddr, attacks: &[Attack], lasts: Dura
         let count = tokio::time::timeout(PATIENCE, task).await;
         let count = count.expect("an attack ends").unwrap();
         println!("  {name}: {count}");
-        assert!(count > 0, "{name}: the attack did nothing");
+        // Among all the others one may not get anywhere; alone it must.
+        assert!(
+            count > 0 || attacks.len() > 1,
+            "{name}: the attack did nothing"
+        );
     }
 }
 

@@ -222,14 +222,14 @@ impl Log {
         }
     }
 
-    /// Fails if somebody waited longer than is promised.
-    pub fn holds(&self, times: u32, plus: Duration, newcomer_max: Duration) {
+    /// Fails if somebody waited longer than is promised: `most` for a phase, by the quiet.
+    pub fn holds(&self, newcomer_max: Duration, most: impl Fn(&str, Duration) -> Duration) {
         for phase in &*self.order.lock().unwrap() {
             for what in [What::Event, What::Open] {
                 let (quiet, measured) = self.percentile("quiet", what, 99);
                 assert!(measured > 0, "{what:?}: no quiet to compare with");
                 let (took, _) = self.percentile(phase, what, 99);
-                let most = quiet * times + plus;
+                let most = most(phase, quiet);
                 assert!(
                     took <= most,
                     "{phase}, {what:?}: {took:?}, at most {most:?} (quiet: {quiet:?})"
