@@ -118,18 +118,6 @@ fn an_episode_is_one_until_the_device_has_rested() {
     assert_eq!(pace.totals().episodes, 2);
 }
 
-#[tokio::test]
-async fn who_waits_for_a_charge_hears_of_it() {
-    let (gauge, now) = gauge(LIMITS);
-    let before = gauge.charges();
-    let waiting = gauge.charged_up_to(before + 1);
-    tokio::pin!(waiting);
-    assert!(tokio::time::timeout(ms(5), &mut waiting).await.is_err());
-    gauge.charge(Weight::ONE, now);
-    waiting.await;
-    gauge.charged_up_to(before + 1).await;
-}
-
 /// A device that sends one event a publication, all again from the lowest that isn't covered.
 #[test]
 fn nothing_is_lost_where_nobody_waits_and_the_gaps_stay_few() {

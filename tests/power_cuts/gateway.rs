@@ -12,6 +12,7 @@ use linli::daemon::{Opened, open};
 use linli::disk::Disk;
 use linli::intake::Answer;
 use linli::journal::{Weakness, Work};
+use linli::links::ToDevice;
 use linli::pace::{Limits, Pace};
 
 use crate::mark::NewEvent;
@@ -68,29 +69,7 @@ impl Gateway {
     pub fn heard(&mut self) -> Vec<Heard> {
         let mut heard = Vec::new();
         while let Ok(message) = self.opened.from_journal.try_recv() {
-            let device = message.device.to_string();
-            heard.push(match message.channel {
-                Channel::Command => {
-                    let command = Command::decode(&message.payload).expect("our own command");
-                    match command.order {
-                        Order::Open { compartment } => Heard::Open {
-                            bank: device,
-                            compartment,
-                            id: command.id,
-                        },
-                        _ => Heard::Other { id: command.id },
-                    }
-                }
-                Channel::Receipt => {
-                    let receipt = Receipt::decode(&message.payload).expect("our own receipt");
-                    Heard::Receipt {
-                        device,
-                        boot: receipt.boot,
-                        seq: receipt.seq,
-                    }
-                }
-                other => panic!("nothing goes to a device on {}", other.name()),
-            });
+            heard.push(Heard::of(&message));
         }
         heard
     }
@@ -108,6 +87,33 @@ impl Gateway {
                     inbox.submit(Work::CommandSent { command: "none".to_owned() });
                 }
             }
+        }
+    }
+}
+
+impl Heard {
+    /// Reads a message as the device does.
+    pub fn of(message: &ToDevice) -> Self {
+        let device = message.device.to_string();
+        match message.channel {
+            Channel::Command => {
+                let Command { id, order, .. } =
+                    Command::decode(&message.payload).expect("our own command");
+                match order {
+                    Order::Open { compartment } => Self::Open {
+                        bank: device,
+                        compartment,
+                        id,
+                    },
+                    _ => Self::Other { id },
+                }
+            }
+            Channel::Receipt => {
+                let Receipt { boot, seq } =
+                    Receipt::decode(&message.payload).expect("our own receipt");
+                Self::Receipt { device, boot, seq }
+            }
+            other => panic!("nothing goes to a device on {}", other.name()),
         }
     }
 }

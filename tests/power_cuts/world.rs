@@ -168,9 +168,21 @@ impl World {
         self.deliver(&[event]).await;
     }
 
-    /// Sends events of one device, and notes what was acknowledged.
+    /// Sends events of one device, and notes what was acknowledged. What comes for the devices
+    /// meanwhile reaches them at once.
     pub async fn deliver(&mut self, events: &[NewEvent]) {
-        let answer = send(&self.gateway.opened.intake, events, self.now_ms()).await;
+        let intake = self.gateway.opened.intake.clone();
+        let sending = send(&intake, events, self.now_ms());
+        tokio::pin!(sending);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(message) = self.gateway.opened.from_journal.recv() => {
+                    self.hear(Heard::of(&message));
+                }
+                answer = &mut sending => break answer,
+            }
+        };
         self.answered(events, &answer);
         self.listen();
     }
@@ -213,36 +225,36 @@ impl World {
     /// Takes what the gateway has for the devices.
     pub fn listen(&mut self) {
         for heard in self.gateway.heard() {
-            let id = match &heard {
-                Heard::Receipt { device, boot, seq } => {
-                    let (device, boot, seq) = (device.clone(), *boot, *seq);
-                    self.mark(Mark::Receipt { device, boot, seq });
-                    continue;
-                }
-                Heard::Open { id, .. } | Heard::Other { id } => id.clone(),
-            };
-            let first = self.of_this_run.insert(id.clone());
-            if first && self.memory.commands.contains(&id) {
-                let what = format!("{heard:?} was sent before the restart");
-                self.mark(Mark::Wrong { what });
+            self.hear(heard);
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let id = match &heard {
+            Heard::Receipt { device, boot, seq } => {
+                let (device, boot, seq) = (device.clone(), *boot, *seq);
+                return self.mark(Mark::Receipt { device, boot, seq });
             }
-            let opens = matches!(heard, Heard::Open { .. });
-            self.mark(Mark::Command { id, opens });
-            if let (
-                Heard::Open {
-                    bank,
-                    compartment,
-                    id,
-                },
-                true,
-            ) = (heard, first)
-            {
-                self.openings.push(Opening {
-                    bank,
-                    compartment,
-                    id,
-                });
-            }
+            Heard::Open { id, .. } | Heard::Other { id } => id.clone(),
+        };
+        let first = self.of_this_run.insert(id.clone());
+        if first && self.memory.commands.contains(&id) {
+            let what = format!("{heard:?} was sent before the restart");
+            self.mark(Mark::Wrong { what });
+        }
+        let opens = matches!(heard, Heard::Open { .. });
+        self.mark(Mark::Command { id, opens });
+        match heard {
+            Heard::Open {
+                bank,
+                compartment,
+                id,
+            } if first => self.openings.push(Opening {
+                bank,
+                compartment,
+                id,
+            }),
+            _ => {}
         }
     }
 
