@@ -1,6 +1,7 @@
 //! One client that is in, from CONNACK to the end.
 //!
-//! Publications are handed on as they come and answered in their order, each when it is on disk; up to
+//! Publications are handed on as they come and answered in their order, each when it is on disk (all
+//! else is answered at once); up to
 //! [`limits::IN_FLIGHT`] of them may be under way. Beyond that nothing more is read, so what a client
 //! sends too fast stays with it. What is for the client waits in its [`Mailbox`] until its window has
 //! room. An idle session holds no buffer.
@@ -47,8 +48,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// isn't lost to a reset.
 const FAREWELL: Duration = Duration::from_millis(200);
 const FAREWELL_BYTES: usize = 256 * 1024;
-/// How soon a connection is looked at again that has sent far too many bytes.
-const OVERDRAWN: Duration = Duration::from_secs(1);
+/// How soon a connection is looked at again that is held.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a session ended.
 enum End {
@@ -311,7 +312,8 @@ impl Session<'_> {
             }
             Heard::Released(id) => {
                 self.unreleased.remove(&id);
-                Pending::Ready(Reply::Send(Out::Complete(id)))
+                self.write(Out::Complete(id));
+                return Ok(());
             }
             Heard::Subscribe(id, filters) => {
                 self.subscribed += 1;
@@ -319,7 +321,8 @@ impl Session<'_> {
                     .into_iter()
                     .map(|filter| self.subscribe(filter, place))
                     .collect();
-                Pending::Ready(Reply::Send(Out::Suback(id, codes)))
+                self.write(Out::Suback(id, codes));
+                return Ok(());
             }
             Heard::Unsubscribe(id, topics) => {
                 self.subscribed += 1;
@@ -327,9 +330,13 @@ impl Session<'_> {
                     .into_iter()
                     .map(|topic| self.unsubscribe(&topic, place))
                     .collect();
-                Pending::Ready(Reply::Send(Out::Unsuback(id, were)))
+                self.write(Out::Unsuback(id, were));
+                return Ok(());
             }
-            Heard::Ping => Pending::Ready(Reply::Send(Out::Pong)),
+            Heard::Ping => {
+                self.write(Out::Pong);
+                return Ok(());
+            }
             Heard::Disconnect { with_will: false } => {
                 return Err(self.ending(End::Left).await);
             }
@@ -496,8 +503,8 @@ impl Session<'_> {
         let now = Instant::now();
         let parked = self
             .held_since
-            .map(|_| now + self.gauge.due(now.into_std()));
-        let overdrawn = (!self.gauge.may_pass(now.into_std())).then(|| now + OVERDRAWN);
+            .map(|_| now + self.gauge.due(now.into_std()).min(LOOK_AGAIN));
+        let overdrawn = (!self.gauge.may_pass(now.into_std())).then(|| now + LOOK_AGAIN);
         let far = now + self.patience;
         [silent, stalled, parked, overdrawn]
             .into_iter()
