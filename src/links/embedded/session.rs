@@ -248,6 +248,8 @@ impl Session<'_> {
         let now = Instant::now();
         self.gauge.held(now - since);
         self.held_since = Some(now);
+        // Whoever is held isn't silent: it waits for us.
+        self.heard_at = now;
         let urgent = |pending: &Pending| matches!(pending, Pending::Parked(p) if is_urgent(p));
         let hurried = match self.gauge.may_hurry(now.into_std()) {
             true => self.answers.iter().rposition(urgent),
