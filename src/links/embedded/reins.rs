@@ -31,6 +31,9 @@ const AHEAD: u64 = 2;
 /// publication, is given up.
 const CHARGE_MAX: Duration = Duration::from_secs(1);
 
+/// How long until it is asked again whether what a person waits for may go ahead.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// What is known of a link.
 pub(super) struct Reins<'a> {
     /// The device's allowance.
@@ -114,6 +117,11 @@ impl Way<'_> {
         loop {
             self.let_charge(1).await;
             let now = Instant::now();
+            if parked.has_urgent() && self.link.gauge.may_hurry(now) {
+                let urgent = parked.take_urgent();
+                self.pass(&urgent).await?;
+                continue;
+            }
             let due = self.link.gauge.due(now);
             if due.is_zero()
                 && let Some(packet) = parked.take_first()
@@ -129,6 +137,7 @@ impl Way<'_> {
             }
             let wait = match due.is_zero() {
                 true => self.silence_left(),
+                false if parked.has_urgent() => due.min(ASK_AGAIN),
                 false => due.min(LINGER),
             };
             let wants = parked.room() > 0 && ended.is_none();
@@ -173,10 +182,6 @@ impl Way<'_> {
                 sleep(CHARGE_MAX).await;
             }
             self.pass(&ahead).await?;
-        }
-        if parked.has_urgent() && self.link.gauge.may_hurry(now) {
-            let urgent = parked.take_urgent();
-            self.pass(&urgent).await?;
         }
         Ok(false)
     }
