@@ -32,6 +32,9 @@ use crate::credentials::Login;
 /// How long a refusal may take to be written, and a handshake with the broker behind to end.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// How long a handshake with the broker behind keeps others from theirs.
+const TURN_MAX: Duration = Duration::from_millis(250);
+
 /// How long after a refusal the broker behind is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -217,13 +220,28 @@ async fn open(
     }
 }
 
-/// `Some(None)` if the library said no.
+/// `Some(None)` if the library said no. Takes its turn, but not for longer than [`TURN_MAX`]: the
+/// library may wait for a former session of the device that hangs on a reader who doesn't read.
 async fn attempt(
     shared: &Shared,
     connect: &Connect,
     device: &Ident,
 ) -> Option<Option<(TcpStream, SocketAddr)>> {
-    let _turn = shared.entering.acquire().await.ok()?;
+    let turn = shared.entering.acquire().await.ok()?;
+    let handshake = handshake(shared, connect, device);
+    tokio::pin!(handshake);
+    if let Ok(done) = timeout(TURN_MAX, &mut handshake).await {
+        return done;
+    }
+    drop(turn);
+    handshake.await
+}
+
+async fn handshake(
+    shared: &Shared,
+    connect: &Connect,
+    device: &Ident,
+) -> Option<Option<(TcpStream, SocketAddr)>> {
     let mut broker = TcpStream::connect(shared.behind).await.ok()?;
     broker.set_nodelay(true).ok()?;
     let address = broker.local_addr().ok()?;

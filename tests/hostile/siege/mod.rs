@@ -38,7 +38,7 @@ const TIMES: u32 = 10;
 const PLUS: Duration = Duration::from_secs(1);
 const PLUS_ALL: Duration = Duration::from_secs(4);
 /// How long a newcomer may take to log in and get an event acknowledged.
-const NEWCOMER_MAX: Duration = Duration::from_secs(10);
+const NEWCOMER_MAX: Duration = Duration::from_secs(15);
 /// The ceiling of the gateway's resident memory.
 const MEMORY_MAX_BYTES: u64 = 160 << 20;
 /// Descriptors that may have come for good, such as the database's.
