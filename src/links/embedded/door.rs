@@ -23,7 +23,9 @@ use super::answers::Refusal;
 use super::connect::Connect;
 use super::{EmbeddedBroker, Shared};
 
-const BACKLOG: u32 = 1024;
+/// As many as Linux lets wait out of the box: a crowd that says nothing shall not fill it, or a
+/// device that comes meanwhile finds no place and tries again only after seconds.
+const BACKLOG: u32 = 4096;
 
 /// How much of what a client sends the system keeps for us: a client that is made to wait shall
 /// notice it, and shall not fill the memory.

@@ -49,7 +49,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(200);
 const FAREWELL_BYTES: usize = 256 * 1024;
 /// How soon a connection is looked at again that is held.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How a session ended.
 enum End {
