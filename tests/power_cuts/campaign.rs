@@ -423,6 +423,7 @@ fn check_cut(cut: Cut, seed: u64, scratch: &Path, shm: &mut Vec<u8>) -> Result<T
 impl Found {
     /// Puts it into a folder.
     pub fn write(&self, root: &Path) {
+        fs::create_dir_all(root).expect("a folder");
         for folder in &self.folders {
             fs::create_dir_all(root.join(folder)).expect("a folder");
         }
