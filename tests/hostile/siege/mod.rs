@@ -47,8 +47,8 @@ const DESCRIPTORS_MORE: usize = 16;
 const ALL_AT_ONCE: &str = "all at once";
 
 /// How long the quiet before, each attack, and all of them last.
-const QUIET: Duration = Duration::from_secs(4);
-const EACH: Duration = Duration::from_millis(1_500);
+const QUIET: Duration = Duration::from_secs(3);
+const EACH: Duration = Duration::from_millis(1_200);
 const ALL: Duration = Duration::from_secs(4);
 const ALL_IN_THE_LONG_FORM: Duration = Duration::from_secs(15);
 
