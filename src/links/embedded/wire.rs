@@ -120,6 +120,8 @@ pub struct Message {
 pub struct Wire {
     codec: Codec,
     problem_info: bool,
+    /// The largest packet that the client takes.
+    packet_max_bytes: usize,
 }
 
 enum Codec {
@@ -132,15 +134,13 @@ impl Wire {
     pub fn new(connect: &Connect) -> Self {
         let codec = match connect.version {
             Version::V3 => Codec::V3(v3::Codec::new(limits::PACKET_MAX_BYTES)),
-            Version::V5 => {
-                let mut codec = v5::Codec::new(limits::PACKET_MAX_BYTES, 0);
-                codec.set_max_outbound_size(connect.packet_max_bytes.unwrap_or(0));
-                Codec::V5(codec)
-            }
+            Version::V5 => Codec::V5(v5::Codec::new(limits::PACKET_MAX_BYTES, 0)),
         };
+        let packet_max = connect.packet_max_bytes.map(usize::try_from);
         Self {
             codec,
             problem_info: connect.problem_info,
+            packet_max_bytes: packet_max.and_then(Result::ok).unwrap_or(usize::MAX),
         }
     }
 
@@ -170,15 +170,43 @@ impl Wire {
         }
     }
 
-    /// Appends a packet to `bytes`. `false` if the client doesn't take one as large.
+    /// Appends a packet to `bytes`, without its reason if it is too large with it. `false` if the
+    /// client doesn't take one as large: then `bytes` is as before.
     pub fn write(&mut self, out: Out, bytes: &mut BytesMut) -> bool {
-        match &mut self.codec {
-            Codec::V3(codec) => match out_v3(out) {
-                Some(packet) => codec.encode(packet, bytes).is_ok(),
-                None => true,
-            },
-            Codec::V5(codec) => codec.encode(out_v5(out, self.problem_info), bytes).is_ok(),
+        let bare = without_reason(&out);
+        self.append(out, bytes) || bare.is_some_and(|bare| self.append(bare, bytes))
+    }
+
+    /// The codec isn't told what the client takes: it reckons with room for more than there may be.
+    fn append(&mut self, out: Out, bytes: &mut BytesMut) -> bool {
+        let before = bytes.len();
+        let written = match &mut self.codec {
+            Codec::V3(codec) => out_v3(out).map_or(Ok(()), |packet| codec.encode(packet, bytes)),
+            Codec::V5(codec) => codec.encode(out_v5(out, self.problem_info), bytes),
+        };
+        let fits = written.is_ok() && bytes.len() - before <= self.packet_max_bytes;
+        if !fits {
+            bytes.truncate(before);
         }
+        fits
+    }
+}
+
+/// An answer that has a reason, without it.
+fn without_reason(out: &Out) -> Option<Out> {
+    match *out {
+        Out::Ack {
+            id,
+            qos,
+            code,
+            reason: Some(_),
+        } => Some(Out::Ack {
+            id,
+            qos,
+            code,
+            reason: None,
+        }),
+        _ => None,
     }
 }
 
