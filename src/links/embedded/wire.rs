@@ -416,7 +416,7 @@ fn out_v5(out: Out, problem_info: bool) -> v5::Packet {
             reason_code: code,
             properties: Vec::new(),
             reason_string: reason.filter(|_| problem_info).map(|reason| {
-                let short: String = reason.chars().take(REASON_MAX_CHARS).collect();
+                let short: String = reason.chars().take(REASON_MAX_CHARS).map(plain).collect();
                 short.into()
             }),
         }),
@@ -451,6 +451,15 @@ fn out_v5(out: Out, problem_info: bool) -> v5::Packet {
             reason_string: None,
             user_properties: Vec::new(),
         }),
+    }
+}
+
+/// MQTT forbids NUL in a text and advises against other control characters; a reason may repeat what a
+/// device sent.
+fn plain(c: char) -> char {
+    match c.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
     }
 }
 

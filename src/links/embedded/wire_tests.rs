@@ -117,3 +117,19 @@ fn a_client_that_takes_little_gets_what_fits() {
     assert_eq!(told(20, codes(13_000)), b""[..]);
     assert_eq!(told(6, codes(1)), b"\x90\x04\x00\x01\x00\x87"[..]);
 }
+
+/// Found by the fuzz target `mqtt_packets`: the reason names a key of the payload, and a client that
+/// keeps to the standard closes the connection at a NUL, and sends the payload again for ever.
+#[test]
+fn a_reason_holds_no_control_character() {
+    let mut bytes = BytesMut::new();
+    let told = Out::Ack {
+        id: NonZeroU16::MIN,
+        qos: QoS::AtLeastOnce,
+        code: AckReason::PayloadFormatInvalid,
+        reason: Some("key '\0\n'".to_owned()),
+    };
+    assert!(Wire::new(&client(Version::V5)).write(told, &mut bytes));
+    let packet = b"\x40\x13\x00\x01\x99\x0f\x1f\x00\x0ckey '\xef\xbf\xbd\xef\xbf\xbd'";
+    assert_eq!(bytes, packet[..]);
+}
