@@ -111,8 +111,8 @@ fn message(topic: String, payload: Bytes) -> Told {
 fn check(connect: &Connect, told: &Told) {
     let five = connect.version == Version::V5;
     let reason = told.reason().filter(|_| five && connect.problem_info);
-    let bare = told.from_the_standard(five, None);
-    let full = told.from_the_standard(five, reason.as_deref());
+    let bare = told.as_the_standard_says(five, None);
+    let full = told.as_the_standard_says(five, reason.as_deref());
     let most = connect
         .packet_max_bytes
         .map_or(usize::MAX, |most| usize::try_from(most).expect("it fits"));
@@ -188,7 +188,7 @@ impl Told {
     }
 
     /// The packet, written from the standard. Nothing if the version has none.
-    fn from_the_standard(&self, five: bool, reason: Option<&str>) -> Vec<u8> {
+    fn as_the_standard_says(&self, five: bool, reason: Option<&str>) -> Vec<u8> {
         let (first, body) = match self {
             Self::Ack { id, qos, code, .. } if five => {
                 assert!(*qos != QoS::ExactlyOnce);
