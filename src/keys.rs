@@ -13,6 +13,7 @@ pub mod signing;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -161,21 +162,27 @@ impl StoreKey {
 }
 
 /// The daily keys, made as days come and destroyed as they go.
+///
+/// Only a day whose data is kept has a key, and none that is over for a month: a device that names a
+/// thousand days doesn't make a thousand files.
 pub struct DayKeys {
     folder: PathBuf,
+    /// How many days back an event may come late and still find its day's key.
+    late_days: u32,
     disk: Disk,
     keys: Mutex<BTreeMap<i64, hmac::Key>>,
 }
 
 const DAY_MS: i64 = 86_400_000;
-/// Keys held in memory: today's, and a few for events that come late.
-const DAYS_IN_MEMORY: usize = 8;
+/// No device is away for longer and then has much to tell of single persons.
+const LATE_DAYS_MAX: u32 = 31;
 
 impl DayKeys {
-    /// The daily keys in `folder`.
-    pub fn new(folder: &Path) -> Self {
+    /// The daily keys in `folder`, of data that is kept for `kept_days`.
+    pub fn new(folder: &Path, kept_days: u32) -> Self {
         Self {
             folder: folder.to_path_buf(),
+            late_days: kept_days.min(LATE_DAYS_MAX),
             disk: Disk::default(),
             keys: Mutex::new(BTreeMap::new()),
         }
@@ -194,25 +201,43 @@ impl DayKeys {
         self.disk.note(Duty::DayKeys, &read);
     }
 
-    /// The digest of a credential or household, by the key of the day of `at_ms`.
+    /// The digest of a credential or household, by the key of the day of `at_ms`. `None` if at
+    /// `now_ms` that day has no key: it is too long ago, or later than tomorrow.
     ///
     /// `domain` keeps a card's number and a household's name apart.
-    pub fn digest(&self, at_ms: i64, domain: &str, text: &str) -> Result<Digest, KeyError> {
+    pub fn digest(
+        &self,
+        now_ms: i64,
+        at_ms: i64,
+        domain: &str,
+        text: &str,
+    ) -> Result<Option<Digest>, KeyError> {
         let day = at_ms.div_euclid(DAY_MS);
+        let days = self.with_key(now_ms);
+        if !days.contains(&day) {
+            return Ok(None);
+        }
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(&day) {
             let read = read_or_make(&self.path(day), true);
             self.disk.note(Duty::DayKeys, &read);
             let bytes = read?;
-            if keys.len() >= DAYS_IN_MEMORY {
-                keys.pop_first();
-            }
+            keys.retain(|day, _| days.contains(day));
             keys.insert(day, hmac::Key::new(hmac::HMAC_SHA256, &bytes));
         }
         match keys.get(&day) {
-            Some(key) => Ok(keyed(key, &[domain.as_bytes(), b"\0", text.as_bytes()])),
+            Some(key) => Ok(Some(keyed(
+                key,
+                &[domain.as_bytes(), b"\0", text.as_bytes()],
+            ))),
             None => Err(KeyError::Random),
         }
+    }
+
+    /// The days that have a key. Tomorrow is one: a device's clock may be some minutes ahead.
+    fn with_key(&self, now_ms: i64) -> RangeInclusive<i64> {
+        let first_ms = now_ms.saturating_sub(i64::from(self.late_days) * DAY_MS);
+        first_ms.div_euclid(DAY_MS)..=now_ms.div_euclid(DAY_MS) + 1
     }
 
     /// Destroys the keys of the days that ended before `before_ms`.
@@ -356,11 +381,14 @@ mod tests {
     #[test]
     fn a_destroyed_key_that_is_still_there_is_never_used() {
         let dir = tempfile::tempdir().unwrap();
-        let days = || DayKeys::new(dir.path());
-        let used = days().digest(0, "credential", "card").unwrap();
+        let digest = || {
+            let days = DayKeys::new(dir.path(), 7);
+            days.digest(0, 0, "credential", "card").unwrap().unwrap()
+        };
+        let used = digest();
         // Written over, but the removal failed.
         fs::write(dir.path().join("day-0.key"), DESTROYED).unwrap();
-        let anew = days().digest(0, "credential", "card").unwrap();
+        let anew = digest();
         let zeros = hmac::Key::new(hmac::HMAC_SHA256, &DESTROYED);
         assert_ne!(anew, keyed(&zeros, &[b"credential", b"\0", b"card"]));
         assert_ne!(anew, used);
@@ -372,5 +400,22 @@ mod tests {
             Keys::open(&keys, false),
             Err(KeyError::Damaged(_))
         ));
+    }
+    #[test]
+    fn only_days_whose_data_is_kept_have_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let days = DayKeys::new(dir.path(), 7);
+        let now_ms = 20_000 * DAY_MS + DAY_MS / 2;
+        assert_eq!(DayKeys::new(dir.path(), 3650).late_days, 31);
+        for day in 19_000..21_000 {
+            let digest = days.digest(now_ms, day * DAY_MS, "credential", "card");
+            let has_one = (19_993..=20_001).contains(&day);
+            assert_eq!(digest.unwrap().is_some(), has_one, "{day}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 9);
+        assert_eq!(days.keys.lock().unwrap().len(), 9);
+        // Each of them is destroyed with its data.
+        days.destroy(now_ms + 9 * DAY_MS).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

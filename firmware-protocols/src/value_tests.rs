@@ -68,7 +68,7 @@ fn a_float_comes_out_of_json_as_it_went_in() {
     }
 }
 
-/// Found by the fuzz target `event_json`: an empty array on the 17th level was read in CBOR only.
+/// An empty array on the 17th level was read in CBOR only.
 #[test]
 fn both_forms_are_read_to_the_same_depth() {
     for (levels, read) in [(DEPTH_MAX, true), (DEPTH_MAX + 1, false)] {

@@ -55,7 +55,8 @@ pub fn open(
         .try_exists()
         .with_context(|| format!("{} can't be looked for: {}", store.display(), disk::REMEDY))?;
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
-    let days = Arc::new(DayKeys::new(&state.keys()).reporting_to(disk));
+    let kept_days = settings.retention.access_days;
+    let days = Arc::new(DayKeys::new(&state.keys(), kept_days).reporting_to(disk));
     let auditing = Arc::new(Auditing::new(&state.keys()).reporting_to(disk));
     let nudge = Arc::new(Notify::new());
     let (outbound, from_journal) = mpsc::channel(OUTBOUND_MAX);

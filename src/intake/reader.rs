@@ -141,7 +141,7 @@ impl Reader {
             _ => None,
         };
         let kind = event.kind.name();
-        let (what, body, steady) = self.digest(device, event.kind, at_ms)?;
+        let (what, body, steady) = self.digest(device, event.kind, at_ms, now)?;
         Ok(Prepared {
             boot: event.boot,
             seq: event.seq,
@@ -164,12 +164,19 @@ impl Reader {
         device: &Ident,
         kind: Kind,
         at_ms: i64,
+        now: Now,
     ) -> Result<(Said, Vec<u8>, Vec<u8>), KeyError> {
+        // While the time isn't known nothing is counted, and our own days will do.
+        let at_ms = match now.quality {
+            TimeQuality::Unknown => now.wall_ms,
+            TimeQuality::Estimated | TimeQuality::Synchronised => at_ms,
+        };
         let day = |domain: &str, secret: &Option<Secret>| {
-            secret
-                .as_ref()
-                .map(|secret| self.days.digest(at_ms, domain, secret.reveal()))
-                .transpose()
+            let Some(secret) = secret else {
+                return Ok(None);
+            };
+            self.days
+                .digest(now.wall_ms, at_ms, domain, secret.reveal())
         };
         let point = self.points.get(device).unwrap_or(device);
         let same = |what: Happening, body: Value| {
@@ -184,6 +191,7 @@ impl Reader {
                 method,
                 credential,
             } => {
+                let named = credential.is_some();
                 let credential = day("credential", &credential)?;
                 let fields = |credential: Option<Value>| {
                     map([
@@ -201,7 +209,7 @@ impl Reader {
                     method,
                     credential,
                 };
-                let body = fields(credential.as_ref().map(short));
+                let body = fields(shown(named, credential.as_ref()));
                 (Said::Happening(what), body, fields(None))
             }
             Kind::Reading { senml } => same(Happening::Reading, map([("senml", Some(senml))])),
@@ -240,6 +248,7 @@ impl Reader {
                 quantity,
                 household,
             } => {
+                let named = household.is_some();
                 let household = day("household", &household)?;
                 let fields = |household: Option<Value>| {
                     map([
@@ -249,7 +258,7 @@ impl Reader {
                     ])
                     .to_cbor()
                 };
-                let (body, steady) = (fields(household.as_ref().map(short)), fields(None));
+                let (body, steady) = (fields(shown(named, household.as_ref())), fields(None));
                 let what = Happening::Intent {
                     item,
                     quantity,
@@ -349,6 +358,14 @@ fn happened(when: When, now: Now) -> (i64, &'static str) {
 /// Eight bytes of a digest are enough to tell in a listing whether two are the same.
 pub(super) fn short(digest: &Digest) -> Value {
     Value::Bytes(digest[..8].to_vec())
+}
+
+/// What is kept of a credential or household, if one was `named`.
+fn shown(named: bool, digest: Option<&Digest>) -> Option<Value> {
+    match digest {
+        Some(digest) => Some(short(digest)),
+        None => named.then(|| "left out: its day's key is gone".into()),
+    }
 }
 
 /// FNV-1a, 64 bits: not a secret, only a mark.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cloud_protocol::BODY_MAX_BYTES;
 use firmware_protocols::PAYLOAD_MAX_BYTES;
 use linli::control::wire::REQUEST_MAX_BYTES;
+use linli::links::embedded::limits::PACKET_MAX_BYTES;
 
 /// What it is, its target, how it is made of a size, the largest size that may come.
 type Largest = (&'static str, &'static str, fn(usize) -> Vec<u8>, usize);
@@ -114,7 +115,40 @@ pub const ALL: &[Largest] = &[
         devices,
         1024 * 1024,
     ),
+    (
+        "13,000 filters, MQTT 3.1.1",
+        "mqtt_packets",
+        |size| packet(size, 0, 0x82, b"\x00\x09", b"\x00\x01#\x01"),
+        PACKET_MAX,
+    ),
+    (
+        "13,000 filters, MQTT 5",
+        "mqtt_packets",
+        |size| packet(size, 1, 0x82, b"\x00\x09\x00", b"\x00\x01#\x01"),
+        PACKET_MAX,
+    ),
+    (
+        "filters that are left",
+        "mqtt_packets",
+        |size| packet(size, 0, 0xa2, b"\x00\x09", b"\x00\x01a"),
+        PACKET_MAX,
+    ),
+    (
+        "9,000 user properties",
+        "mqtt_packets",
+        user_properties,
+        PACKET_MAX,
+    ),
+    ("a topic of slashes", "mqtt_packets", slashes, PACKET_MAX),
+    (
+        "many small packets",
+        "mqtt_packets",
+        |size| [&[0, 0], b"\xc0\x00".repeat((size - 2) / 2).as_slice()].concat(),
+        PACKET_MAX,
+    ),
 ];
+
+const PACKET_MAX: usize = PACKET_MAX_BYTES as usize;
 
 /// As many of `part` as fit between `before` and `after`.
 fn fill(size: usize, before: &str, after: &str, part: impl Fn(usize) -> String) -> Vec<u8> {
@@ -263,4 +297,41 @@ fn devices(size: usize) -> Vec<u8> {
     fill(size, "site = 's'\nbuilding = [{ id = 'b' }]\n", "", |n| {
         format!("[[device]]\nid = 'd{n}'\nbuilding = 'b'\n")
     })
+}
+
+/// One packet of as many of `part` as fit, from a client that sends it in pieces of 256 bytes.
+fn packet(size: usize, who: u8, first: u8, before: &[u8], part: &[u8]) -> Vec<u8> {
+    let count = (size - before.len() - 6) / part.len();
+    let body = [before, &part.repeat(count)].concat();
+    [&[255, who, first], &length(body.len())[..], &body].concat()
+}
+
+fn user_properties(size: usize) -> Vec<u8> {
+    let one = b"\x26\x00\x01k\x00\x01v";
+    let all = one.repeat((size - 20) / one.len());
+    packet(
+        size,
+        1,
+        0x30,
+        &[b"\x00\x01t", &length(all.len())[..], &all].concat(),
+        b"x",
+    )
+}
+
+fn slashes(size: usize) -> Vec<u8> {
+    let topic = "/".repeat((size - 20).min(65_000));
+    let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
+    packet(
+        size,
+        1,
+        0x30,
+        &[&length, topic.as_bytes(), b"\x00"].concat(),
+        b"x",
+    )
+}
+
+/// A length of MQTT, in three bytes.
+fn length(length: usize) -> [u8; 3] {
+    let low = |places: usize| u8::try_from(length >> places & 0x7f).unwrap();
+    [low(0) | 0x80, low(7) | 0x80, low(14)]
 }

@@ -16,6 +16,9 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::{Form, Ident, Value};
 use serde_json::Value as Json;
 
+#[path = "mqtt_seeds.rs"]
+mod mqtt;
+
 /// Writes every seed below `corpus`.
 pub fn write(corpus: &Path) {
     let vectors = fs::read(corpus.join("../../firmware-protocols/vectors.json")).unwrap();
@@ -27,7 +30,8 @@ pub fn write(corpus: &Path) {
     config(corpus);
     control(corpus);
     credentials(corpus);
-    door(corpus);
+    mqtt::door(corpus);
+    mqtt::packets(corpus);
     export(corpus);
 }
 
@@ -515,80 +519,6 @@ fn credentials(corpus: &Path) {
     for (name, text) in cases {
         put(corpus, "credentials", name, text.as_bytes());
     }
-}
-
-/// A first byte that says how the rest is cut, then a CONNECT with its fixed header.
-fn door(corpus: &Path) {
-    let rest = b"\x00\x06bank-a\x00\x06bank-a\x00\x02pw".as_slice();
-    let will =
-        b"\x00\x06bank-a\x00\x16linli/v1/bank-a/status\x00\x07offline\x00\x06bank-a\x00\x02pw"
-            .as_slice();
-    let wishes =
-        b"\x18\x11\x00\x00\x00\x05\x17\x00\x19\x01\x21\x00\x0a\x22\x00\x00\x26\x00\x01a\x00\x01b"
-            .as_slice();
-    let will_five = b"\x00\x06bank-a\x0c\x01\x01\x02\x00\x00\x00\x05\x03\x00\x03t/p\x00\x16linli/v1/bank-a/status\x00\x07offline\x00\x06bank-a\x00\x02pw".as_slice();
-    let connects: [(&str, &[&[u8]]); 12] = [
-        ("3 plain", &[b"\x00\x04MQTT\x04\xc2\x00\x3c", rest]),
-        ("3 nobody", &[b"\x00\x04MQTT\x04\x02\x00\x00\x00\x00"]),
-        ("3 with a will", &[b"\x00\x04MQTT\x04\xee\x00\x3c", will]),
-        (
-            "3 a password without a name",
-            &[b"\x00\x04MQTT\x04\x42\x00\x3c\x00\x01a\x00\x01p"],
-        ),
-        (
-            "3 bytes left over",
-            &[b"\x00\x04MQTT\x04\xc2\x00\x3c", rest, b"x"],
-        ),
-        ("5 plain", &[b"\x00\x04MQTT\x05\xc2\x00\x3c\x00", rest]),
-        (
-            "5 with wishes",
-            &[b"\x00\x04MQTT\x05\xc2\x00\x3c", wishes, rest],
-        ),
-        (
-            "5 with a will",
-            &[b"\x00\x04MQTT\x05\xee\x00\x3c\x00", will_five],
-        ),
-        (
-            "5 with authentication",
-            &[
-                b"\x00\x04MQTT\x05\xc2\x00\x3c\x0b\x15\x00\x05SCRAM\x16\x00\x00",
-                rest,
-            ],
-        ),
-        (
-            "5 a property twice",
-            &[
-                b"\x00\x04MQTT\x05\xc2\x00\x3c\x06\x21\x00\x01\x21\x00\x01",
-                rest,
-            ],
-        ),
-        (
-            "5 a length longer than needed",
-            &[b"\x00\x04MQTT\x05\xc2\x00\x3c\x80\x00", rest],
-        ),
-        ("an old version", &[b"\x00\x06MQIsdp\x03\xc2\x00\x3c", rest]),
-    ];
-    for (n, (name, parts)) in connects.iter().enumerate() {
-        let packet = parts.concat();
-        let head = [
-            u8::try_from(n).unwrap(),
-            0x10,
-            u8::try_from(packet.len()).unwrap(),
-        ];
-        put(
-            corpus,
-            "mqtt_door",
-            name,
-            &[&head[..], &packet, b"more"].concat(),
-        );
-    }
-    put(
-        corpus,
-        "mqtt_door",
-        "a length without end",
-        b"\x01\x10\xff\xff\xff\xff\x7f",
-    );
-    put(corpus, "mqtt_door", "another packet", b"\x01\xc0\x00");
 }
 
 fn export(corpus: &Path) {

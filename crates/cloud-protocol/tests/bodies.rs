@@ -339,7 +339,7 @@ fn every_type_of_problem_has_its_own_urn() {
     }
 }
 
-/// Found by the fuzz target `uplink_item`.
+/// As the fuzz target `uplink_item` asks of every item.
 #[test]
 fn a_received_code_is_not_printed() {
     let salt = "AAECAwQFBgcICQoLDA0ODw";

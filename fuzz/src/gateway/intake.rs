@@ -74,7 +74,7 @@ fn reader() -> (Reader, Ident) {
     let layout = Config::parse(config).expect("a configuration").layout();
     let folder = super::keys_folder("intake");
     let keys = Keys::open(&folder, true).expect("keys can be made in TMPDIR");
-    let days = Arc::new(DayKeys::new(&folder));
+    let days = Arc::new(DayKeys::new(&folder, 7));
     let device = Ident::new("bank-a").expect("an id");
     (Reader::new(keys.codes, days, &layout), device)
 }

@@ -1,11 +1,13 @@
 //! The decoders in the daemon's own crate.
 
+mod answers;
 pub mod config;
 pub mod control;
 pub mod credentials;
 pub mod door;
 pub mod export;
 pub mod intake;
+pub mod packets;
 
 use std::path::PathBuf;
 use std::process;
@@ -18,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("control", control::control),
     ("credentials", credentials::credentials),
     ("mqtt_door", door::mqtt_door),
+    ("mqtt_packets", packets::mqtt_packets),
     ("intake", intake::intake),
     ("export", export::export),
 ];

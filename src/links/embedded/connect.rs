@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(parse(long), Err(Bad::Malformed(Version::V5)));
     }
 
-    /// Found by the fuzz target `mqtt_door`.
+    /// As the fuzz target `mqtt_door` asks of every CONNECT.
     #[test]
     fn a_password_is_not_printed() {
         let printed = format!("{:?}", parse(PLAIN).unwrap());

@@ -59,6 +59,14 @@ pub mod first_packet {
     pub use super::connect::{Bad, Connect, Version, Will, parse};
 }
 
+/// The packets of a client that is in, read and written by themselves, for the fuzz targets.
+#[doc(hidden)]
+pub mod packets {
+    pub use super::wire::{
+        AckReason, Filter, Heard, Message, Options, Out, QoS, Reason, SubReason, Wire,
+    };
+}
+
 /// Where the broker hands over what devices say.
 #[async_trait]
 pub trait DeviceIntake: Send + Sync + 'static {

@@ -8,7 +8,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::{Bytes, BytesMut};
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::types::Publish;
-pub(super) use rmqtt_codec::types::QoS;
+pub use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{
     Disconnect, DisconnectReasonCode, PublishAck, PublishAck2, PublishAckReason, PublishProperties,
     RetainHandling, SubscribeAck, SubscribeAckReason, ToReasonCode, UnsubscribeAck,
@@ -20,15 +20,16 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::connect::{Connect, Version};
 use super::limits;
 
-pub(super) use rmqtt_codec::v5::DisconnectReasonCode as Reason;
-pub(super) use rmqtt_codec::v5::PublishAckReason as AckReason;
-pub(super) use rmqtt_codec::v5::SubscribeAckReason as SubReason;
+pub use rmqtt_codec::v5::DisconnectReasonCode as Reason;
+pub use rmqtt_codec::v5::PublishAckReason as AckReason;
+pub use rmqtt_codec::v5::SubscribeAckReason as SubReason;
 
 /// The longest text of a reason, characters.
 const REASON_MAX_CHARS: usize = 200;
 
 /// What a client says.
-pub(super) enum Heard {
+#[derive(PartialEq, Eq)]
+pub enum Heard {
     /// A publication.
     Publish(Box<Publish>),
     /// It has the message with this id.
@@ -41,13 +42,19 @@ pub(super) enum Heard {
     Unsubscribe(NonZeroU16, Vec<String>),
     /// It is there.
     Ping,
-    /// It leaves; whether its will is to be published all the same.
-    Disconnect { with_will: bool },
+    /// It leaves.
+    Disconnect {
+        /// Whether its will is to be published all the same.
+        with_will: bool,
+    },
 }
 
 /// One subscription that is asked for.
-pub(super) struct Filter {
+#[derive(PartialEq, Eq)]
+pub struct Filter {
+    /// To what.
     pub topic: String,
+    /// How.
     pub options: Options,
     /// Whether a retained message is wanted now: always, only if the subscription is new, or never.
     pub retained: RetainHandling,
@@ -55,7 +62,8 @@ pub(super) struct Filter {
 
 /// How a client wants to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Options {
+pub struct Options {
+    /// At most so safely.
     pub qos: QoS,
     /// MQTT 5: not what it published itself.
     pub no_local: bool,
@@ -66,12 +74,16 @@ pub(super) struct Options {
 }
 
 /// What the broker says.
-pub(super) enum Out {
+pub enum Out {
     /// The answer to a publication: PUBACK, or PUBREC at QoS 2.
     Ack {
+        /// Which publication.
         id: NonZeroU16,
+        /// How safely it was published.
         qos: QoS,
+        /// MQTT 5: what became of it.
         code: PublishAckReason,
+        /// MQTT 5: the same in words, if the client wants them and they fit.
         reason: Option<String>,
     },
     /// The end of QoS 2.
@@ -80,26 +92,36 @@ pub(super) enum Out {
     Suback(NonZeroU16, Vec<SubscribeAckReason>),
     /// The answer to UNSUBSCRIBE: whether there was each.
     Unsuback(NonZeroU16, Vec<bool>),
+    /// It was heard.
     Pong,
+    /// Something to hear.
     Message(Message),
     /// Why the connection is closed. MQTT 3.1.1 has no such packet.
     Disconnect(DisconnectReasonCode),
 }
 
 /// A message for the client.
-pub(super) struct Message {
+pub struct Message {
+    /// To acknowledge it by. None at QoS 0.
     pub id: Option<NonZeroU16>,
+    /// Where it was published.
     pub topic: String,
+    /// What was.
     pub payload: Bytes,
+    /// Whether it was said before.
     pub retain: bool,
+    /// MQTT 5: for how long it is worth something, seconds.
     pub expiry_s: Option<NonZeroU32>,
+    /// MQTT 5: the subscription that it is for.
     pub subscription: Option<NonZeroU32>,
 }
 
 /// Reads and writes the packets of one connection.
-pub(super) struct Wire {
+pub struct Wire {
     codec: Codec,
     problem_info: bool,
+    /// The largest packet that the client takes.
+    packet_max_bytes: usize,
 }
 
 enum Codec {
@@ -112,15 +134,13 @@ impl Wire {
     pub fn new(connect: &Connect) -> Self {
         let codec = match connect.version {
             Version::V3 => Codec::V3(v3::Codec::new(limits::PACKET_MAX_BYTES)),
-            Version::V5 => {
-                let mut codec = v5::Codec::new(limits::PACKET_MAX_BYTES, 0);
-                codec.set_max_outbound_size(connect.packet_max_bytes.unwrap_or(0));
-                Codec::V5(codec)
-            }
+            Version::V5 => Codec::V5(v5::Codec::new(limits::PACKET_MAX_BYTES, 0)),
         };
+        let packet_max = connect.packet_max_bytes.map(usize::try_from);
         Self {
             codec,
             problem_info: connect.problem_info,
+            packet_max_bytes: packet_max.and_then(Result::ok).unwrap_or(usize::MAX),
         }
     }
 
@@ -130,7 +150,14 @@ impl Wire {
     }
 
     /// The next packet in `bytes`, if it is whole. `Err`: why the connection must end.
+    ///
+    /// What is only announced takes no room: `bytes` grows by what comes.
     pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Heard>, Reason> {
+        // The codec is given whole packets only: it makes room as soon as it knows a length.
+        let Some((first, body)) = whole(bytes)? else {
+            return Ok(None);
+        };
+        strict(first, body, self.five())?;
         match &mut self.codec {
             Codec::V3(codec) => match codec.decode(bytes).map_err(|e| reason_of(&e))? {
                 Some((packet, _)) => heard_v3(packet).map(Some),
@@ -143,15 +170,43 @@ impl Wire {
         }
     }
 
-    /// Appends a packet to `bytes`. `false` if the client doesn't take one as large.
+    /// Appends a packet to `bytes`, without its reason if it is too large with it. `false` if the
+    /// client doesn't take one as large: then `bytes` is as before.
     pub fn write(&mut self, out: Out, bytes: &mut BytesMut) -> bool {
-        match &mut self.codec {
-            Codec::V3(codec) => match out_v3(out) {
-                Some(packet) => codec.encode(packet, bytes).is_ok(),
-                None => true,
-            },
-            Codec::V5(codec) => codec.encode(out_v5(out, self.problem_info), bytes).is_ok(),
+        let bare = without_reason(&out);
+        self.append(out, bytes) || bare.is_some_and(|bare| self.append(bare, bytes))
+    }
+
+    /// The codec isn't told what the client takes: it reckons with room for more than there may be.
+    fn append(&mut self, out: Out, bytes: &mut BytesMut) -> bool {
+        let before = bytes.len();
+        let written = match &mut self.codec {
+            Codec::V3(codec) => out_v3(out).map_or(Ok(()), |packet| codec.encode(packet, bytes)),
+            Codec::V5(codec) => codec.encode(out_v5(out, self.problem_info), bytes),
+        };
+        let fits = written.is_ok() && bytes.len() - before <= self.packet_max_bytes;
+        if !fits {
+            bytes.truncate(before);
         }
+        fits
+    }
+}
+
+/// An answer that has a reason, without it.
+fn without_reason(out: &Out) -> Option<Out> {
+    match *out {
+        Out::Ack {
+            id,
+            qos,
+            code,
+            reason: Some(_),
+        } => Some(Out::Ack {
+            id,
+            qos,
+            code,
+            reason: None,
+        }),
+        _ => None,
     }
 }
 
@@ -163,6 +218,63 @@ fn reason_of(e: &DecodeError) -> Reason {
             reason => reason,
         },
     }
+}
+
+/// The first byte and the body of the next packet, if it is all there.
+fn whole(bytes: &[u8]) -> Result<Option<(u8, &[u8])>, Reason> {
+    let Some((first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let mut length = 0;
+    for (place, byte) in rest.iter().enumerate().take(4) {
+        length |= u32::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        if length > limits::PACKET_MAX_BYTES {
+            return Err(Reason::PacketTooLarge);
+        }
+        let body = usize::try_from(length)
+            .ok()
+            .and_then(|length| rest.get(place + 1..place + 1 + length));
+        return Ok(body.map(|body| (*first, body)));
+    }
+    match rest.len() < 4 {
+        true => Ok(None),
+        false => Err(Reason::MalformedPacket),
+    }
+}
+
+/// Refuses what the codec reads past: a body where there is none, and reserved bits.
+fn strict(first: u8, body: &[u8], five: bool) -> Result<(), Reason> {
+    const PINGREQ: u8 = 0xc0;
+    const DISCONNECT: u8 = 0xe0;
+    const SUBSCRIBE: u8 = 0x82;
+    let sound = match first {
+        PINGREQ => body.is_empty(),
+        DISCONNECT => five || body.is_empty(),
+        SUBSCRIBE => five || no_reserved_bits(body),
+        _ => true,
+    };
+    match sound {
+        true => Ok(()),
+        false => Err(Reason::MalformedPacket),
+    }
+}
+
+/// Whether each filter of a SUBSCRIBE of MQTT 3.1.1 asks for a QoS and nothing else. What is cut short
+/// is left to the codec.
+fn no_reserved_bits(body: &[u8]) -> bool {
+    let mut filters = body.get(2..).unwrap_or_default();
+    while let [high, low, rest @ ..] = filters {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        match rest.get(length..) {
+            Some([options, _, ..] | [options]) if options & 0xfc != 0 => return false,
+            Some([_, next @ ..]) => filters = next,
+            _ => return true,
+        }
+    }
+    true
 }
 
 fn heard_v3(packet: v3::Packet) -> Result<Heard, Reason> {
@@ -206,6 +318,8 @@ fn heard_v5(packet: v5::Packet) -> Result<Heard, Reason> {
         Packet::Publish(publish) => Heard::Publish(sound(publish)?),
         Packet::PublishAck(ack) => Heard::Acknowledged(ack.packet_id),
         Packet::Subscribe(subscribe) => {
+            let mut topics = subscribe.topic_filters.iter();
+            no_empty_filter(topics.all(|(topic, _)| !topic.is_empty()))?;
             let id = subscribe.id;
             let filters = subscribe.topic_filters.into_iter();
             let filters = filters.map(|(topic, asked)| Filter {
@@ -221,6 +335,8 @@ fn heard_v5(packet: v5::Packet) -> Result<Heard, Reason> {
             Heard::Subscribe(subscribe.packet_id, filters.collect())
         }
         Packet::Unsubscribe(asked) => {
+            let mut topics = asked.topic_filters.iter();
+            no_empty_filter(topics.all(|topic| !topic.is_empty()))?;
             let filters = asked.topic_filters.into_iter().map(Into::into);
             Heard::Unsubscribe(asked.packet_id, filters.collect())
         }
@@ -232,24 +348,28 @@ fn heard_v5(packet: v5::Packet) -> Result<Heard, Reason> {
     })
 }
 
-/// Refuses what the standards forbid a client to publish and the codec lets through.
-fn sound(publish: Box<Publish>) -> Result<Box<Publish>, Reason> {
+fn no_empty_filter(holds: bool) -> Result<(), Reason> {
+    match holds {
+        true => Ok(()),
+        false => Err(Reason::TopicFilterInvalid),
+    }
+}
+
+/// Refuses what the standards forbid a client to publish and the codec lets through. The properties
+/// of the rest are dropped: nobody reads them, and they take ten times their room on the wire.
+fn sound(mut publish: Box<Publish>) -> Result<Box<Publish>, Reason> {
+    if let Some(properties) = publish.properties.take() {
+        if publish.qos == QoS::ExactlyOnce {
+            return Err(Reason::QosNotSupported);
+        }
+        if properties.topic_alias.is_some() {
+            return Err(Reason::TopicAliasInvalid);
+        }
+        if !properties.subscription_ids.is_empty() {
+            return Err(Reason::ProtocolError);
+        }
+    }
     let topic: &str = &publish.topic;
-    let Some(properties) = &publish.properties else {
-        return match topic.is_empty() || topic.contains(['+', '#', '\0']) {
-            true => Err(Reason::TopicNameInvalid),
-            false => Ok(publish),
-        };
-    };
-    if publish.qos == QoS::ExactlyOnce {
-        return Err(Reason::QosNotSupported);
-    }
-    if properties.topic_alias.is_some() {
-        return Err(Reason::TopicAliasInvalid);
-    }
-    if !properties.subscription_ids.is_empty() {
-        return Err(Reason::ProtocolError);
-    }
     if topic.is_empty() || topic.contains(['+', '#', '\0']) {
         return Err(Reason::TopicNameInvalid);
     }
@@ -296,7 +416,7 @@ fn out_v5(out: Out, problem_info: bool) -> v5::Packet {
             reason_code: code,
             properties: Vec::new(),
             reason_string: reason.filter(|_| problem_info).map(|reason| {
-                let short: String = reason.chars().take(REASON_MAX_CHARS).collect();
+                let short: String = reason.chars().take(REASON_MAX_CHARS).map(plain).collect();
                 short.into()
             }),
         }),
@@ -334,6 +454,15 @@ fn out_v5(out: Out, problem_info: bool) -> v5::Packet {
     }
 }
 
+/// MQTT forbids NUL in a text and advises against other control characters; a reason may repeat what a
+/// device sent.
+fn plain(c: char) -> char {
+    match c.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    }
+}
+
 fn publication(message: Message, five: bool) -> Publish {
     Publish {
         dup: false,
@@ -352,3 +481,7 @@ fn publication(message: Message, five: bool) -> Publish {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
