@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use crate::common::interposed::kind;
 use crate::common::proxy::{Fault as LineFault, says};
 use crate::devices::{Field, Flooder};
-use crate::interposed::kind;
 use crate::site::BANKS;
 use crate::town::Town;
 

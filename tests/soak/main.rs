@@ -29,8 +29,6 @@ mod courier;
 mod devices;
 mod faults;
 mod finish;
-#[path = "../common/interposed/mod.rs"]
-mod interposed;
 mod orders;
 mod resident;
 mod site;
@@ -98,8 +96,13 @@ impl Plan {
     fn command(&self) -> String {
         let minutes = self.minutes.map(|m| format!("LINLI_SOAK_MINUTES={m} "));
         let minutes = minutes.unwrap_or_default();
+        let release = if self.minutes.is_some() {
+            " --release"
+        } else {
+            ""
+        };
         let seed = self.seed;
-        format!("{minutes}LINLI_SOAK_SEED={seed} cargo test --test soak -- --nocapture")
+        format!("{minutes}LINLI_SOAK_SEED={seed} cargo test{release} --test soak -- --nocapture")
     }
 }
 

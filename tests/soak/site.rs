@@ -14,9 +14,9 @@ use firmware_protocols::Ident;
 use reference_cloud::Cloud;
 use serde_json::Value;
 
+use crate::common::interposed::{self, Faults};
 use crate::common::proxy::Proxy;
 use crate::common::{ident, text};
-use crate::interposed::{self, Faults};
 
 /// The gateway's name at the cloud.
 pub const SITE: &str = "soak";

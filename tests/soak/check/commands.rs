@@ -1,6 +1,7 @@
 //! No door opens without a cause: each opening at a bank is that of a command that stood in the ledger
 //! before, within its time, carried out once; each command follows from what somebody did at that
-//! bank with that parcel not long before; and whoever took a parcel out had been let in for it.
+//! bank with that parcel not long before; what the ledger has as a bank's own opening the bank did
+//! make; and whoever took a parcel out had been let in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +78,10 @@ pub fn check(store: &Store, town: &Town) -> (Figures, Wrong) {
         &strange,
     ));
     wrong.extend(first_few(
+        "an opening by a bank alone",
+        &not_by_the_bank(&rows, town),
+    ));
+    wrong.extend(first_few(
         "a command without a cause",
         &causeless(&rows, town),
     ));
@@ -85,6 +90,28 @@ pub fn check(store: &Store, town: &Town) -> (Figures, Wrong) {
         &strangers(&rows, town),
     ));
     (figures, wrong)
+}
+
+/// What the ledger says a bank had opened by itself, more often than it did.
+fn not_by_the_bank(rows: &BTreeMap<String, Row>, town: &Town) -> Vec<String> {
+    let mut alone: BTreeMap<(String, u16), usize> = BTreeMap::new();
+    for (bank, opening) in openings(town) {
+        let by_itself = opening.command.is_none();
+        *alone
+            .entry((bank.to_string(), opening.compartment))
+            .or_default() += usize::from(by_itself);
+    }
+    let mut wrong = Vec::new();
+    for (id, row) in rows.iter().filter(|(id, _)| id.starts_with("b-")) {
+        let left = alone
+            .entry((row.bank.clone(), row.compartment))
+            .or_default();
+        match left.checked_sub(1) {
+            Some(one_less) => *left = one_less,
+            None => wrong.push(format!("{id} {}/{}", row.bank, row.compartment)),
+        }
+    }
+    wrong
 }
 
 fn openings(town: &Town) -> Vec<(Ident, Opening)> {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::{Store, Wrong};
 
 /// Damage to the gateway's store.
-const GATEWAYS: [(&str, &str); 6] = [
+const GATEWAYS: [(&str, &str); 7] = [
     (
         "an event lost",
         "DELETE FROM events WHERE id = (SELECT max(id) FROM events)",
@@ -21,12 +21,18 @@ const GATEWAYS: [(&str, &str); 6] = [
     ),
     (
         "a command forgotten",
-        "DELETE FROM commands WHERE id = (SELECT min(id) FROM commands WHERE state = 'closed')",
+        "DELETE FROM commands WHERE id = (SELECT max(id) FROM commands WHERE state = 'closed')",
     ),
     (
         "a command later than its door",
         "UPDATE commands SET at_ms = at_ms + 60000
-         WHERE id = (SELECT min(id) FROM commands WHERE state = 'closed')",
+         WHERE id = (SELECT max(id) FROM commands WHERE state = 'closed')",
+    ),
+    (
+        "an opening by a bank that it didn't make",
+        "INSERT INTO commands SELECT 'b-' || id, bank, compartment, purpose, parcel, operator, reason, at_ms, quality,
+            expires_tick_ms, state, answer, archived, sent_ms, opened_ms, closed_ms
+         FROM commands WHERE id = (SELECT max(id) FROM commands WHERE bank = 'bank-a')",
     ),
     (
         "a parcel's end forgotten",
