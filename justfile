@@ -16,5 +16,9 @@ lint:
 bench *args:
     cargo bench --bench gateway -- {{args}}
 
+# Hours of it, one decoder after the other: just fuzz 3600
+fuzz *args:
+    fuzz/run {{args}}
+
 ci:
     bash .ci/run

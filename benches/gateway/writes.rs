@@ -84,10 +84,6 @@ fn life(cost: Cost, table: &mut Table) {
     let years = |bytes: f64| PART_BYTES / AMPLIFICATION / (bytes * EVENTS_A_DAY) / 365.25;
     let what = "life of the eMMC part";
     table.add(Figure::new(what, years(cost.process), "years").aim(Aim::AtLeast(AIM_YEARS)));
-    if let Some(disk) = cost.disk {
-        let what = format!("{what}, by the disk's counter");
-        table.add(Figure::new(what, years(disk), "years"));
-    }
 }
 
 /// What the load was, and what an event cost.
