@@ -11,28 +11,28 @@
 //! read. What a person waits for isn't held: it is handed on at once, with all that stands before it, on
 //! credit.
 
+mod hearing;
+mod parking;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use firmware_protocols::Ident;
-use firmware_protocols::topic::{self, Channel};
-use rmqtt_codec::v5::RetainHandling;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admission::keep_alive_s;
 use super::connect::Connect;
-use super::mailbox::Letter;
 use super::publications::{Pending, Reply, is_urgent, publication, say_status};
 use super::roster::Place;
-use super::wire::{Filter, Heard, Message, Options, Out, QoS, Reason, SubReason, Wire};
+use super::wire::{Heard, Options, Out, QoS, Reason, Wire};
 use super::{Shared, limits};
 use crate::pace::Gauge;
 
@@ -231,54 +231,6 @@ impl Session<'_> {
             && self.gauge.may_pass(std::time::Instant::now())
     }
 
-    /// Whether a publication has to wait for its turn: one does already, or the allowance is used up.
-    fn must_park(&self) -> bool {
-        self.held_since.is_some() || {
-            let now = std::time::Instant::now();
-            self.gauge.is_slowed(now) && !self.gauge.due(now).is_zero()
-        }
-    }
-
-    /// Hands on what is parked, as far as the allowance goes; and up to the last that a person waits
-    /// for, on credit.
-    async fn hand_on_parked(&mut self, place: &Place) {
-        let Some(since) = self.held_since else {
-            return;
-        };
-        let now = Instant::now();
-        self.gauge.held(now - since);
-        self.held_since = Some(now);
-        // Whoever is held isn't silent: it waits for us.
-        self.heard_at = now;
-        let urgent = |pending: &Pending| matches!(pending, Pending::Parked(p) if is_urgent(p));
-        let hurried = match self.gauge.may_hurry(now.into_std()) {
-            true => self.answers.iter().rposition(urgent),
-            false => None,
-        };
-        for at in 0..self.answers.len() {
-            let Some(Pending::Parked(_)) = self.answers.get(at) else {
-                continue;
-            };
-            let hurries = hurried.is_some_and(|last| at <= last);
-            if !hurries && !self.gauge.due(std::time::Instant::now()).is_zero() {
-                return;
-            }
-            self.hand_on(at, place).await;
-        }
-        self.held_since = None;
-    }
-
-    async fn hand_on(&mut self, at: usize, place: &Place) {
-        let Some(pending) = self.answers.get_mut(at) else {
-            return;
-        };
-        let Pending::Parked(publish) = std::mem::replace(pending, Pending::Ready(Reply::Nothing))
-        else {
-            return;
-        };
-        *pending = publication(self.shared, self.device, place, *publish, self.wire.five()).await;
-    }
-
     async fn hear(&mut self, heard: Heard, place: &Place) -> Result<(), End> {
         let pending = match heard {
             Heard::Publish(publish) => {
@@ -350,58 +302,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A client hears exactly its own `command`, `receipt` and `status`: with wildcards it would hear
-    /// its own events again.
-    fn subscribe(&mut self, filter: Filter, place: &Place) -> SubReason {
-        let Some(channel) = self.own_channel(&filter.topic) else {
-            return match filter.topic.matches('/').count() < limits::TOPIC_LEVELS_MAX {
-                true => SubReason::NotAuthorized,
-                false => SubReason::UnspecifiedError,
-            };
-        };
-        let qos = filter.options.qos.less_value(QoS::AtLeastOnce);
-        let options = Options {
-            qos,
-            ..filter.options
-        };
-        if let Some(slot) = self.subscriptions.get_mut(channel as usize) {
-            *slot = Some(options);
-        }
-        let known = place.mailbox.subscribe(channel, true);
-        let wanted = match filter.retained {
-            RetainHandling::AtSubscribe => true,
-            RetainHandling::AtSubscribeNew => !known,
-            RetainHandling::NoAtSubscribe => false,
-        };
-        if wanted
-            && channel == Channel::Status
-            && let Some(status) = self.shared.retained.get(self.device)
-        {
-            let mut letter = Letter::new(channel, Bytes::from_static(status), None);
-            letter.retain = true;
-            place.mailbox.put(letter);
-        }
-        match qos {
-            QoS::AtMostOnce => SubReason::GrantedQos0,
-            _ => SubReason::GrantedQos1,
-        }
-    }
-
-    fn unsubscribe(&mut self, topic: &str, place: &Place) -> bool {
-        let Some(channel) = self.own_channel(topic) else {
-            return false;
-        };
-        if let Some(slot) = self.subscriptions.get_mut(channel as usize) {
-            *slot = None;
-        }
-        place.mailbox.subscribe(channel, false)
-    }
-
-    fn own_channel(&self, topic: &str) -> Option<Channel> {
-        let (owner, channel) = topic::parse(topic)?;
-        (owner == *self.device && channel != Channel::Event).then_some(channel)
-    }
-
     /// Says what is ready, in its order.
     fn answer(&mut self) -> Result<(), End> {
         while let Some(Pending::Ready(_)) = self.answers.front() {
@@ -428,50 +328,6 @@ impl Session<'_> {
             }
         }
         Ok(())
-    }
-
-    fn deliver(&mut self, letter: Letter) {
-        let Some(Some(options)) = self.subscriptions.get(letter.channel as usize) else {
-            return;
-        };
-        if letter.own && options.no_local {
-            return;
-        }
-        let options = *options;
-        let id = (options.qos != QoS::AtMostOnce).then(|| self.free_id());
-        let left = letter
-            .until
-            .map(|until| until.saturating_duration_since(std::time::Instant::now()));
-        let expiry_s = left.and_then(|left| {
-            let seconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            NonZeroU32::new(u32::try_from(seconds.div_ceil(1000)).unwrap_or(u32::MAX))
-        });
-        let message = Message {
-            id,
-            topic: letter.channel.topic(self.device),
-            payload: letter.payload,
-            retain: letter.retain && (!letter.own || options.as_published),
-            expiry_s,
-            subscription: options.id,
-        };
-        if self.write(Out::Message(message)) {
-            self.in_flight.extend(id);
-        } else {
-            tracing::warn!(device = %self.device, channel = letter.channel.name(),
-                "a message is larger than the device takes: dropped");
-        }
-    }
-
-    /// An id that isn't in flight: there are far more ids than may be.
-    fn free_id(&mut self) -> NonZeroU16 {
-        loop {
-            self.next_id = self.next_id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(self.next_id)
-                && !self.in_flight.contains(&id)
-            {
-                return id;
-            }
-        }
     }
 
     fn write(&mut self, out: Out) -> bool {
