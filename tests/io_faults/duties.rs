@@ -12,9 +12,9 @@ use reference_cloud::Config;
 use simulator::device::{Deaf, Spec};
 use simulator::{Device, Login, Tempo};
 
+use crate::common::interposed::{Op, kind, read_trace};
 use crate::common::{Setup, ident, text, wait_until};
 use crate::gateway::Gateway;
-use crate::interposed::{Op, kind, read_trace};
 use crate::life::{card, old_day_key, reading};
 use crate::locker::Locker;
 use crate::points::{EIO, ENOSPC, EROFS};

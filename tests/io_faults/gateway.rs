@@ -9,8 +9,8 @@ use linli::control::client::Client;
 use linli::control::wire::Request;
 use serde_json::Value;
 
+use crate::common::interposed::{self, Faults};
 use crate::common::{PATIENCE, Setup};
-use crate::interposed::{self, Faults};
 
 /// The daemon, started and ended as a life goes on.
 pub struct Gateway {

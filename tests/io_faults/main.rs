@@ -26,8 +26,6 @@
 mod common;
 mod duties;
 mod gateway;
-#[path = "../common/interposed/mod.rs"]
-mod interposed;
 mod life;
 #[path = "../common/locker.rs"]
 mod locker;

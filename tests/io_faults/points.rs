@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::interposed::kind;
+use crate::common::interposed::kind;
 
 /// A kind of calls, by name and bit.
 const KINDS: [(&str, u32); 7] = [
