@@ -4,7 +4,7 @@
 //! Long: `LINLI_FUZZ_INPUTS=1000000 cargo test --release --test fuzz_corpus -- --nocapture`. `fuzz/run`
 //! does it better, guided by coverage.
 //!
-//! The seeds are written again with `cargo test --test fuzz_corpus -- --ignored write_the_seeds`.
+//! The seeds are written again with `LINLI_WRITE_SEEDS=1 cargo test --test fuzz_corpus every_seed`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -167,8 +167,23 @@ fn processor_time() -> Duration {
         .into()
 }
 
+/// Every seed that can be written is in the corpus. `LINLI_WRITE_SEEDS=1` writes them there.
 #[test]
-#[ignore = "writes into the repository"]
-fn write_the_seeds() {
-    seeds::write(&corpus());
+fn the_corpus_holds_every_seed() {
+    if std::env::var_os("LINLI_WRITE_SEEDS").is_some() {
+        return seeds::write(&corpus());
+    }
+    let beside = tempfile::tempdir().unwrap();
+    seeds::write(beside.path());
+    let mut seen = 0;
+    for target in fs::read_dir(beside.path()).unwrap() {
+        let target = target.unwrap();
+        for seed in fs::read_dir(target.path()).unwrap() {
+            let name = seed.unwrap().file_name();
+            let kept = corpus().join(target.file_name()).join(&name);
+            assert!(kept.exists(), "{} isn't there", kept.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} seeds are few");
 }

@@ -21,7 +21,7 @@ mod mqtt;
 
 /// Writes every seed below `corpus`.
 pub fn write(corpus: &Path) {
-    let vectors = fs::read(corpus.join("../../firmware-protocols/vectors.json")).unwrap();
+    let vectors = fs::read(crate::corpus().join("../../firmware-protocols/vectors.json")).unwrap();
     let vectors: Json = serde_json::from_slice(&vectors).unwrap();
     from_vectors(corpus, &vectors);
     senml(corpus);

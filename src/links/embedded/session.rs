@@ -3,7 +3,7 @@
 //! Publications are handed on as they come and answered in their order, each when it is on disk (all
 //! else is answered at once); up to
 //! [`limits::IN_FLIGHT`] of them may be under way. Beyond that nothing more is read, so what a client
-//! sends too fast stays with it. What is for the client waits in its [`Mailbox`] until its window has
+//! sends too fast stays with it. What is for the client waits in its [`Mailbox`](super::mailbox::Mailbox) until its window has
 //! room. An idle session holds no buffer.
 //!
 //! A device that has used up its allowance ([`Gauge`]) is slowed: its publications are parked among the
