@@ -358,3 +358,31 @@ fn following_shows_events_as_they_come() {
     follow.wait().unwrap();
     runtime.shutdown_timeout(Duration::from_secs(1));
 }
+
+/// What is written to a file without its name is gone when the daemon ends.
+#[test]
+fn a_store_that_is_moved_away_takes_nothing_until_it_is_back() {
+    let mut setup = Setup::new();
+    let gateway = setup.start();
+    let disable = |n: u32| {
+        let slot = format!("bank-a/{n}");
+        setup.cli(&["compartment", "disable", "--reason", "paint", &slot])
+    };
+    assert!(disable(1).status.success());
+    let aside = setup.dir.path().join("aside.db");
+    std::fs::rename(setup.store(), &aside).unwrap();
+    assert!(!disable(2).status.success());
+    // Another file in its place isn't it.
+    std::fs::copy(&aside, setup.store()).unwrap();
+    let refused = disable(2);
+    assert!(!refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("moved away or replaced"), "{said}");
+    assert_eq!(setup.json(&["status"])["journal"]["writing"], false);
+    std::fs::rename(&aside, setup.store()).unwrap();
+    wait_for("the gateway to write again", || {
+        disable(3).status.success().then_some(())
+    });
+    assert_eq!(setup.json(&["status"])["journal"]["writing"], true);
+    gateway.stop();
+}

@@ -54,6 +54,9 @@ pub fn open(
     let fresh = !store
         .try_exists()
         .with_context(|| format!("{} can't be looked for: {}", store.display(), disk::REMEDY))?;
+    if fresh && state.keys().join("store.key").exists() {
+        tracing::warn!(store = %store.display(), "there are keys and no store: a new, empty one is made. If there was one, stop now and put it back, or restore store and keys from the backup");
+    }
     let keys = Arc::new(Keys::open(&state.keys(), fresh)?);
     let kept_days = settings.retention.access_days;
     let days = Arc::new(DayKeys::new(&state.keys(), kept_days).reporting_to(disk));

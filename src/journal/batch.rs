@@ -26,7 +26,7 @@ use crate::keys::OsRandom;
 use crate::links::ToDevice;
 use crate::store::trace::{self, TraceHead};
 use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
-use crate::store::{StoreError, doing, lanes, load};
+use crate::store::{FileId, StoreError, doing, lanes, load};
 
 /// How much running time may go by before it is written down without another reason to write.
 const SAVE_CLOCK_EVERY_MS: u64 = 600_000;
@@ -44,6 +44,8 @@ pub struct Batcher {
     random: OsRandom,
     saved: Saved,
     anchor: Anchor,
+    /// The store's file, as it was opened.
+    file: Option<FileId>,
 }
 
 /// What is in memory and must never be ahead of the disk.
@@ -118,6 +120,7 @@ impl Batcher {
             random,
             saved,
             anchor: load_anchor(conn, parts.clock.now())?,
+            file: FileId::of(&parts.state.store()),
         })
     }
 
@@ -234,6 +237,11 @@ impl Batcher {
         let due = idle_for >= SAVE_CLOCK_EVERY_MS || self.status.trouble().is_some();
         if nothing && !due {
             return Ok(Written::Nothing);
+        }
+        // What is written to a file without its name is gone when the daemon ends.
+        let store = parts.state.store();
+        if FileId::of(&store) != self.file {
+            return Err(StoreError::Replaced(store));
         }
         let tx = conn.transaction().map_err(doing("written"))?;
         let mut newest = None;

@@ -64,6 +64,11 @@ pub enum StoreError {
     /// Keys that are to go with their day's data are still there.
     #[error("the keys of days that are gone could not be destroyed")]
     OldKeys(#[source] crate::keys::KeyError),
+    /// The file isn't the one that was opened any more.
+    #[error(
+        "{0}: the store was moved away or replaced while the gateway runs. Put the same file back; or, if another is meant, restart the gateway (systemctl restart linli)"
+    )]
+    Replaced(PathBuf),
     /// Another daemon has it.
     #[error(
         "{0}: another linli is running on this store. Stop it first (systemctl stop linli), or give this one a state_dir of its own"
@@ -127,6 +132,25 @@ pub(crate) fn doing(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Store
     move |source| StoreError::Sqlite {
         doing: what,
         source,
+    }
+}
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// Of the file that has this name; `None` if none has, or it can't be told.
+    pub fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
     }
 }
 

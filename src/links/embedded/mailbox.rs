@@ -2,23 +2,26 @@
 //! for the next.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
 use tokio::sync::Notify;
 
 use super::limits;
 
 /// A connected device's mailbox, shared between its session and those who write to it.
-#[derive(Default)]
 pub(super) struct Mailbox {
+    device: Ident,
     waiting: Mutex<VecDeque<Letter>>,
     /// One bit for each channel that the device has subscribed to.
     subscribed: AtomicU8,
     notify: Notify,
+    /// Messages dropped because too many waited.
+    dropped: AtomicU64,
 }
 
 /// A message that waits.
@@ -51,6 +54,22 @@ impl Letter {
 }
 
 impl Mailbox {
+    /// The empty mailbox of a device that has just come.
+    pub fn new(device: &Ident) -> Self {
+        Self {
+            device: device.clone(),
+            waiting: Mutex::default(),
+            subscribed: AtomicU8::new(0),
+            notify: Notify::new(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// How many messages were dropped because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// Puts a letter in, if the device has subscribed to its channel. Whether it was put in.
     pub fn put(&self, letter: Letter) -> bool {
         if self.subscribed.load(Ordering::Relaxed) & bit(letter.channel) == 0 || letter.is_stale() {
@@ -59,10 +78,11 @@ impl Mailbox {
         let mut waiting = self.lock();
         if waiting.len() >= limits::QUEUE_MAX {
             waiting.pop_front();
-            tracing::warn!(
-                channel = letter.channel.name(),
-                "a device reads too slowly: the oldest message that waited for it was dropped"
-            );
+            // Said once a connection, and summed up at its end.
+            if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(device = %self.device, channel = letter.channel.name(),
+                    "acknowledges too slowly what it is sent: the oldest message that waited was dropped, and so will be others");
+            }
         }
         waiting.push_back(letter);
         drop(waiting);
@@ -119,20 +139,21 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_for_the_next_and_nothing_waits_unasked() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(&Ident::new("bank-a").unwrap());
         assert!(!mailbox.put(letter(0)), "not subscribed");
         assert!(!mailbox.subscribe(Channel::Receipt, true));
         for n in 1..=u8::try_from(limits::QUEUE_MAX).unwrap() + 2 {
             assert!(mailbox.put(letter(n)));
         }
         assert_eq!(mailbox.take().unwrap().payload.as_ref(), [3]);
+        assert_eq!(mailbox.dropped(), 2);
         assert!(mailbox.subscribe(Channel::Receipt, false));
         assert!(!mailbox.put(letter(0)));
     }
 
     #[test]
     fn what_is_stale_is_neither_put_in_nor_taken_out() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(&Ident::new("bank-a").unwrap());
         mailbox.subscribe(Channel::Command, true);
         let stale = |ms| Letter::new(Channel::Command, Bytes::new(), Some(ms));
         assert!(!mailbox.put(stale(0)));

@@ -83,7 +83,7 @@ impl Roster {
         let mut state = self.lock();
         state.next += 1;
         let number = state.next;
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::new(device));
         let former = state.links.insert(
             device.clone(),
             Link {

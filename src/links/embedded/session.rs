@@ -102,6 +102,10 @@ pub(super) async fn serve(
     };
     let will = connect.will;
     let end = session.run(place, stop).await;
+    let dropped = place.mailbox.dropped();
+    if dropped > 0 {
+        tracing::warn!(%device, dropped, "messages were dropped because the device acknowledged too slowly");
+    }
     let reason = match end {
         End::Gone(reason) => reason,
         End::Left | End::Replaced | End::Stopped => None,
