@@ -19,7 +19,7 @@ use crate::clock::Clock;
 const SAY_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// What to do about a disk at the start, for messages that end there.
-pub const REMEDY: &str = "look for space (df -h), for a disk that fails (dmesg) or is mounted read-only (mount), then start again";
+pub const REMEDY: &str = "look for space (df -h), for a disk that fails (dmesg) or is mounted read-only (mount), and whether the file belongs to this user (ls -l), then start again";
 
 /// How soon a duty that nobody waits for is tried again while the disk refuses it.
 pub const TRY_AGAIN: Duration = Duration::from_secs(1);
