@@ -23,6 +23,9 @@ const HOUR_MS: i64 = 3_600_000;
 pub fn make(state: &Path, schema: u32) -> Memory {
     let keys = Keys::open(&state.join("keys"), true).expect("new keys");
     let mut conn = Connection::open(state.join("linli.db")).expect("a new store");
+    // As every store of ours from its first start on.
+    conn.pragma_update(None, "journal_mode", "WAL")
+        .expect("a log");
     conn.execute_batch(include_str!("../../src/store/0001.sql"))
         .expect("the first schema");
     conn.execute_batch("INSERT INTO meta VALUES ('epoch', 7)")
