@@ -19,8 +19,11 @@ use crate::pace::Limits;
 
 mod limits;
 mod rules;
+pub mod serial;
+mod serial_check;
 pub use limits::LimitsSection;
 pub use rules::RulesSection;
+use serial::{BoardSection, OnPort, PortSection};
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
 /// ten times that.
@@ -68,6 +71,9 @@ pub struct Config {
     /// Other devices.
     #[serde(default, rename = "device")]
     pub devices: Vec<DeviceSection>,
+    /// Serial ports.
+    #[serde(default, rename = "port")]
+    pub ports: Vec<PortSection>,
 }
 
 /// The local API.
@@ -186,6 +192,11 @@ pub struct BankSection {
     pub occupancy_sensor: bool,
     /// Runs of equal compartments, numbered on from 1.
     pub compartments: Vec<CompartmentRun>,
+    /// The locker boards that open them, if they hang on a serial port.
+    #[serde(default, rename = "board")]
+    pub boards: Vec<BoardSection>,
+    /// Where its own controller hangs, if on a serial port.
+    pub serial: Option<OnPort>,
 }
 
 /// A run of equal compartments.
@@ -215,6 +226,8 @@ pub struct DeskSection {
     /// For people: where it is.
     #[serde(default)]
     pub address: String,
+    /// Where its terminal hangs, if on a serial port.
+    pub serial: Option<OnPort>,
 }
 
 /// A device that isn't a bank or a desk.
@@ -227,6 +240,8 @@ pub struct DeviceSection {
     pub building: Ident,
     /// The bank or desk that it is a keypad or scanner of.
     pub point: Option<Ident>,
+    /// Where it hangs, if on a serial port.
+    pub serial: Option<OnPort>,
 }
 
 /// Why a configuration can't be used: every error at once, each with its remedy.
@@ -317,12 +332,34 @@ impl Config {
         }
     }
 
-    /// Every device that may log in: banks, desks and the others.
+    /// Every device: banks, desks and the others.
     pub fn device_ids(&self) -> Vec<Ident> {
         let banks = self.banks.iter().map(|bank| &bank.id);
         let desks = self.desks.iter().map(|desk| &desk.id);
         let devices = self.devices.iter().map(|device| &device.id);
         banks.chain(desks).chain(devices).cloned().collect()
+    }
+
+    /// The devices that hang on a serial port on their own, with whether they are a point or belong to
+    /// one. Banks whose locker boards do aren't among them.
+    pub fn on_ports(&self) -> impl Iterator<Item = (&Ident, &OnPort, bool)> {
+        let banks = self.banks.iter().map(|b| (&b.id, &b.serial, true));
+        let desks = self.desks.iter().map(|d| (&d.id, &d.serial, true));
+        let devices = self.devices.iter();
+        let devices = devices.map(|d| (&d.id, &d.serial, d.point.is_some()));
+        let all = banks.chain(desks).chain(devices);
+        all.filter_map(|(id, on, at_point)| Some((id, on.as_ref()?, at_point)))
+    }
+
+    /// The devices that are reached over MQTT, and may log in: all that hang on no serial port.
+    pub fn mqtt_device_ids(&self) -> Vec<Ident> {
+        let boards = self.banks.iter().filter(|bank| !bank.boards.is_empty());
+        let serial: BTreeSet<&Ident> = boards
+            .map(|bank| &bank.id)
+            .chain(self.on_ports().map(|(id, _, _)| id))
+            .collect();
+        let all = self.device_ids();
+        all.into_iter().filter(|id| !serial.contains(id)).collect()
     }
 
     /// How long events are kept.
@@ -355,6 +392,7 @@ impl Config {
             bank.check(&mut errors);
         }
         self.check_broker(&mut errors);
+        serial_check::check(self, &mut errors);
         self.rules.check(&mut errors);
         self.limits.check(&mut errors);
         if self.journal.gather_ms > 1_000 {
@@ -450,6 +488,12 @@ impl BankSection {
             compartments,
             occupancy_sensor: self.occupancy_sensor,
         }
+    }
+
+    /// How many compartments it has.
+    pub fn count(&self) -> u16 {
+        let counts = self.compartments.iter().map(|run| run.count);
+        counts.fold(0, u16::saturating_add)
     }
 
     fn check(&self, errors: &mut Vec<String>) {

@@ -8,6 +8,7 @@
 //! * [`event`] — what devices report.
 //! * [`command`] — what devices are asked to do, and the receipt they get.
 //! * [`topic`] — where it travels on MQTT.
+//! * [`frame`] — how frames are told from a stream of bytes on a serial line.
 //!
 //! Invariant: no byte string from outside makes anything in here panic, and the work done for a
 //! payload is bounded by its length.
@@ -19,6 +20,7 @@ extern crate alloc;
 pub mod command;
 pub mod event;
 pub mod fields;
+pub mod frame;
 pub mod ident;
 pub mod senml;
 pub mod topic;

@@ -9,6 +9,7 @@ use super::health::{Health, Trouble};
 use super::secret::PickupCode;
 use crate::audit::AuditReport;
 use crate::disk::Refused;
+use crate::links::serial::status::PortView;
 use crate::store::read::{BootRow, LanesRow, StoreCounts};
 
 /// How the daemon is, by its own word, from memory.
@@ -39,6 +40,9 @@ pub struct StatusReport {
     /// What the disk refuses at the moment.
     #[serde(default)]
     pub disk: Vec<Refused>,
+    /// The serial ports.
+    #[serde(default)]
+    pub serial: Vec<PortView>,
 }
 
 /// How the journal is.

@@ -24,6 +24,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
+use crate::links::serial::Ports;
 use crate::pace::Pace;
 use crate::presence::Presence;
 
@@ -45,6 +46,8 @@ pub struct DaemonBackend {
     pub journal: Arc<journal::Status>,
     /// How devices come.
     pub link: Link,
+    /// The serial ports.
+    pub ports: Arc<Ports>,
     /// Which devices are there.
     pub presence: Presence,
     /// How much each may send.
@@ -174,6 +177,7 @@ impl Backend for DaemonBackend {
             memory_rss_bytes: memory_rss_bytes(),
             audit: self.auditing.report(),
             disk: self.disk.refused(),
+            serial: self.ports.views(),
         }
     }
 

@@ -24,8 +24,13 @@ use crate::cloud::{CloudConfig, CloudStatus};
 use crate::config::Config;
 use crate::control;
 use crate::disk::{Disk, Duty};
+use crate::intake::Intake;
 use crate::journal::{self, Journal};
+use crate::links::DeviceIntake;
+use crate::links::serial::Ports;
+use crate::links::serial::plan::PortPlan;
 use crate::pace::Pace;
+use crate::store::read::Reader;
 use crate::store::store_file;
 
 pub use opened::{Opened, open};
@@ -113,7 +118,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         let again = move || days.try_day(clock.now().wall_ms);
         disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
     });
-    let router = Router::default();
+    let ports = Arc::new(start_ports(&config, &intake, &pace, &links_stopped)?);
+    let router = Router::new(Arc::clone(&ports));
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
     let (link, mqtt, serving) = parts::start_link(
@@ -162,6 +168,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         parts: running,
         journal: Arc::clone(&journal.status),
         link,
+        ports,
         presence,
         pace,
         cloud: cloud_status.clone(),
@@ -190,6 +197,25 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         auditing,
         verifying,
     })
+}
+
+/// Starts the serial ports.
+fn start_ports(
+    config: &Config,
+    intake: &Intake,
+    pace: &Arc<Pace>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<Ports> {
+    if config.ports.is_empty() {
+        return Ok(Ports::default());
+    }
+    let store = store_file(&config.state_dir);
+    let boots = Reader::open(&store)
+        .and_then(|reader| reader.next_boots())
+        .context("reading the devices' boots")?;
+    let plans = PortPlan::all(config, |device| boots.get(device).copied().unwrap_or(1));
+    let intake: Arc<dyn DeviceIntake> = Arc::new(intake.clone());
+    Ports::start(&plans, &intake, pace, stopped)
 }
 
 fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {

@@ -17,7 +17,8 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, EmbeddedBroker, Roster};
-use crate::links::{LinkStatus, OUTBOUND_MAX, ToDevice, external};
+use crate::links::serial::Ports;
+use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
 
 const RESTART_FIRST: Duration = Duration::from_secs(1);
@@ -44,15 +45,26 @@ pub enum Link {
     },
 }
 
-/// Hands the journal's messages to the link of the moment.
+/// Hands the journal's messages to the device's serial port, or to the MQTT link of the moment.
 #[derive(Clone, Default)]
-pub struct Router(Arc<Mutex<Option<mpsc::Sender<ToDevice>>>>);
+pub struct Router {
+    ports: Arc<Ports>,
+    mqtt: Arc<Mutex<Option<mpsc::Sender<ToDevice>>>>,
+}
 
 impl Router {
+    /// To these ports, and to an MQTT link once there is one.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            ports,
+            mqtt: Arc::default(),
+        }
+    }
+
     /// A fresh way to a link that starts.
     fn open(&self) -> mpsc::Receiver<ToDevice> {
         let (send, receive) = mpsc::channel(OUTBOUND_MAX);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
+        *self.mqtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
         receive
     }
 
@@ -60,8 +72,11 @@ impl Router {
     /// comes again with the next event, a command runs out.
     pub async fn run(self, mut from_journal: mpsc::Receiver<ToDevice>) {
         while let Some(message) = from_journal.recv().await {
+            let Some(message) = self.ports.send(message) else {
+                continue;
+            };
             let link = self
-                .0
+                .mqtt
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
@@ -133,7 +148,8 @@ pub async fn start_link(
     let status = Arc::new(LinkStatus::default());
     match &config.external_broker {
         Some(section) => {
-            let settings = external::Settings::new(section, &config.site, config.device_ids())?;
+            let settings =
+                external::Settings::new(section, &config.site, config.mqtt_device_ids())?;
             let link = Link::External {
                 url: section.url.clone(),
                 status: Arc::clone(&status),
@@ -178,7 +194,7 @@ pub async fn start_link(
 /// How the embedded broker is set up.
 fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
     let section = config.broker.clone().unwrap_or_default();
-    let mut broker = EmbeddedBroker::new(config.device_ids());
+    let mut broker = EmbeddedBroker::new(config.mqtt_device_ids());
     broker.listen = vec![section.listen];
     broker.anonymous = section.anonymous.iter().cloned().collect();
     broker.connections_max = section.max_connections;
@@ -202,7 +218,7 @@ async fn start_embedded(
         disk.keep_trying(Duty::Passwords, stopped.clone(), again)
     });
     let roster = Arc::new(Roster::default());
-    let intake: Arc<dyn embedded::DeviceIntake> = Arc::new(intake);
+    let intake: Arc<dyn DeviceIntake> = Arc::new(intake);
 
     let (ready, is_ready) = oneshot::channel();
     let serve = |broker: EmbeddedBroker, ready, stopped| {

@@ -2,12 +2,16 @@
 
 pub mod embedded;
 pub mod external;
+pub mod serial;
 
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
+
+use crate::intake::{Answer, Intake};
 
 /// How many messages may wait for the links. Beyond it the journal drops and counts them: a receipt
 /// comes again with the next event, a command runs out and the person tries again.
@@ -26,6 +30,38 @@ pub struct ToDevice {
     pub expiry_ms: Option<u64>,
     /// The id, if it is a command to open: the link says when it was handed over.
     pub open: Option<String>,
+}
+
+/// Where a link hands over what devices say.
+#[async_trait]
+pub trait DeviceIntake: Send + Sync + 'static {
+    /// The payload of one publication to the device's own event topic. Resolves once the outcome
+    /// is on disk; the link acknowledges after that, and not before.
+    async fn events(&self, device: &Ident, payload: Bytes) -> Answer;
+    /// A publication, or a will, of a logged-in device that it may not publish. Cut to
+    /// [`embedded::limits::FOREIGN_TOPIC_MAX_BYTES`] and [`embedded::limits::FOREIGN_PAYLOAD_MAX_BYTES`].
+    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes);
+    /// The device's link went up or down, or it said so itself. Called under a lock: must not
+    /// block.
+    fn presence(&self, device: &Ident, online: bool);
+    /// A command to open was handed to its device.
+    fn command_sent(&self, command: String);
+}
+
+#[async_trait]
+impl DeviceIntake for Intake {
+    async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
+        Intake::events(self, device, payload).await
+    }
+    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
+        Intake::foreign(self, device, topic, payload).await;
+    }
+    fn presence(&self, device: &Ident, online: bool) {
+        Intake::presence(self, device, online);
+    }
+    fn command_sent(&self, command: String) {
+        Intake::command_sent(self, command);
+    }
 }
 
 /// Whether a link works, for `linli status`.

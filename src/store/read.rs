@@ -14,11 +14,12 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cloud_protocol::uplink::Lane;
+use firmware_protocols::Ident;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, doing, schema};
@@ -85,6 +86,17 @@ impl Reader {
                 })
             })
             .collect()
+    }
+
+    /// For each device that was ever heard, a boot number that isn't used yet.
+    pub fn next_boots(&self) -> Result<HashMap<Ident, u32>, StoreError> {
+        let sql = "SELECT device, max(boot) FROM boots GROUP BY device";
+        let rows: Vec<(String, u32)> = self.all(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let next = rows.into_iter().filter_map(|(device, boot)| {
+            // After the last number of all there are 16 others at most, so a small one will do.
+            Some((Ident::new(&device).ok()?, boot.checked_add(1).unwrap_or(1)))
+        });
+        Ok(next.collect())
     }
 
     /// Every compartment that has a state, by bank and number.

@@ -455,6 +455,7 @@ fn report() -> StatusReport {
         memory_rss_bytes: linli::control::memory_rss_bytes(),
         audit: linli::audit::AuditReport::default(),
         disk: Vec::new(),
+        serial: Vec::new(),
     }
 }
 

@@ -55,6 +55,7 @@ fn sample() -> Status {
             memory_rss_bytes: Some(14_680_064),
             audit: crate::audit::AuditReport::default(),
             disk: Vec::new(),
+            serial: Vec::new(),
         },
         devices: DeviceCounts {
             configured: 44,

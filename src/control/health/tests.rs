@@ -29,6 +29,7 @@ fn report() -> StatusReport {
         memory_rss_bytes: None,
         audit: crate::audit::AuditReport::default(),
         disk: Vec::new(),
+        serial: Vec::new(),
     }
 }
 

@@ -39,14 +39,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use async_trait::async_trait;
 use bytes::Bytes;
 use firmware_protocols::Ident;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
-use crate::intake::{Answer, Intake};
-use crate::links::ToDevice;
+use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
 pub use roster::Roster;
@@ -65,38 +63,6 @@ pub mod packets {
     pub use super::wire::{
         AckReason, Filter, Heard, Message, Options, Out, QoS, Reason, SubReason, Wire,
     };
-}
-
-/// Where the broker hands over what devices say.
-#[async_trait]
-pub trait DeviceIntake: Send + Sync + 'static {
-    /// The payload of one publication to the device's own event topic. Resolves once the outcome
-    /// is on disk; the broker acknowledges after that, and not before.
-    async fn events(&self, device: &Ident, payload: Bytes) -> Answer;
-    /// A publication, or a will, of a logged-in device that it may not publish. Cut to
-    /// [`limits::FOREIGN_TOPIC_MAX_BYTES`] and [`limits::FOREIGN_PAYLOAD_MAX_BYTES`].
-    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes);
-    /// The device's link went up or down, or it said so itself. Called under a lock: must not
-    /// block.
-    fn presence(&self, device: &Ident, online: bool);
-    /// A command to open was handed to its device.
-    fn command_sent(&self, command: String);
-}
-
-#[async_trait]
-impl DeviceIntake for Intake {
-    async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
-        Intake::events(self, device, payload).await
-    }
-    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
-        Intake::foreign(self, device, topic, payload).await;
-    }
-    fn presence(&self, device: &Ident, online: bool) {
-        Intake::presence(self, device, online);
-    }
-    fn command_sent(&self, command: String) {
-        Intake::command_sent(self, command);
-    }
 }
 
 /// How the broker is set up.

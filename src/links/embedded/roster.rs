@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use firmware_protocols::Ident;
 use tokio::sync::oneshot;
 
-use super::DeviceIntake;
 use super::mailbox::{Letter, Mailbox};
+use crate::links::DeviceIntake;
 use crate::links::ToDevice;
 
 /// Who is connected. Shared between the broker and `linli status`.

@@ -1,0 +1,314 @@
+//! What must be right about ports and what hangs on them, each error with its remedy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firmware_protocols::Ident;
+
+use super::serial::{BoardSection, OnPort, PortSection, Protocol, RegisterFunction, RegisterKind};
+use super::{BankSection, Config};
+
+/// Adds every error.
+pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
+    check_ports(&config.ports, errors);
+    let ports: BTreeMap<&Ident, &PortSection> =
+        config.ports.iter().map(|port| (&port.id, port)).collect();
+    let mut addresses = BTreeSet::new();
+    for bank in &config.banks {
+        check_bank(bank, &ports, errors);
+        for board in &bank.boards {
+            once(
+                &mut addresses,
+                &board.port,
+                Some(board.address),
+                &bank.id,
+                errors,
+            );
+        }
+    }
+    for (id, on, _) in config.on_ports() {
+        let Some(port) = ports.get(&on.port) else {
+            errors.push(unknown_port(id, &on.port));
+            continue;
+        };
+        check_device(id, on, port, errors);
+        once(&mut addresses, &on.port, on.address, id, errors);
+    }
+}
+
+fn check_ports(ports: &[PortSection], errors: &mut Vec<String>) {
+    let (mut ids, mut paths) = (BTreeSet::new(), BTreeSet::new());
+    for port in ports {
+        let id = &port.id;
+        if !ids.insert(id) {
+            errors.push(format!(
+                "port '{id}' stands twice: give each an id of its own"
+            ));
+        }
+        if !paths.insert(&port.path) {
+            let path = port.path.display();
+            errors.push(format!(
+                "port '{id}' has the path {path}, which another port has too: a port speaks one protocol, so keep one of them"
+            ));
+        }
+        if !(300..=4_000_000).contains(&port.baud()) {
+            errors.push(format!(
+                "port '{id}' has baud {}, 300 to 4000000 is allowed: see the device's manual, or try 'linli serial scan'",
+                port.baud()
+            ));
+        }
+        if !(1..=2).contains(&port.stop_bits) {
+            errors.push(format!(
+                "port '{id}' has stop_bits {}: 1 or 2 is allowed",
+                port.stop_bits
+            ));
+        }
+        if !(10..=5_000).contains(&port.timeout_ms) {
+            errors.push(format!(
+                "port '{id}' has timeout_ms {}, 10 to 5000 is allowed: 100 suits most devices",
+                port.timeout_ms
+            ));
+        }
+        if port.poll_ms.is_some_and(|ms| ms > 3_600_000) {
+            errors.push(format!(
+                "port '{id}' has a poll_ms of more than an hour: 3600000 is the most"
+            ));
+        }
+        if port.multi_drop && port.protocol != Protocol::Linli {
+            errors.push(format!(
+                "port '{id}' has multi_drop, which only the protocol 'linli' knows: remove it"
+            ));
+        }
+    }
+}
+
+fn unknown_port(id: &Ident, port: &Ident) -> String {
+    format!(
+        "'{id}' hangs on port '{port}', which isn't there: add [[port]] id = \"{port}\", or correct it"
+    )
+}
+
+fn check_bank(
+    bank: &BankSection,
+    ports: &BTreeMap<&Ident, &PortSection>,
+    errors: &mut Vec<String>,
+) {
+    let id = &bank.id;
+    if bank.boards.is_empty() {
+        return;
+    }
+    if bank.serial.is_some() {
+        errors.push(format!(
+            "bank '{id}' has both boards and 'serial': boards are for locker boards without a controller, 'serial' for a controller; remove one"
+        ));
+    }
+    let on: BTreeSet<&Ident> = bank.boards.iter().map(|board| &board.port).collect();
+    if on.len() > 1 {
+        errors.push(format!(
+            "bank '{id}' has boards on several ports: hang them on one, or make it two banks"
+        ));
+    }
+    let mut covered = BTreeSet::new();
+    for board in &bank.boards {
+        let Some(port) = ports.get(&board.port) else {
+            errors.push(unknown_port(id, &board.port));
+            continue;
+        };
+        check_board(bank, board, port, errors);
+        for (compartment, _) in board.mapping() {
+            if !covered.insert(compartment) {
+                errors.push(format!(
+                    "bank '{id}': compartment {compartment} is on two boards: correct 'compartments' of one"
+                ));
+            }
+        }
+    }
+    let missing: Vec<String> = (1..=bank.count())
+        .filter(|compartment| !covered.contains(compartment))
+        .map(|compartment| compartment.to_string())
+        .collect();
+    if !missing.is_empty() {
+        errors.push(format!(
+            "bank '{id}': no board opens compartment {}: add a [[bank.board]], or extend 'compartments' of one",
+            missing.join(", ")
+        ));
+    }
+}
+
+fn check_board(
+    bank: &BankSection,
+    board: &BoardSection,
+    port: &PortSection,
+    errors: &mut Vec<String>,
+) {
+    let (id, address) = (&bank.id, board.address);
+    let protocol = port.protocol;
+    if !protocol.has_boards() {
+        errors.push(format!(
+            "bank '{id}' has a board on port '{}', which speaks '{}': boards speak kerong-cu16, kerong-cu48, 8a, wkly or modbus",
+            port.id,
+            protocol.word()
+        ));
+        return;
+    }
+    let (most, channels) = match protocol {
+        Protocol::KerongCu16 => (15, 16),
+        Protocol::KerongCu48 => (255, 48),
+        Protocol::EightA => (255, 24),
+        Protocol::Modbus => (247, 64),
+        _ => (255, 255),
+    };
+    let least = u8::from(protocol == Protocol::Modbus);
+    if !(least..=most).contains(&address) {
+        errors.push(format!(
+            "bank '{id}' has a board with address {address}: {} boards have {least} to {most}",
+            protocol.word()
+        ));
+    }
+    let [first, last] = board.compartments;
+    if first < 1 || last < first || last > bank.count() {
+        errors.push(format!(
+            "bank '{id}': a board has compartments [{first}, {last}]: write the first and the last, from 1 to {}",
+            bank.count()
+        ));
+        return;
+    }
+    let count = usize::from(last - first) + 1;
+    let mapping = board.mapping();
+    let distinct: BTreeSet<u16> = mapping.iter().map(|(_, channel)| *channel).collect();
+    let given = board.channels.as_ref().map_or(count, Vec::len);
+    if given != count || distinct.len() != count {
+        errors.push(format!(
+            "bank '{id}': board {address} has {count} compartments and {given} channels: list one channel for each, none twice"
+        ));
+    }
+    if let Some(channel) = distinct
+        .iter()
+        .find(|channel| !(1..=channels).contains(*channel))
+    {
+        errors.push(format!(
+            "bank '{id}': board {address} has channel {channel}: {} boards have 1 to {channels}",
+            protocol.word()
+        ));
+    }
+    match (protocol, &board.relay) {
+        (Protocol::Modbus, None) => errors.push(format!(
+            "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"
+        )),
+        (Protocol::Modbus, Some(relay)) if !(1..=100).contains(&relay.flash_time) => errors.push(
+            format!(
+                "bank '{id}': board {address} has relay.flash_time {}: 1 to 100 is allowed, in the board's unit; a lock's coil bears no longer pulse",
+                relay.flash_time
+            ),
+        ),
+        (Protocol::Modbus, Some(_)) | (_, None) => {}
+        (_, Some(_)) => errors.push(format!(
+            "bank '{id}': board {address} has 'relay', which is for Modbus: remove it"
+        )),
+    }
+    if board.occupied.is_some() && protocol != Protocol::KerongCu16 {
+        errors.push(format!(
+            "bank '{id}': board {address} has 'occupied', but {} boards have no such sensor: remove it",
+            protocol.word()
+        ));
+    }
+}
+
+fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<String>) {
+    let protocol = port.protocol;
+    let range = match protocol {
+        Protocol::Linli => Some((1, 126)),
+        Protocol::Modbus => Some((1, 247)),
+        Protocol::Osdp => Some((0, 126)),
+        _ => None,
+    };
+    match (range, on.address) {
+        (Some((least, most)), Some(address)) if !(least..=most).contains(&address) => {
+            errors.push(format!(
+                "'{id}' has serial.address {address}: {least} to {most} is allowed on a port that speaks {}",
+                protocol.word()
+            ));
+        }
+        (Some((least, most)), None) => errors.push(format!(
+            "'{id}' needs serial.address, {least} to {most}, on a port that speaks {}",
+            protocol.word()
+        )),
+        (None, Some(_)) => errors.push(format!(
+            "'{id}' has serial.address, but what speaks {} has none: remove it",
+            protocol.word()
+        )),
+        _ => {}
+    }
+    if protocol.has_boards() && protocol != Protocol::Modbus {
+        errors.push(format!(
+            "'{id}' hangs on port '{}', which speaks {}: only boards of a bank can ([[bank.board]])",
+            port.id,
+            protocol.word()
+        ));
+    }
+    let mut only = |set: bool, key: &str, of: Protocol| {
+        if set && protocol != of {
+            errors.push(format!(
+                "'{id}' has serial.{key}, which is for ports that speak {}: remove it",
+                of.word()
+            ));
+        }
+    };
+    only(on.key_file.is_some(), "key_file", Protocol::Osdp);
+    only(on.door.is_some(), "door", Protocol::Osdp);
+    only(!on.registers.is_empty(), "registers", Protocol::Modbus);
+    only(on.says.is_some(), "says", Protocol::Lines);
+    only(on.terminator.is_some(), "terminator", Protocol::Lines);
+    only(on.prefix.is_some(), "prefix", Protocol::Lines);
+    if protocol == Protocol::Lines && on.says.is_none() {
+        errors.push(format!("'{id}' needs serial.says: \"scan\" or \"keypad\""));
+    }
+    if protocol == Protocol::Modbus && on.registers.is_empty() {
+        errors.push(format!(
+            "'{id}' needs serial.registers: what is to be read, each {{ name, function, address, … }}"
+        ));
+    }
+    for register in &on.registers {
+        let bit = matches!(
+            register.function,
+            RegisterFunction::Coil | RegisterFunction::Discrete
+        );
+        let kind_is_bit = register.kind.is_none_or(|kind| kind == RegisterKind::Bool);
+        if bit && !kind_is_bit {
+            errors.push(format!(
+                "'{id}': register '{}' is one bit: its type is bool",
+                register.name
+            ));
+        }
+        if !bit && register.kind == Some(RegisterKind::Bool) {
+            errors.push(format!(
+                "'{id}': register '{}' is 16 bits: its type is u16, i16, u32, i32 or f32",
+                register.name
+            ));
+        }
+        if !bit && register.door_closed.is_some()
+            || register.held_open_s.is_some() && register.door_closed.is_none()
+        {
+            errors.push(format!(
+                "'{id}': register '{}': door_closed is for coil and discrete, held_open_s for those with door_closed",
+                register.name
+            ));
+        }
+    }
+}
+
+/// Two devices with one address answer at once.
+fn once<'a>(
+    seen: &mut BTreeSet<(&'a Ident, Option<u8>)>,
+    port: &'a Ident,
+    address: Option<u8>,
+    id: &Ident,
+    errors: &mut Vec<String>,
+) {
+    if !seen.insert((port, address)) {
+        let what = match address {
+            Some(address) => format!("address {address} on port '{port}' twice"),
+            None => format!("two devices on port '{port}', which has no addresses"),
+        };
+        errors.push(format!("'{id}': {what}: one address is one device"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The driver for lines typed on a tty.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::line::{Line, LineError};
+use super::plan::PortPlan;
+use super::{Bus, Driver, Outgoing};
+use crate::links::DeviceIntake;
+
+/// The driver.
+pub struct Lines {}
+
+impl Lines {
+    /// The driver of a port.
+    ///
+    /// # Errors
+    /// With the remedy, when a file that it needs can't be read.
+    pub fn new(plan: &PortPlan, intake: &Arc<dyn DeviceIntake>) -> anyhow::Result<Self> {
+        let _ = (plan, intake);
+        Ok(Self {})
+    }
+}
+
+#[async_trait]
+impl Driver for Lines {
+    async fn run(&mut self, line: Line, bus: &mut Bus) -> LineError {
+        drop(line);
+        let _ = bus.stopped.wait_for(|stop| *stop).await;
+        LineError::Stopped
+    }
+
+    fn away(&mut self, outgoing: Outgoing, why: &str) {
+        let _ = (outgoing, why);
+    }
+
+    fn lost(&mut self, bus: &Bus) {
+        let _ = bus;
+    }
+}

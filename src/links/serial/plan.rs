@@ -1,0 +1,80 @@
+//! What hangs on each port, made from the configuration once it is checked.
+
+use firmware_protocols::Ident;
+
+use crate::config::Config;
+use crate::config::serial::{BoardSection, OnPort, PortSection};
+
+/// A port, and what hangs on it.
+#[derive(Debug, Clone)]
+pub struct PortPlan {
+    /// The port's settings.
+    pub port: PortSection,
+    /// The banks whose boards hang on it.
+    pub banks: Vec<BankPlan>,
+    /// The other devices on it.
+    pub devices: Vec<DevicePlan>,
+}
+
+/// A bank of locker boards.
+#[derive(Debug, Clone)]
+pub struct BankPlan {
+    /// Its id, which is also its device id.
+    pub id: Ident,
+    /// The boot that its [`super::voice::Voice`] speaks in.
+    pub boot: u32,
+    /// How many compartments it has.
+    pub compartments: u16,
+    /// Its boards.
+    pub boards: Vec<BoardSection>,
+}
+
+/// A device on a port.
+#[derive(Debug, Clone)]
+pub struct DevicePlan {
+    /// Its id.
+    pub id: Ident,
+    /// The boot that its [`super::voice::Voice`] speaks in, if it needs one.
+    pub boot: u32,
+    /// Where it hangs, and how it is to be read.
+    pub on: OnPort,
+    /// Whether it is a bank or desk, or a part of one.
+    pub at_point: bool,
+}
+
+impl PortPlan {
+    /// The plans of all ports. `boot` gives the boot that a device's voice speaks in.
+    pub fn all(config: &Config, boot: impl Fn(&Ident) -> u32) -> Vec<Self> {
+        let on_port = |port: &PortSection| Self {
+            port: port.clone(),
+            banks: config
+                .banks
+                .iter()
+                .filter(|bank| bank.boards.iter().any(|board| board.port == port.id))
+                .map(|bank| BankPlan {
+                    id: bank.id.clone(),
+                    boot: boot(&bank.id),
+                    compartments: bank.count(),
+                    boards: bank.boards.clone(),
+                })
+                .collect(),
+            devices: config
+                .on_ports()
+                .filter(|(_, on, _)| on.port == port.id)
+                .map(|(id, on, at_point)| DevicePlan {
+                    id: id.clone(),
+                    boot: boot(id),
+                    on: on.clone(),
+                    at_point,
+                })
+                .collect(),
+        };
+        config.ports.iter().map(on_port).collect()
+    }
+
+    /// The devices that are reached over the port.
+    pub fn device_ids(&self) -> impl Iterator<Item = &Ident> {
+        let banks = self.banks.iter().map(|bank| &bank.id);
+        banks.chain(self.devices.iter().map(|device| &device.id))
+    }
+}

@@ -1,0 +1,169 @@
+//! Speaks for a device that can't number and keep its own events: a locker board, a slave, a scanner.
+//!
+//! What the driver saw is numbered in the boot of this start of the daemon, handed over in its order,
+//! and kept until it is on disk. Bound: [`WAITING_MAX`] events a device. Beyond it what comes is lost
+//! and counted, and the driver says the state of everything again when there is room
+//! ([`Voice::lost`]); the disk must have refused for long.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use firmware_protocols::event::When;
+use firmware_protocols::{EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, event};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::intake::Answer;
+use crate::links::DeviceIntake;
+
+/// How many events of a device may wait for the disk.
+pub const WAITING_MAX: usize = 2_048;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// A device's voice. Its events go on being handed over until it is dropped.
+pub struct Voice {
+    shared: Arc<Shared>,
+    speaking: JoinHandle<()>,
+}
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to say.
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// What isn't on disk yet, oldest first, and when it happened.
+    events: VecDeque<(Instant, Kind)>,
+    lost: u64,
+}
+
+impl Voice {
+    /// Begins to speak, with a `hello`.
+    pub fn start(
+        device: Ident,
+        boot: u32,
+        model: &str,
+        capabilities: &[&str],
+        intake: Arc<dyn DeviceIntake>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            more: Notify::new(),
+        });
+        let speaking = Speaking {
+            device,
+            boot,
+            seq: 1,
+            intake,
+            shared: Arc::clone(&shared),
+        };
+        let voice = Self {
+            shared,
+            speaking: tokio::spawn(speaking.run()),
+        };
+        voice.say(Kind::Hello {
+            model: model.to_owned(),
+            firmware: env!("CARGO_PKG_VERSION").to_owned(),
+            capabilities: capabilities.iter().map(|&word| word.to_owned()).collect(),
+        });
+        voice
+    }
+
+    /// It happened now. Returns at once.
+    pub fn say(&self, kind: Kind) {
+        self.say_at(Instant::now(), kind);
+    }
+
+    /// It happened then. Returns at once.
+    pub fn say_at(&self, when: Instant, kind: Kind) {
+        let mut waiting = self.shared.lock();
+        if waiting.events.len() < WAITING_MAX {
+            waiting.events.push_back((when, kind));
+        } else {
+            waiting.lost += 1;
+        }
+        drop(waiting);
+        self.shared.more.notify_one();
+    }
+
+    /// How many events were lost because too many waited.
+    pub fn lost(&self) -> u64 {
+        self.shared.lock().lost
+    }
+
+    /// How many events aren't on disk yet.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().events.len()
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.speaking.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that hands the events over.
+struct Speaking {
+    device: Ident,
+    boot: u32,
+    /// The number of the oldest event that waits.
+    seq: u64,
+    intake: Arc<dyn DeviceIntake>,
+    shared: Arc<Shared>,
+}
+
+impl Speaking {
+    async fn run(mut self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let events = self.next();
+            if events.is_empty() {
+                self.shared.more.notified().await;
+                continue;
+            }
+            let payload = Bytes::from(event::encode(&events, Form::Cbor));
+            match self.intake.events(&self.device, payload).await {
+                Answer::Taken => {}
+                Answer::Malformed(why) => {
+                    tracing::error!(device = %self.device, %why, "an event of a serial device is in quarantine");
+                }
+                Answer::NotTaken(why) => {
+                    tracing::debug!(device = %self.device, %why, "events of a serial device wait");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                    continue;
+                }
+            }
+            pause = RETRY_FIRST;
+            let said = events.len();
+            self.shared.lock().events.drain(..said);
+            self.seq += said as u64;
+        }
+    }
+
+    /// The oldest events that wait, numbered.
+    fn next(&self) -> Vec<Event> {
+        let waiting = self.shared.lock();
+        let oldest = waiting.events.iter().take(EVENTS_PER_PAYLOAD_MAX);
+        let numbered = oldest.zip(self.seq..).map(|((when, kind), seq)| Event {
+            boot: self.boot,
+            seq,
+            when: When::Age(u64::try_from(when.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            kind: kind.clone(),
+        });
+        numbered.collect()
+    }
+}
