@@ -187,7 +187,8 @@ pub struct BankSection {
     /// For people: where it stands.
     #[serde(default)]
     pub address: String,
-    /// Whether compartments can tell that something is in them. Default true.
+    /// Whether compartments can tell that something is in them. Default true; with locker boards, if
+    /// each of them has `occupied`.
     #[serde(default = "yes")]
     pub occupancy_sensor: bool,
     /// Runs of equal compartments, numbered on from 1.
@@ -486,8 +487,15 @@ impl BankSection {
             building: self.building.clone(),
             address: self.address.clone(),
             compartments,
-            occupancy_sensor: self.occupancy_sensor,
+            occupancy_sensor: self.tells_occupied(),
         }
+    }
+
+    /// Whether its compartments can tell that something is in them; on locker boards only if each says
+    /// how.
+    fn tells_occupied(&self) -> bool {
+        let mut boards = self.boards.iter();
+        self.occupancy_sensor && boards.all(|board| board.occupied.is_some())
     }
 
     /// How many compartments it has.

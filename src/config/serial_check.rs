@@ -367,6 +367,8 @@ serial = { port = "tty-1", says = "scan" }
         let mapping: Vec<_> = bank.boards.iter().flat_map(BoardSection::mapping).collect();
         assert_eq!(mapping.len(), 20);
         assert_eq!(mapping[15..18], [(16, 16), (17, 4), (18, 3)]);
+        // Only one of its boards says how.
+        assert!(!config.layout().banks[0].occupancy_sensor);
         assert_eq!(config.mqtt_device_ids(), []);
         let on_ports: Vec<_> = config
             .on_ports()
