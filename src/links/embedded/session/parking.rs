@@ -9,10 +9,7 @@ use super::Session;
 impl Session<'_> {
     /// Whether a publication has to wait for its turn: one does already, or the allowance is used up.
     pub(super) fn must_park(&self) -> bool {
-        self.held_since.is_some() || {
-            let now = std::time::Instant::now();
-            self.gauge.is_slowed(now) && !self.gauge.due(now).is_zero()
-        }
+        self.held_since.is_some() || !self.gauge.due(std::time::Instant::now()).is_zero()
     }
 
     /// Hands on what is parked, as far as the allowance goes; and up to the last that a person waits
