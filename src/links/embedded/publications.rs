@@ -45,8 +45,11 @@ pub(super) enum Reply {
 pub(super) enum Pending {
     Ready(Reply),
     Waiting(Pin<Box<dyn Future<Output = Reply> + Send>>),
-    /// A publication that waits for its device's allowance.
-    Parked(Box<Publish>),
+    /// A publication that waits for its device's allowance; `urgent` when a person waits for it too.
+    Parked {
+        publish: Box<Publish>,
+        urgent: bool,
+    },
 }
 
 impl Pending {

@@ -253,7 +253,7 @@ impl Session<'_> {
                     None if self.must_park() => {
                         let urgent = is_urgent(&publish);
                         self.held_since.get_or_insert_with(Instant::now);
-                        self.answers.push_back(Pending::Parked(publish));
+                        self.answers.push_back(Pending::Parked { publish, urgent });
                         if urgent {
                             self.hand_on_parked(place).await;
                         }
@@ -394,7 +394,7 @@ impl Session<'_> {
         let answered = async {
             loop {
                 self.answer()?;
-                if matches!(self.answers.front(), None | Some(Pending::Parked(_))) {
+                if matches!(self.answers.front(), None | Some(Pending::Parked { .. })) {
                     return Ok(());
                 }
                 poll_fn(|context| poll_answers(&mut self.answers, context)).await;
@@ -448,7 +448,7 @@ fn poll_answers(answers: &mut VecDeque<Pending>, context: &mut Context<'_>) -> P
     for pending in answers {
         match pending {
             Pending::Ready(_) => {}
-            Pending::Parked(_) => return any,
+            Pending::Parked { .. } => return any,
             Pending::Waiting(reply) => match reply.as_mut().poll(context) {
                 Poll::Ready(reply) => *pending = Pending::Ready(reply),
                 Poll::Pending => return any,
