@@ -19,8 +19,8 @@ mod thread;
 mod timekeeping;
 mod weakness;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cloud_protocol::{Acked, DownlinkItem};
 use crossbeam_channel::{Sender, TrySendError};
