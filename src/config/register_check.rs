@@ -1,11 +1,11 @@
-//! What must be right about a Modbus device's registers, each error with its remedy.
+//! What must be right about a Modbus device's registers and relays, each error with its remedy.
 
 use std::collections::BTreeSet;
 
 use firmware_protocols::Ident;
 use firmware_protocols::senml::RECORDS_MAX;
 
-use super::serial::{RegisterKind, RegisterSection};
+use super::serial::{BoardSection, RegisterKind, RegisterSection};
 
 /// The longest name and the longest unit, in bytes.
 const TEXT_MAX_BYTES: usize = 64;
@@ -29,6 +29,20 @@ pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Vec<
         check_name(id, register, errors);
         check_number(id, register, errors);
         check_door(id, register, errors);
+    }
+}
+
+/// Adds every error of a board's relays, beside what holds for every board.
+pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Vec<String>) {
+    let Some(relay) = &board.relay else { return };
+    let last = board.mapping().iter().map(|(_, channel)| *channel).max();
+    let last = last.unwrap_or(1).saturating_sub(1);
+    let beyond = |address: u16| address.checked_add(last).is_none();
+    if beyond(relay.flash_address) || relay.contact_address.is_some_and(beyond) {
+        errors.push(format!(
+            "bank '{bank}': board {} has relay addresses beyond 65535 for its last channel: write those of channel 1, counted from 0",
+            board.address
+        ));
     }
 }
 

@@ -190,6 +190,7 @@ fn check_board(
             protocol.word()
         ));
     }
+    super::register_check::check_relay(id, board, errors);
     match (protocol, &board.relay) {
         (Protocol::Modbus, None) => errors.push(format!(
             "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"

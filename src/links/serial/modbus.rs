@@ -7,12 +7,13 @@
 //! ```
 //!
 //! * `blocks` groups registers into requests and reads their values, `doors` watches contacts.
-//! * `sensor` is a device whose registers are read.
+//! * `sensor` is a device whose registers are read, `relays` are boards that open locks.
 //! * `master` sends one request at a time; `sieve` finds its answer on the line.
 
 mod blocks;
 mod doors;
 mod master;
+mod relays;
 mod sensor;
 mod sieve;
 
@@ -25,6 +26,7 @@ use firmware_protocols::topic::Channel;
 use firmware_protocols::{Command, Kind};
 
 use self::master::{Master, Trouble};
+use self::relays::Relays;
 use self::sensor::Sensor;
 use super::line::{Line, LineError};
 use super::plan::PortPlan;
@@ -35,6 +37,8 @@ use crate::links::DeviceIntake;
 /// The driver.
 pub struct Modbus {
     sensors: Vec<Sensor>,
+    relays: Relays,
+    /// The sensors, then the relay boards.
     rounds: Rounds,
 }
 
@@ -47,17 +51,40 @@ impl Modbus {
         let every = plan.port.poll();
         let sensor = |device| Sensor::new(device, every, intake);
         let sensors: Vec<Sensor> = plan.devices.iter().map(sensor).collect();
-        let every: Vec<_> = sensors.iter().map(Sensor::every).collect();
+        let relays = Relays::start(plan, sensors.len(), intake);
+        let every = sensors.iter().map(Sensor::every);
+        let every: Vec<_> = every.chain(relays.every()).collect();
         Ok(Self {
             sensors,
+            relays,
             rounds: Rounds::each(&every, Instant::now()),
         })
     }
 
-    /// One exchange with a sensor, or none if nothing is due there.
+    /// What is to be done next: a message, a command to open, a poll. One exchange at most.
+    async fn step(&mut self, master: &Master, bus: &mut Bus) -> Result<(), LineError> {
+        while let Ok(outgoing) = bus.outbound.try_recv() {
+            self.take(&outgoing);
+        }
+        let now = Instant::now();
+        self.relays.tick(now);
+        if self.relays.unlock(master, &mut self.rounds).await? {
+            return Ok(());
+        }
+        match self.rounds.next(now) {
+            Turn::Ask(index) => self.ask(index, master).await,
+            Turn::Rest(until) => {
+                let until = self.relays.due().map_or(until, |due| due.min(until));
+                self.rest(until, master, bus).await
+            }
+        }
+    }
+
+    /// One exchange with a slave, or none if nothing is due there.
     async fn ask(&mut self, index: usize, master: &Master) -> Result<(), LineError> {
         let Some(sensor) = self.sensors.get_mut(index) else {
-            return Ok(());
+            let place = index - self.sensors.len();
+            return self.relays.ask(place, master, &mut self.rounds).await;
         };
         let Some(block) = sensor.next(Instant::now()) else {
             self.rounds.answered(index, Instant::now());
@@ -93,14 +120,21 @@ impl Modbus {
     ) -> Result<(), LineError> {
         tokio::select! {
             () = tokio::time::sleep_until(until.into()) => {}
-            Some(outgoing) = bus.outbound.recv() => self.take(&outgoing, NO_COMMANDS),
+            Some(outgoing) = bus.outbound.recv() => self.take(&outgoing),
             failed = master.listen() => return Err(failed),
         }
         Ok(())
     }
 
-    /// A message for a sensor: it can do nothing, and says so.
-    fn take(&mut self, outgoing: &Outgoing, why: &str) {
+    /// A message for a bank, or for a sensor, which can do nothing and says so.
+    fn take(&mut self, outgoing: &Outgoing) {
+        if !self.relays.take(outgoing, Instant::now()) {
+            self.refuse(outgoing, "a Modbus sensor carries out no commands");
+        }
+    }
+
+    /// A sensor refuses a command.
+    fn refuse(&mut self, outgoing: &Outgoing, why: &str) {
         let message = &outgoing.message;
         let mut sensors = self.sensors.iter_mut();
         let Some(sensor) = sensors.find(|sensor| sensor.id == message.device) else {
@@ -119,27 +153,18 @@ impl Modbus {
     }
 }
 
-/// What a sensor says to a command.
-const NO_COMMANDS: &str = "a Modbus sensor carries out no commands";
-
 #[async_trait]
 impl Driver for Modbus {
     async fn run(&mut self, line: Line, bus: &mut Bus) -> LineError {
         for sensor in &mut self.sensors {
             sensor.show_in(&bus.status);
         }
+        self.relays.show_in(&bus.status);
         let master = Master::new(line, bus.port.clone(), Arc::clone(&bus.status));
         let mut stopped = bus.stopped.clone();
         let speaking = async {
             loop {
-                while let Ok(outgoing) = bus.outbound.try_recv() {
-                    self.take(&outgoing, NO_COMMANDS);
-                }
-                let done = match self.rounds.next(Instant::now()) {
-                    Turn::Ask(index) => self.ask(index, &master).await,
-                    Turn::Rest(until) => self.rest(until, &master, bus).await,
-                };
-                if let Err(failed) = done {
+                if let Err(failed) = self.step(&master, bus).await {
                     return failed;
                 }
             }
@@ -151,7 +176,9 @@ impl Driver for Modbus {
     }
 
     fn away(&mut self, outgoing: Outgoing, why: &str) {
-        self.take(&outgoing, why);
+        if !self.relays.away(&outgoing, why) {
+            self.refuse(&outgoing, why);
+        }
     }
 
     fn lost(&mut self, _: &Bus) {
@@ -159,6 +186,7 @@ impl Driver for Modbus {
         for sensor in &mut self.sensors {
             sensor.gone(now);
         }
+        self.relays.lost();
     }
 }
 

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firmware_protocols::event::When;
-use firmware_protocols::{
-    EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, PAYLOAD_MAX_BYTES, event,
-};
+use firmware_protocols::{EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, event};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -131,17 +129,12 @@ impl Speaking {
     async fn run(mut self) {
         let mut pause = RETRY_FIRST;
         loop {
-            let mut events = self.next();
+            let events = self.next();
             if events.is_empty() {
                 self.shared.more.notified().await;
                 continue;
             }
-            let mut payload = event::encode(&events, Form::Cbor);
-            while payload.len() > PAYLOAD_MAX_BYTES && events.len() > 1 {
-                events.truncate(events.len() / 2);
-                payload = event::encode(&events, Form::Cbor);
-            }
-            let payload = Bytes::from(payload);
+            let payload = Bytes::from(event::encode(&events, Form::Cbor));
             match self.intake.events(&self.device, payload).await {
                 Answer::Taken => {}
                 Answer::Malformed(why) => {

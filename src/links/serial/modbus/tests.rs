@@ -1,5 +1,7 @@
 //! The driver against a line of slaves that are written from the specification.
 
+mod relays;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::*;
 use crate::config::serial::{OnPort, PortSection};
 use crate::intake::Answer;
 use crate::links::ToDevice;
-use crate::links::serial::plan::DevicePlan;
+use crate::links::serial::plan::{BankPlan, DevicePlan};
 use crate::links::serial::status::{PortStatus, SlaveView};
 use crate::pace::{Limits, Pace};
 
@@ -25,6 +27,7 @@ use crate::pace::{Limits, Pace};
 struct Heard {
     events: Mutex<Vec<(Ident, Kind)>>,
     presence: Mutex<Vec<(Ident, bool)>>,
+    sent: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -40,7 +43,9 @@ impl DeviceIntake for Heard {
     fn presence(&self, device: &Ident, online: bool) {
         self.presence.lock().unwrap().push((device.clone(), online));
     }
-    fn command_sent(&self, _: String) {}
+    fn command_sent(&self, command: String) {
+        self.sent.lock().unwrap().push(command);
+    }
 }
 
 impl Heard {
@@ -87,6 +92,15 @@ impl Bed {
         devices: &[(&str, &str)],
         answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static,
     ) -> Self {
+        Self::with_banks(devices, Vec::new(), answer).await
+    }
+
+    /// The same, with banks.
+    async fn with_banks(
+        devices: &[(&str, &str)],
+        banks: Vec<BankPlan>,
+        answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let port: PortSection = toml::from_str(
             "id = 'climate'\npath = '/dev/null'\nprotocol = 'modbus'\nbaud = 115200\ntimeout_ms = 60\npoll_ms = 250\n",
         )
@@ -99,7 +113,7 @@ impl Bed {
         };
         let plan = PortPlan {
             port: port.clone(),
-            banks: Vec::new(),
+            banks,
             devices: devices.iter().map(device).collect(),
         };
         let heard = Arc::new(Heard::default());
@@ -126,7 +140,7 @@ impl Bed {
             ended
         });
         until("the driver", || {
-            (status.view().slaves.len() == plan.devices.len()).then_some(())
+            (status.view().slaves.len() == plan.devices.len() + plan.banks.len()).then_some(())
         })
         .await;
         Self {
@@ -146,6 +160,41 @@ impl Bed {
 
     fn requests(&self) -> Vec<Vec<u8>> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// The gateway has a command for a device.
+    async fn command(&self, device: &str, id: &str, order: Order) {
+        let command = Command {
+            id: id.to_owned(),
+            expires: 0,
+            ttl_ms: 5_000,
+            order,
+        };
+        let message = ToDevice {
+            device: Ident::new(device).unwrap(),
+            channel: Channel::Command,
+            payload: command.encode(Form::Cbor).into(),
+            expiry_ms: None,
+            open: Some(id.to_owned()),
+        };
+        let came = Instant::now();
+        self.send.send(Outgoing { message, came }).await.unwrap();
+    }
+
+    /// What became of it: the outcome, and the reason.
+    async fn result(&self, id: &str) -> (Done, String) {
+        until("the result", || {
+            let events = self.heard.events.lock().unwrap();
+            events.iter().find_map(|(_, kind)| match kind {
+                Kind::Result {
+                    command,
+                    outcome,
+                    reason,
+                } if command == id => Some((*outcome, reason.clone().unwrap_or_default())),
+                _ => None,
+            })
+        })
+        .await
     }
 
     async fn stop(self) -> Arc<Heard> {
@@ -470,36 +519,9 @@ async fn a_door_says_at_once_that_it_opened_and_once_that_it_is_held() {
 #[tokio::test]
 async fn a_sensor_refuses_commands_in_words() {
     let bed = Bed::new(&[("cellar", CLIMATE)], |r| words(r, &[1, 2])).await;
-    let command = Command {
-        id: "c-1".to_owned(),
-        expires: 0,
-        ttl_ms: 5_000,
-        order: Order::Identify,
-    };
-    let message = ToDevice {
-        device: Ident::new("cellar").unwrap(),
-        channel: Channel::Command,
-        payload: command.encode(Form::Cbor).into(),
-        expiry_ms: None,
-        open: None,
-    };
-    let came = Instant::now();
-    bed.send.send(Outgoing { message, came }).await.unwrap();
-    let heard = Arc::clone(&bed.heard);
-    until("the result", || {
-        let events = heard.events.lock().unwrap();
-        events.iter().find_map(|(_, kind)| match kind {
-            Kind::Result {
-                command,
-                outcome,
-                reason,
-            } if command == "c-1" => {
-                assert_eq!(*outcome, Done::Refused);
-                reason.clone()
-            }
-            _ => None,
-        })
-    })
-    .await;
+    bed.command("cellar", "c-1", Order::Identify).await;
+    let (outcome, reason) = bed.result("c-1").await;
+    assert_eq!(outcome, Done::Refused);
+    assert_eq!(reason, "a Modbus sensor carries out no commands");
     bed.stop().await;
 }
