@@ -92,20 +92,24 @@ impl Modbus {
         };
         let outcome = master.read(sensor.address, &block).await;
         let now = Instant::now();
-        let (over, unreadable) = match outcome {
-            Ok((contents, trip)) => (sensor.answered(&block, &contents, trip, now), None),
-            Err(Trouble::Refused(code, trip)) => (sensor.refused(&block, code, trip, now), None),
-            Err(Trouble::Silence) => (true, Some(false)),
-            Err(Trouble::Unreadable) => (true, Some(true)),
+        let unreadable = matches!(outcome, Err(Trouble::Unreadable));
+        let over = match outcome {
+            Ok((contents, trip)) => sensor.answered(&block, &contents, trip, now),
+            Err(Trouble::Refused(code, trip)) => sensor.refused(&block, code, trip, now),
             Err(Trouble::Line(e)) => return Err(e),
-        };
-        if let Some(unreadable) = unreadable {
-            let pause = self.rounds.missed(index, now);
-            sensor.missed(unreadable, pause);
-            if self.rounds.is_silent(index) {
-                sensor.gone(now);
+            Err(Trouble::Silence | Trouble::Unreadable) => {
+                if !sensor.in_vain(&block, unreadable, now) {
+                    let pause = self.rounds.missed(index, now);
+                    sensor.missed(unreadable, pause);
+                    if self.rounds.is_silent(index) {
+                        sensor.gone(now);
+                    }
+                    return Ok(());
+                }
+                true
             }
-        } else if over {
+        };
+        if over {
             self.rounds.answered(index, now);
         }
         Ok(())

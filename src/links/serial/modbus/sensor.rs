@@ -2,6 +2,9 @@
 //!
 //! All of them make one reading a poll. Doors' contacts are asked for in between, every
 //! [`CONTACTS_EVERY`], by requests of their own, and make a reading of their own when they change.
+//!
+//! What a device refuses, with an exception or by its silence, is named in its status and doesn't keep
+//! back the rest. Neighbours that it refuses together are asked for one by one from then on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use super::super::voice::Voice;
 use super::blocks::{Block, Contents, group};
 use super::doors::Contact;
 use super::master;
-use crate::config::serial::RegisterSection;
+use crate::config::serial::{RegisterFunction, RegisterSection};
 use crate::links::DeviceIntake;
 
 /// How often doors' contacts are asked for, whatever the port's `poll_ms` is for the rest.
@@ -45,16 +48,26 @@ pub struct Sensor {
     every: Duration,
     /// What is wrong with a register, in words, by its index.
     faults: BTreeMap<usize, String>,
+    /// How often in a row a block was asked for in vain; such ones come last in a poll.
+    in_vain: BTreeMap<Place, u32>,
     voice: Option<Voice>,
     status: Option<Arc<SlaveStatus>>,
     present: bool,
 }
+
+/// A block's table, first address and length.
+type Place = (RegisterFunction, u16, u16);
+
+/// So often in vain, while others were answered, and a block is split.
+const SPLIT_AFTER: u32 = 3;
 
 /// What goes on.
 #[derive(Default)]
 struct Poll {
     /// Of all registers, and not of contacts only.
     all: bool,
+    /// Something was answered, if with a refusal.
+    answered: bool,
     /// What is still to be asked for.
     rest: VecDeque<Block>,
     /// What was answered, by the register's index.
@@ -82,6 +95,7 @@ impl Sensor {
             due: Instant::now(),
             every: every.max(READINGS_EVERY_LEAST),
             faults: BTreeMap::new(),
+            in_vain: BTreeMap::new(),
             voice: None,
             status: None,
             present: false,
@@ -119,8 +133,7 @@ impl Sensor {
         round_trip: Duration,
         now: Instant,
     ) -> bool {
-        self.seen(round_trip);
-        self.poll.rest.pop_front();
+        self.seen(block, round_trip);
         let mut news = Vec::new();
         for index in &block.registers {
             let Some(register) = self.registers.get(*index) else {
@@ -156,39 +169,46 @@ impl Sensor {
         round_trip: Duration,
         now: Instant,
     ) -> bool {
-        self.seen(round_trip);
-        self.poll.rest.pop_front();
-        let parts = match code {
+        self.seen(block, round_trip);
+        let split = match code {
             ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue => {
-                block.split(&self.registers)
+                self.split(block)
             }
-            _ => Vec::new(),
+            _ => false,
         };
-        if parts.is_empty() {
-            for index in &block.registers {
-                let name = self.registers.get(*index).map(|it| it.name.as_str());
-                let name = name.unwrap_or_default();
-                let fault = format!("register '{name}': {}", master::words(code));
-                self.faults.insert(*index, fault);
-            }
-            return self.end_of_step(now);
+        if !split {
+            self.blame(block, &master::words(code));
         }
-        tracing::info!(device = %self.id, start = block.start, count = block.count, "a Modbus device refuses neighbours together: each is read on its own");
-        for part in parts.iter().rev() {
-            self.poll.rest.push_front(part.clone());
-        }
-        for blocks in [&mut self.contact_blocks, &mut self.other_blocks] {
-            if let Some(at) = blocks.iter().position(|it| it == block) {
-                blocks.splice(at..=at, parts.iter().cloned());
-            }
-        }
-        false
+        self.end_of_step(now)
     }
 
-    /// Nothing came, or nothing that can be read; it is left alone for `pause`. The poll begins anew
-    /// then.
-    pub fn missed(&mut self, unreadable: bool, pause: Duration) {
-        self.poll = Poll::default();
+    /// Nothing came, or nothing that can be read. Returns whether the device is there all the same:
+    /// it answered something else in this poll, which ends here. If not, the next one begins anew.
+    pub fn in_vain(&mut self, block: &Block, unreadable: bool, now: Instant) -> bool {
+        let poll = std::mem::take(&mut self.poll);
+        let times = self.in_vain.entry(place(block)).or_default();
+        *times = times.saturating_add(1);
+        let often = *times >= SPLIT_AFTER;
+        if !poll.answered {
+            self.due = now;
+            return false;
+        }
+        self.missed(unreadable, Duration::ZERO);
+        if often && !self.split(block) {
+            self.blame(
+                block,
+                "no answer to it, while others are answered: correct 'function' and 'address' by its manual",
+            );
+        }
+        self.poll = Poll {
+            rest: VecDeque::new(),
+            ..poll
+        };
+        self.end_of_step(now)
+    }
+
+    /// A request was in vain; it is left alone for `pause`.
+    pub fn missed(&self, unreadable: bool, pause: Duration) {
         match (&self.status, unreadable) {
             (Some(status), true) => status.unreadable(pause),
             (Some(status), false) => status.missed(pause),
@@ -200,6 +220,7 @@ impl Sensor {
     pub fn gone(&mut self, now: Instant) {
         self.poll = Poll::default();
         self.due = now;
+        self.in_vain.clear();
         self.contacts.values_mut().for_each(Contact::lose);
         if let Some(status) = &self.status {
             status.silent();
@@ -221,11 +242,12 @@ impl Sensor {
     fn begin(&mut self, now: Instant) {
         let all = now >= self.due;
         let others = self.other_blocks.iter().filter(|_| all);
-        let rest = self.contact_blocks.iter().chain(others).cloned().collect();
+        let mut rest: Vec<Block> = self.contact_blocks.iter().chain(others).cloned().collect();
+        rest.sort_by_key(|block| self.in_vain.get(&place(block)).copied());
         self.poll = Poll {
             all,
-            rest,
-            values: BTreeMap::new(),
+            rest: rest.into(),
+            ..Poll::default()
         };
     }
 
@@ -243,7 +265,36 @@ impl Sensor {
         true
     }
 
-    fn seen(&mut self, round_trip: Duration) {
+    /// Its parts take its place from the next poll on. Returns whether it has any.
+    fn split(&mut self, block: &Block) -> bool {
+        let parts = block.split(&self.registers);
+        if parts.is_empty() {
+            return false;
+        }
+        tracing::info!(device = %self.id, start = block.start, count = block.count, "a Modbus device refuses neighbours together: each is read on its own");
+        self.in_vain.remove(&place(block));
+        for blocks in [&mut self.contact_blocks, &mut self.other_blocks] {
+            if let Some(at) = blocks.iter().position(|it| it == block) {
+                blocks.splice(at..=at, parts.iter().cloned());
+            }
+        }
+        true
+    }
+
+    fn blame(&mut self, block: &Block, why: &str) {
+        for index in &block.registers {
+            if let Some(register) = self.registers.get(*index) {
+                let fault = format!("register '{}': {why}", register.name);
+                self.faults.insert(*index, fault);
+            }
+        }
+    }
+
+    /// It answered for this block.
+    fn seen(&mut self, block: &Block, round_trip: Duration) {
+        self.poll.rest.pop_front();
+        self.poll.answered = true;
+        self.in_vain.remove(&place(block));
         if let Some(status) = &self.status {
             status.answered(round_trip);
         }
@@ -303,4 +354,8 @@ impl Sensor {
             self.voice().say(Kind::Reading { senml });
         }
     }
+}
+
+fn place(block: &Block) -> Place {
+    (block.function, block.start, block.count)
 }

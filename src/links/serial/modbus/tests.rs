@@ -101,6 +101,14 @@ impl Bed {
         banks: Vec<BankPlan>,
         answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static,
     ) -> Self {
+        let (ours, theirs) = tokio::io::duplex(4_096);
+        let bed = Self::over(ours, devices, banks).await;
+        tokio::spawn(slaves(theirs, Arc::clone(&bed.requests), answer));
+        bed
+    }
+
+    /// The same, with whatever stands at the far end.
+    async fn over(ours: DuplexStream, devices: &[(&str, &str)], banks: Vec<BankPlan>) -> Self {
         let port: PortSection = toml::from_str(
             "id = 'climate'\npath = '/dev/null'\nprotocol = 'modbus'\nbaud = 115200\ntimeout_ms = 60\npoll_ms = 250\n",
         )
@@ -129,9 +137,6 @@ impl Bed {
             outbound,
             stopped,
         };
-        let (ours, theirs) = tokio::io::duplex(4_096);
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(slaves(theirs, Arc::clone(&requests), answer));
         let mut driver = Modbus::new(&plan, &intake).unwrap();
         let line = Line::over(ours, Arc::clone(&status));
         let driver = tokio::spawn(async move {
@@ -149,7 +154,7 @@ impl Bed {
             send,
             stop,
             driver,
-            requests,
+            requests: Arc::default(),
         }
     }
 
@@ -438,6 +443,58 @@ async fn an_answer_that_comes_too_late_is_not_taken_for_the_next() {
             .iter()
             .all(|v| *v == Value::Float(22.2))
     );
+}
+
+#[tokio::test]
+async fn what_a_device_passes_over_in_silence_does_not_keep_back_the_rest() {
+    // As some devices do, it says nothing at all to an address that it hasn't.
+    let on = "address = 1\nregisters = [\
+        { name = 'door', function = 'discrete', address = 0, door_closed = true },\
+        { name = 'good', function = 'holding', address = 0 },\
+        { name = 'bad', function = 'holding', address = 2 },\
+        { name = 'fine', function = 'input', address = 0 },\
+    ]";
+    let bed = Bed::new(&[("meter", on)], |r| match (r[1], r[3], r[5]) {
+        (3, 0, 1) => words(r, &[10]),
+        (4, 0, 1) => words(r, &[11]),
+        _ => Vec::new(),
+    })
+    .await;
+    let heard = Arc::clone(&bed.heard);
+    until("both", || {
+        let readings = heard.readings("meter");
+        readings.iter().any(|it| it.len() == 2).then_some(())
+    })
+    .await;
+    until("both to be blamed", || {
+        let note = bed.slave("meter").note?;
+        note.starts_with("register 'door': no answer to it, while others are answered")
+            .then_some(note.ends_with("and 1 more").then_some(())?)
+    })
+    .await;
+    assert_eq!(bed.slave("meter").answers, Some(true));
+    bed.stop().await;
+    let presence = heard.presence.lock().unwrap();
+    assert_eq!(
+        presence.len(),
+        2,
+        "it came, and left with the port: {presence:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_line_that_never_falls_silent_holds_up_nothing_else() {
+    let (ours, mut theirs) = tokio::io::duplex(4_096);
+    let flood = tokio::spawn(async move { while theirs.write_all(&[0x5a; 512]).await.is_ok() {} });
+    let bed = Bed::over(ours, &[("cellar", CLIMATE)], Vec::new()).await;
+    until("unreadable answers", || {
+        (bed.slave("cellar").unreadable > 2).then_some(())
+    })
+    .await;
+    bed.command("cellar", "c-1", Order::Identify).await;
+    assert_eq!(bed.result("c-1").await.0, Done::Refused);
+    bed.stop().await;
+    flood.abort();
 }
 
 #[tokio::test]
