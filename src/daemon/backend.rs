@@ -131,11 +131,11 @@ impl DaemonBackend {
 
     fn journal(&self) -> JournalReport {
         let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-        let trouble = self.journal.trouble();
+        let refused = self.disk.refusal(Duty::Writing);
         JournalReport {
-            writing: trouble.is_none(),
-            degraded_since_ms: trouble.as_ref().map(|trouble| trouble.since_ms),
-            last_error: trouble.map(|trouble| trouble.what),
+            writing: refused.is_none(),
+            degraded_since_ms: refused.as_ref().map(|refused| refused.since_ms),
+            last_error: refused.map(|refused| refused.error),
             commits: read(&self.journal.commits),
             events_taken: read(&self.journal.events),
             turned_away: read(&self.journal.turned_away),
