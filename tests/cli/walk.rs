@@ -194,16 +194,20 @@ fn eyes_tell_a_jammed_door_from_one_without_a_contact() {
 #[test]
 fn one_that_failed_can_be_repeated_and_one_skipped() {
     let args = ["--compartments", "1,3", "--wait", "1"];
-    let mut played = Played::start(&args, "opened", &[&[(1, "open")], RIGHT[0]]);
+    // Not closed at first; what is left then is an opening that looks inverted.
+    let script: [Says; 2] = [&[(1, "open")], &[(1, "closed"), (1, "open")]];
+    let mut played = Played::start(&args, "opened", &script);
     played.types("bank-a/1: Enter opens it", "");
     played.answer_one();
     played.types("r repeats it", "r");
     played.answer_one();
+    played.types("r repeats it", "");
     played.types("bank-a/3: Enter opens it", "s");
     let (code, out, err, bed) = played.end();
     assert_eq!(code, Some(1), "{out}{err}");
     let record = saved(&bed);
-    assert_eq!(record["compartments"][0]["verdict"], "passed", "{err}");
+    assert!(err.contains("bank-a/1: seen to open, not to close"), "{err}");
+    assert_eq!(record["compartments"][0]["verdict"], "inverted", "{err}");
     assert_eq!(record["compartments"][0]["openings"], 2);
     assert_eq!(record["compartments"][1]["verdict"], "skipped");
 }
