@@ -9,6 +9,7 @@
 //! * [`command`] — what devices are asked to do, and the receipt they get.
 //! * [`topic`] — where it travels on MQTT.
 //! * [`frame`] — how frames are told from a stream of bytes on a serial line.
+//! * [`boards`] — locker boards of the market.
 //! * [`link`] — the Linli link, our own protocol for serial lines.
 //!
 //! Invariant: no byte string from outside makes anything in here panic, and the work done for a
@@ -18,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod boards;
 pub mod command;
 pub mod event;
 pub mod fields;

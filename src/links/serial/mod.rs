@@ -17,6 +17,7 @@
 //! * `status` is what people see of it.
 //! * `boards`, `linli`, `modbus`, `osdp`, `lines` are the drivers.
 
+pub mod bank;
 pub mod boards;
 pub mod line;
 pub mod lines;
