@@ -1,6 +1,7 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod desk;
+mod serial;
 mod until;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
+pub use serial::SerialCommand;
 pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.
@@ -153,6 +155,9 @@ pub enum Command {
     /// Prepare a device
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Look after serial ports and what hangs on them
+    #[command(subcommand)]
+    Serial(SerialCommand),
     /// Print the version
     Version,
 }

@@ -16,6 +16,8 @@ mod logging;
 mod look;
 mod password;
 mod picture;
+#[cfg(feature = "osdp")]
+mod serial_commission;
 mod status;
 pub mod stop;
 mod table;
@@ -27,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use firmware_protocols::Ident;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -35,7 +38,7 @@ use crate::control::health::Health;
 use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
-use args::{Args, Command, DeviceCommand, Global};
+use args::{Args, Command, DeviceCommand, Global, SerialCommand};
 use audit::ParcelArgs;
 use look::Look;
 use stop::Stop;
@@ -176,6 +179,7 @@ impl Session {
                 let made = password::make(&self.global, &id)?;
                 self.password(id.as_str(), &made)?;
             }
+            Command::Serial(SerialCommand::Commission { device }) => self.commission(&device)?,
             Command::Version => writeln!(self.out, "linli {}", env!("CARGO_PKG_VERSION"))?,
         }
         Ok(self.out.flush()?)
@@ -346,6 +350,27 @@ impl Session {
             look::told(&words::password_made(id, made.broker, &made.file))
         )?;
         Ok(())
+    }
+
+    #[cfg(feature = "osdp")]
+    fn commission(&mut self, device: &Ident) -> Done {
+        let done = serial_commission::run(&self.global, device)?;
+        if self.global.json {
+            let item = serde_json::json!({
+                "device": device.as_str(),
+                "done": done.word(),
+                "key_file": done.key_file,
+            });
+            writeln!(self.out, "{item}")?;
+        } else {
+            writeln!(self.out, "{}", look::safe(&done.told))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "osdp"))]
+    fn commission(&mut self, _: &Ident) -> Done {
+        Err(Stop::new(stop::FAILED, words::NO_OSDP))
     }
 
     /// An array with one item a line: whole for programs, and for people with grep.
