@@ -51,6 +51,8 @@ pub struct Running {
     pub journal_status: Arc<journal::Status>,
     /// How the cloud is, if one is configured.
     pub cloud_status: Option<Arc<CloudStatus>>,
+    /// The serial ports.
+    pub ports: Arc<Ports>,
     journal: Journal,
     stop_links: watch::Sender<bool>,
     stop_cloud: watch::Sender<bool>,
@@ -168,7 +170,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         parts: running,
         journal: Arc::clone(&journal.status),
         link,
-        ports,
+        ports: Arc::clone(&ports),
         presence,
         pace,
         cloud: cloud_status.clone(),
@@ -187,6 +189,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         control_socket,
         journal_status: Arc::clone(&journal.status),
         cloud_status,
+        ports,
         journal,
         stop_links,
         stop_cloud,

@@ -1,0 +1,9 @@
+//! Serial ports of the real daemon, over pseudo-terminals.
+//!
+//! * `bed` — the daemon, its configuration, and the far ends of its lines.
+//! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bed;
+mod faults;
