@@ -2,8 +2,11 @@
 //!
 //! * `bed` — the daemon, its configuration, and the far ends of its lines.
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
+//! * `osdp_peer` — OSDP readers by libosdp, from PyPI.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bed;
 mod faults;
+#[cfg(feature = "osdp")]
+mod osdp_peer;

@@ -36,6 +36,8 @@ use crate::links::serial::voice::Voice;
 
 const PDID: u8 = 0x45;
 const PDCAP: u8 = 0x46;
+/// A NAK that says: not without a secure channel, or not with this one.
+const WANTS_SECURITY: [u8; 2] = [5, 6];
 
 /// How a reader is trusted.
 enum Trust {
@@ -244,6 +246,12 @@ impl Reader {
     }
 
     fn answer(&mut self, code: u8, data: &[u8], now: Instant) -> Progress {
+        if code == NAK
+            && WANTS_SECURITY.contains(data.first().unwrap_or(&0))
+            && self.phase != Phase::Hello
+        {
+            return self.refused(Refusal::NotSecured);
+        }
         match self.phase {
             Phase::Hello => {
                 // One that won't say who it is in the clear may still be as good as any.
@@ -309,6 +317,10 @@ impl Reader {
             (Phase::Challenge, _) => return self.go_on(Phase::Probe(why)),
             (Phase::Probe(Refusal::WrongKey), _) | (Phase::Prove, _) => self.wrong_key(),
             (Phase::Probe(_), _) => self.no_channel(),
+            (_, Refusal::NotSecured) if matches!(self.trust, Trust::Insecure) => format!(
+                "it wants a secure channel: set serial.key_file instead of insecure = true, stop linli and run linli serial commission {}",
+                self.id
+            ),
             (_, Refusal::Forged | Refusal::NotSecured | Refusal::Unreadable) => {
                 return Progress::Unreadable;
             }
