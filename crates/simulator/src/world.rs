@@ -172,10 +172,13 @@ impl World {
 impl Point {
     /// Its id.
     pub fn id(&self) -> &Ident {
-        self.device().id()
+        match self {
+            Self::Bank(bank) => bank.id(),
+            Self::Desk(desk) => desk.id(),
+        }
     }
 
-    /// Its device.
+    /// Its device: what it is reached by.
     pub fn device(&self) -> &Device {
         match self {
             Self::Bank(bank) => bank.device(),
