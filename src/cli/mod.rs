@@ -16,6 +16,7 @@ mod logging;
 mod look;
 mod password;
 mod picture;
+mod serial;
 mod status;
 pub mod stop;
 mod table;
@@ -106,6 +107,7 @@ impl Session {
             Command::Status { check } => self.status(check)?,
             Command::Devices => self.list(&Request::Devices, lists::devices as Draw<DeviceView>)?,
             Command::Banks => self.list(&Request::Banks, picture::banks as Draw<BankView>)?,
+            Command::Serial(command) => self.serial(command)?,
             Command::Parcels { state, limit } => {
                 let request = Request::Parcels {
                     state,

@@ -206,8 +206,12 @@ impl Backend for DaemonBackend {
         }
     }
 
-    /// Behind somebody else's broker that is only known once the device has said so.
+    /// Behind somebody else's broker that is only known once the device has said so, on a serial port
+    /// once it has been asked.
     fn away(&self, device: &Ident) -> bool {
+        if self.ports.has(device) {
+            return self.presence.of(device) == Some(false);
+        }
         match &self.link {
             Link::Embedded { roster, .. } => !roster.is_connected(device),
             Link::External { .. } => self.presence.of(device) == Some(false),

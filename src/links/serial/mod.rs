@@ -51,6 +51,8 @@ use crate::pace::Pace;
 #[derive(Default)]
 pub struct Ports {
     ports: Vec<port::Running>,
+    /// What hangs on each.
+    plans: Vec<PortPlan>,
     /// The port of each device on one, by its index.
     ways: HashMap<Ident, usize>,
 }
@@ -71,6 +73,7 @@ impl Ports {
         for (index, plan) in plans.iter().enumerate() {
             let running = port::start(plan, intake, pace, stopped.clone())?;
             all.ports.push(running);
+            all.plans.push(plan.clone());
             all.ways
                 .extend(plan.device_ids().map(|id| (id.clone(), index)));
         }
@@ -89,7 +92,18 @@ impl Ports {
 
     /// How they are, in the order of the configuration.
     pub fn views(&self) -> Vec<PortView> {
-        self.ports.iter().map(|port| port.status.view()).collect()
+        let ports = self.ports.iter().zip(&self.plans);
+        let told = ports.map(|(port, plan)| {
+            let mut view = port.status.view();
+            plan.tell(&mut view);
+            view
+        });
+        told.collect()
+    }
+
+    /// Whether a device hangs on one of them.
+    pub fn has(&self, device: &Ident) -> bool {
+        self.ways.contains_key(device)
     }
 
     /// A port's tap, and what is spoken there.
