@@ -1,5 +1,6 @@
 //! The decoders of the two protocol crates: what devices, gateway and cloud say to each other.
 
+pub mod boards;
 pub mod cloud;
 pub mod commands;
 pub mod deterministic;
@@ -21,6 +22,7 @@ pub const TARGETS: &[Target] = &[
     ("cloud_answer", cloud::cloud_answer),
     ("uplink_item", cloud::uplink_item),
     ("topic", topic::topic),
+    ("board_frame", boards::board_frame),
 ];
 
 /// The longest reason that a reader may give, in characters: reasons are stored and shown.
