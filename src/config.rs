@@ -8,22 +8,24 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use cloud_protocol::downlink::{Size, Zone};
 use estate::Layout;
-use estate::layout::{Bank, CompartmentSpec, Desk, Device};
+use estate::layout::{Desk, Device};
 use firmware_protocols::Ident;
 use serde::Deserialize;
 
 use crate::journal::Retention;
 use crate::pace::Limits;
 
+mod banks;
 mod limits;
+mod register_check;
 mod rules;
 pub mod serial;
 mod serial_check;
+pub use banks::{BankSection, CompartmentRun};
 pub use limits::LimitsSection;
 pub use rules::RulesSection;
-use serial::{BoardSection, OnPort, PortSection};
+use serial::{OnPort, PortSection};
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
 /// ten times that.
@@ -174,45 +176,6 @@ pub struct RetentionSection {
 pub struct BuildingSection {
     /// Its id.
     pub id: Ident,
-}
-
-/// A locker bank. Its id is also its controller's device id.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BankSection {
-    /// Its id.
-    pub id: Ident,
-    /// The building it belongs to.
-    pub building: Ident,
-    /// For people: where it stands.
-    #[serde(default)]
-    pub address: String,
-    /// Whether compartments can tell that something is in them. Default true.
-    #[serde(default = "yes")]
-    pub occupancy_sensor: bool,
-    /// Runs of equal compartments, numbered on from 1.
-    pub compartments: Vec<CompartmentRun>,
-    /// The locker boards that open them, if they hang on a serial port.
-    #[serde(default, rename = "board")]
-    pub boards: Vec<BoardSection>,
-    /// Where its own controller hangs, if on a serial port.
-    pub serial: Option<OnPort>,
-}
-
-/// A run of equal compartments.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CompartmentRun {
-    /// How many.
-    pub count: u16,
-    /// `S`, `M` or `L`.
-    pub size: String,
-    /// `ambient`, `chilled` or `frozen`. Default `ambient`.
-    #[serde(default = "default_zone")]
-    pub zone: String,
-    /// Whether they are within reach from a wheelchair. Default no.
-    #[serde(default)]
-    pub low: bool,
 }
 
 /// A desk. Its id is also its terminal's device id.
@@ -473,60 +436,6 @@ impl Config {
     }
 }
 
-impl BankSection {
-    fn bank(&self) -> Bank {
-        let compartments = self
-            .compartments
-            .iter()
-            .filter_map(|run| Some((run, run.spec()?)))
-            .flat_map(|(run, spec)| (0..run.count).map(move |_| spec))
-            .collect();
-        Bank {
-            id: self.id.clone(),
-            building: self.building.clone(),
-            address: self.address.clone(),
-            compartments,
-            occupancy_sensor: self.occupancy_sensor,
-        }
-    }
-
-    /// How many compartments it has.
-    pub fn count(&self) -> u16 {
-        let counts = self.compartments.iter().map(|run| run.count);
-        counts.fold(0, u16::saturating_add)
-    }
-
-    fn check(&self, errors: &mut Vec<String>) {
-        let count: u64 = self.compartments.iter().map(|c| u64::from(c.count)).sum();
-        if !(1..=512).contains(&count) {
-            errors.push(format!(
-                "bank '{}' has {count} compartments, 1 to 512 are allowed: set 'count' in its compartments",
-                self.id
-            ));
-        }
-        for run in &self.compartments {
-            if run.spec().is_none() {
-                errors.push(format!(
-                    "bank '{}' has compartments of size '{}' and zone '{}': sizes are S, M, L, zones are ambient, chilled, frozen",
-                    self.id, run.size, run.zone
-                ));
-            }
-        }
-    }
-}
-
-impl CompartmentRun {
-    fn spec(&self) -> Option<CompartmentSpec> {
-        let size = Size::WORDS.iter().find(|(word, _)| *word == self.size)?.1;
-        let zone = Zone::WORDS.iter().find(|(word, _)| *word == self.zone)?.1;
-        Some(CompartmentSpec {
-            size,
-            zone,
-            low: self.low,
-        })
-    }
-}
-
 fn default_state_dir() -> PathBuf {
     PathBuf::from("/var/lib/linli")
 }
@@ -545,14 +454,6 @@ const fn default_window() -> u16 {
 
 const fn default_gather_ms() -> u64 {
     20
-}
-
-fn default_zone() -> String {
-    "ambient".to_owned()
-}
-
-const fn yes() -> bool {
-    true
 }
 
 #[cfg(test)]

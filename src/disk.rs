@@ -95,6 +95,17 @@ struct Entry {
     said: Instant,
 }
 
+impl Entry {
+    fn refused(&self, duty: Duty) -> Refused {
+        Refused {
+            duty,
+            error: self.error.clone(),
+            since_ms: self.since_ms,
+            times: self.times,
+        }
+    }
+}
+
 impl Default for Disk {
     fn default() -> Self {
         Self::new(Clock::system())
@@ -142,15 +153,15 @@ impl Disk {
         self.0.refusing.load(Ordering::Relaxed) > 0 && self.lock().contains_key(&duty)
     }
 
+    /// Why a duty failed when it was last tried, if it did.
+    pub fn refusal(&self, duty: Duty) -> Option<Refused> {
+        self.lock().get(&duty).map(|entry| entry.refused(duty))
+    }
+
     /// All that is refused.
     pub fn refused(&self) -> Vec<Refused> {
         let refused = self.lock();
-        let entries = refused.iter().map(|(duty, entry)| Refused {
-            duty: *duty,
-            error: entry.error.clone(),
-            since_ms: entry.since_ms,
-            times: entry.times,
-        });
+        let entries = refused.iter().map(|(duty, entry)| entry.refused(*duty));
         entries.collect()
     }
 

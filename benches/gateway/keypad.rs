@@ -5,10 +5,12 @@ mod person;
 
 use std::time::Duration;
 
+use firmware_protocols::event::Secret;
 use simulator::load::Until;
 
 use crate::backlog::{self, OwnCloud};
 use crate::common::{Setup, wait_until};
+use crate::controller::Controller as _;
 use crate::figures::{Aim, Figure, Table, ms, percentile};
 use crate::{Bench, disk, load};
 use person::Keypad;
@@ -46,7 +48,7 @@ async fn idle_and_loaded(
     setup: &Setup,
     cloud: &OwnCloud,
     table: &mut Table,
-) -> (String, Floor) {
+) -> (Secret, Floor) {
     let presses = bench.effort.presses;
     let mut bank = Keypad::connect(setup, 1).await;
     let code = bank.deposit(&cloud.cloud).await;
@@ -86,7 +88,7 @@ async fn idle_and_loaded(
     (code, floor)
 }
 
-async fn draining(bench: &Bench, setup: &Setup, code: &str, floor: &Floor, table: &mut Table) {
+async fn draining(bench: &Bench, setup: &Setup, code: &Secret, floor: &Floor, table: &mut Table) {
     let mut bank = Keypad::connect(setup, 2).await;
     let before = wait_until("the backlog to go out", async || {
         let waiting = backlog::waiting(setup);

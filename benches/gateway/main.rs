@@ -10,6 +10,8 @@
 mod backlog;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[path = "../../tests/common/controller.rs"]
+mod controller;
 mod disk;
 mod effort;
 mod figures;

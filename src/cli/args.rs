@@ -1,6 +1,8 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
+mod bank;
 mod desk;
+mod serial;
 mod until;
 
 use std::path::PathBuf;
@@ -11,7 +13,9 @@ use firmware_protocols::{Ident, Slot};
 use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
+pub use bank::{BankCommand, WalkTestArgs};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
+pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
 pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.
@@ -62,6 +66,12 @@ pub enum Command {
     Devices,
     /// Draw the locker banks
     Banks,
+    /// Accept a locker bank after its installation
+    #[command(subcommand)]
+    Bank(BankCommand),
+    /// Look after the serial ports and what hangs on them
+    #[command(subcommand)]
+    Serial(SerialCommand),
     /// List parcels, those that changed last first
     Parcels {
         /// Only those in this state: a stage of their life, or why they go back

@@ -56,6 +56,10 @@ pub fn status(look: &Look, status: &Status) -> String {
         let totals = words::slowed::since_start(limits.episodes, limits.held_ms, limits.put_off);
         line(label, totals);
     }
+    for (n, port) in report.serial.iter().enumerate() {
+        let label = if n == 0 { label::SERIAL } else { "" };
+        line(label, words::serial::line(port));
+    }
     let compartments = status.compartments.as_ref().map(words::compartments);
     line(label::BANKS, compartments.unwrap_or_else(unread));
     let parcels = store.map(|store| {

@@ -2,11 +2,13 @@
 //! [`super::args`], so that another language needs only another such file.
 
 pub mod audit;
+pub mod bank;
 pub mod cloud;
 pub mod compartments;
 pub mod desk;
 pub mod disk;
 pub mod events;
+pub mod serial;
 pub mod slowed;
 
 use std::fmt::Display;
@@ -211,6 +213,7 @@ pub mod label {
     pub const STORE: &str = "store";
     pub const BROKER: &str = "broker";
     pub const SLOWED: &str = "slowed";
+    pub const SERIAL: &str = "serial";
     pub const BANKS: &str = "banks";
     pub const PARCELS: &str = "parcels";
     pub const CLOUD: &str = "cloud";
@@ -272,6 +275,10 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::ParcelsGoBack(_)
         | Trouble::CloudRefused(_)
         | Trouble::BootsReused { .. } => desk::trouble(look, trouble),
+        Trouble::PortDown { .. }
+        | Trouble::SlavesSilent { .. }
+        | Trouble::LinePoor { .. }
+        | Trouble::SlavesNoted { .. } => serial::trouble(look, trouble),
         Trouble::DiskRefuses { .. } => disk::trouble(look, trouble),
         Trouble::Cloud { .. } => cloud::trouble(look, trouble),
         Trouble::DevicesSlowed { devices } => slowed::trouble(look, devices),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_protocols::Ident;
 
-use super::serial::{BoardSection, OnPort, PortSection, Protocol, RegisterFunction, RegisterKind};
+use super::serial::{BoardSection, OnPort, PortSection, Protocol};
 use super::{BankSection, Config};
 
 /// Adds every error.
@@ -190,6 +190,7 @@ fn check_board(
             protocol.word()
         ));
     }
+    super::register_check::check_relay(id, board, errors);
     match (protocol, &board.relay) {
         (Protocol::Modbus, None) => errors.push(format!(
             "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"
@@ -267,33 +268,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
             "'{id}' needs serial.registers: what is to be read, each {{ name, function, address, … }}"
         ));
     }
-    for register in &on.registers {
-        let bit = matches!(
-            register.function,
-            RegisterFunction::Coil | RegisterFunction::Discrete
-        );
-        let kind_is_bit = register.kind.is_none_or(|kind| kind == RegisterKind::Bool);
-        if bit && !kind_is_bit {
-            errors.push(format!(
-                "'{id}': register '{}' is one bit: its type is bool",
-                register.name
-            ));
-        }
-        if !bit && register.kind == Some(RegisterKind::Bool) {
-            errors.push(format!(
-                "'{id}': register '{}' is 16 bits: its type is u16, i16, u32, i32 or f32",
-                register.name
-            ));
-        }
-        if !bit && register.door_closed.is_some()
-            || register.held_open_s.is_some() && register.door_closed.is_none()
-        {
-            errors.push(format!(
-                "'{id}': register '{}': door_closed is for coil and discrete, held_open_s for those with door_closed",
-                register.name
-            ));
-        }
-    }
+    super::register_check::check(id, &on.registers, errors);
 }
 
 /// Two devices with one address answer at once.
@@ -310,5 +285,189 @@ fn once<'a>(
             None => format!("two devices on port '{port}', which has no addresses"),
         };
         errors.push(format!("'{id}': {what}: one address is one device"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESTATE: &str = r#"
+site = "s"
+building = [{ id = "b1" }]
+
+[[port]]
+id = "bus-1"
+path = "/dev/serial/by-id/usb-1"
+protocol = "kerong-cu16"
+
+[[port]]
+id = "bus-2"
+path = "/dev/serial/by-id/usb-2"
+protocol = "modbus"
+
+[[port]]
+id = "tty-1"
+path = "/dev/ttyS1"
+protocol = "lines"
+
+[[bank]]
+id = "bank-a"
+building = "b1"
+compartments = [{ count = 20, size = "S" }]
+board = [
+    { port = "bus-1", address = 0, compartments = [1, 16] },
+    { port = "bus-1", address = 1, compartments = [17, 20], channels = [4, 3, 2, 1], closed = "zero", occupied = "one" },
+]
+
+[[device]]
+id = "cold-1"
+building = "b1"
+serial = { port = "bus-2", address = 7, registers = [
+    { name = "temperature", function = "input", address = 1, type = "i16", scale = 0.1, unit = "Cel" },
+    { name = "door", function = "discrete", address = 0, door_closed = true, held_open_s = 60 },
+] }
+
+[[device]]
+id = "scanner-a"
+building = "b1"
+point = "bank-a"
+serial = { port = "tty-1", says = "scan" }
+"#;
+
+    #[test]
+    fn an_estate_on_serial_is_taken() {
+        let config = Config::parse(ESTATE).unwrap();
+        let bank = &config.banks[0];
+        let mapping: Vec<_> = bank.boards.iter().flat_map(BoardSection::mapping).collect();
+        assert_eq!(mapping.len(), 20);
+        assert_eq!(mapping[15..18], [(16, 16), (17, 4), (18, 3)]);
+        // Only one of its boards says how.
+        assert!(!config.layout().banks[0].occupancy_sensor);
+        assert_eq!(config.mqtt_device_ids(), []);
+        let on_ports: Vec<_> = config
+            .on_ports()
+            .map(|(id, _, point)| (id.as_str(), point))
+            .collect();
+        assert_eq!(on_ports, [("cold-1", false), ("scanner-a", true)]);
+        let port = &config.ports[0];
+        assert_eq!(port.baud(), 19_200);
+        // 5 bytes of 10 bits at 19,200.
+        assert_eq!(port.time_of(5).as_micros(), 2_604);
+    }
+
+    #[test]
+    fn each_mistake_names_where_it_is_and_what_to_do() {
+        for (right, wrong, said) in [
+            (
+                r#"protocol = "lines""#,
+                r#"protocol = "line""#,
+                "unknown variant `line`",
+            ),
+            (
+                r#"id = "bus-2""#,
+                r#"id = "bus-1""#,
+                "port 'bus-1' stands twice",
+            ),
+            (
+                "/dev/serial/by-id/usb-2",
+                "/dev/serial/by-id/usb-1",
+                "a port speaks one protocol",
+            ),
+            (
+                r#"path = "/dev/ttyS1""#,
+                "path = \"/dev/ttyS1\"\nbaud = 50",
+                "300 to 4000000 is allowed",
+            ),
+            (
+                r#"path = "/dev/ttyS1""#,
+                "path = \"/dev/ttyS1\"\nmulti_drop = true",
+                "which only the protocol 'linli' knows",
+            ),
+            (
+                r#"path = "/dev/ttyS1""#,
+                "path = \"/dev/ttyS1\"\ntimeout_ms = 1",
+                "10 to 5000 is allowed",
+            ),
+            (
+                r#"path = "/dev/ttyS1""#,
+                "path = \"/dev/ttyS1\"\nstop_bits = 3",
+                "1 or 2 is allowed",
+            ),
+            (
+                r#"{ port = "bus-1", address = 0"#,
+                r#"{ port = "bus-9", address = 0"#,
+                "add [[port]] id = \"bus-9\"",
+            ),
+            (
+                r#"{ port = "bus-1", address = 0"#,
+                r#"{ port = "tty-1", address = 0"#,
+                "boards speak kerong-cu16",
+            ),
+            (
+                r#"{ port = "bus-1", address = 0"#,
+                r#"{ port = "bus-2", address = 9"#,
+                "boards on several ports",
+            ),
+            (
+                "address = 1, comp",
+                "address = 0, comp",
+                "address 0 on port 'bus-1' twice",
+            ),
+            (
+                "address = 1, comp",
+                "address = 16, comp",
+                "kerong-cu16 boards have 0 to 15",
+            ),
+            ("[17, 20]", "[16, 19]", "compartment 16 is on two boards"),
+            ("[17, 20]", "[17, 21]", "from 1 to 20"),
+            ("[1, 16]", "[1, 15]", "no board opens compartment 16"),
+            ("[4, 3, 2, 1]", "[4, 3, 2]", "one channel for each"),
+            ("[4, 3, 2, 1]", "[4, 3, 2, 2]", "none twice"),
+            ("[4, 3, 2, 1]", "[4, 3, 2, 17]", "boards have 1 to 16"),
+            (
+                r#"protocol = "kerong-cu16""#,
+                r#"protocol = "8a""#,
+                "no such sensor",
+            ),
+            (
+                r#"protocol = "kerong-cu16""#,
+                r#"protocol = "modbus""#,
+                "needs relay",
+            ),
+            ("address = 7,", "", "needs serial.address"),
+            ("address = 7,", "address = 0,", "1 to 247 is allowed"),
+            (
+                r#"says = "scan""#,
+                r#"says = "scan", address = 1"#,
+                "has none: remove it",
+            ),
+            (
+                r#", says = "scan""#,
+                "",
+                r#"needs serial.says: "scan" or "keypad""#,
+            ),
+            (
+                r#"says = "scan""#,
+                r#"says = "scan", door = "d""#,
+                "for ports that speak osdp",
+            ),
+            (r#"type = "i16""#, r#"type = "bool""#, "is 16 bits"),
+            (
+                r#"address = 0, door_closed"#,
+                r#"address = 0, type = "u16", door_closed"#,
+                "is one bit",
+            ),
+            (
+                "door_closed = true, ",
+                "",
+                "held_open_s for those with door_closed",
+            ),
+        ] {
+            assert!(ESTATE.contains(right), "{right}");
+            let text = ESTATE.replacen(right, wrong, 1);
+            let errors = Config::parse(&text).err().unwrap_or_default().join("\n");
+            assert!(errors.contains(said), "{wrong}: {errors}");
+        }
     }
 }

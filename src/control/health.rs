@@ -5,12 +5,15 @@
 
 pub mod cloud;
 pub mod compartments;
+pub mod serial;
 
 use serde::{Deserialize, Serialize};
 
 use self::compartments::Lacking;
+use self::serial::{Noted, Poor, Silent};
 use super::views::{BankView, DeviceView, PartReport, SlowedView, StatusReport};
 use crate::disk::Duty;
+use crate::links::serial::status::PortFault;
 use crate::store::audit::Break;
 use crate::store::read::{CloudRefused, Concerns, GoingBack, LanesRow, LeftOpenRow, LockedRow};
 
@@ -77,6 +80,50 @@ pub enum Trouble {
     BankOffline {
         /// Which.
         bank: String,
+    },
+    /// A serial port can't be used, or nothing on it makes sense.
+    PortDown {
+        /// Its id.
+        port: String,
+        /// Its path in the configuration.
+        path: String,
+        /// What is spoken on it.
+        protocol: String,
+        /// Bits a second.
+        baud: u32,
+        /// What is wrong.
+        fault: PortFault,
+        /// Since when.
+        since_ms: i64,
+        /// The banks on it, whose doors can't be opened.
+        banks: Vec<String>,
+        /// The other devices on it.
+        devices: Vec<String>,
+    },
+    /// Devices on a serial port don't answer.
+    SlavesSilent {
+        /// The port.
+        port: String,
+        /// Others on the same port answer.
+        others_answer: bool,
+        /// Which.
+        slaves: Vec<Silent>,
+    },
+    /// Devices on a serial port often have to be asked again.
+    LinePoor {
+        /// The port.
+        port: String,
+        /// Bits a second.
+        baud: u32,
+        /// Which.
+        slaves: Vec<Poor>,
+    },
+    /// Devices on a serial port answer, and something else is wrong with them.
+    SlavesNoted {
+        /// The port.
+        port: String,
+        /// Which, and what.
+        slaves: Vec<Noted>,
     },
     /// Other devices aren't there.
     DevicesOffline {
@@ -172,7 +219,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// How bad it is.
-    pub const fn health(&self) -> Health {
+    pub fn health(&self) -> Health {
         match self {
             Self::NotWriting { .. }
             | Self::LinkDown { .. }
@@ -181,7 +228,15 @@ impl Trouble {
             | Self::Cloud {
                 codes_wait: true, ..
             } => Health::Failing,
+            Self::PortDown { banks, .. } if !banks.is_empty() => Health::Failing,
+            Self::SlavesSilent { slaves, .. } if slaves.iter().any(|slave| slave.bank) => {
+                Health::Failing
+            }
             Self::DiskRefuses { .. }
+            | Self::PortDown { .. }
+            | Self::SlavesSilent { .. }
+            | Self::LinePoor { .. }
+            | Self::SlavesNoted { .. }
             | Self::DevicesOffline { .. }
             | Self::CompartmentsFaulty { .. }
             | Self::CompartmentsDisabled { .. }
@@ -212,7 +267,8 @@ pub fn judge(
 ) -> (Health, Vec<Trouble>) {
     let mut troubles = Vec::new();
     troubles.extend(own(report));
-    troubles.extend(away(report.uptime_ms, devices));
+    troubles.extend(serial::troubles(report, devices));
+    troubles.extend(away(report, devices));
     troubles.extend(left_open(concerns));
     troubles.extend(locked(devices, concerns));
     troubles.extend(compartments::troubles(banks));
@@ -278,13 +334,15 @@ fn own(report: &StatusReport) -> Vec<Trouble> {
     troubles
 }
 
-/// Devices that aren't there.
-fn away(uptime_ms: u64, devices: &[DeviceView]) -> Vec<Trouble> {
+/// Devices that aren't there, but for those that are named with their serial port.
+fn away(report: &StatusReport, devices: &[DeviceView]) -> Vec<Trouble> {
     let gone = devices.iter().filter(|device| match device.online {
         Some(online) => !online,
-        None => uptime_ms > SETTLING_MS,
+        None => report.uptime_ms > SETTLING_MS,
     });
-    let configured = gone.filter(|device| device.role != "unconfigured");
+    let configured = gone
+        .filter(|device| device.role != "unconfigured")
+        .filter(|device| !serial::named(report, &device.device));
     let (banks, others): (Vec<_>, Vec<_>) = configured.partition(|device| device.role == "bank");
     let mut troubles: Vec<_> = banks
         .into_iter()

@@ -131,11 +131,11 @@ impl DaemonBackend {
 
     fn journal(&self) -> JournalReport {
         let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-        let trouble = self.journal.trouble();
+        let refused = self.disk.refusal(Duty::Writing);
         JournalReport {
-            writing: trouble.is_none(),
-            degraded_since_ms: trouble.as_ref().map(|trouble| trouble.since_ms),
-            last_error: trouble.map(|trouble| trouble.what),
+            writing: refused.is_none(),
+            degraded_since_ms: refused.as_ref().map(|refused| refused.since_ms),
+            last_error: refused.map(|refused| refused.error),
             commits: read(&self.journal.commits),
             events_taken: read(&self.journal.events),
             turned_away: read(&self.journal.turned_away),
@@ -206,8 +206,12 @@ impl Backend for DaemonBackend {
         }
     }
 
-    /// Behind somebody else's broker that is only known once the device has said so.
+    /// Behind somebody else's broker that is only known once the device has said so, on a serial port
+    /// once it has been asked.
     fn away(&self, device: &Ident) -> bool {
+        if self.ports.has(device) {
+            return self.presence.of(device) == Some(false);
+        }
         match &self.link {
             Link::Embedded { roster, .. } => !roster.is_connected(device),
             Link::External { .. } => self.presence.of(device) == Some(false),

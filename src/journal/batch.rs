@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::handle::Handler;
 use super::thread::{Parts, load_estate};
 use super::timekeeping::{Anchor, load_anchor, load_clock, write_clock};
-use super::{NotTaken, Status, Trouble, Weakness, Work};
+use super::{NotTaken, Status, Weakness, Work};
 use crate::clock::Saved;
 use crate::disk::{Duty, chain};
 use crate::intake::{Answer, Prepared};
@@ -146,7 +146,7 @@ impl Batcher {
             return;
         }
         if let Err(e) = self.ready(conn, parts) {
-            let why = self.in_trouble(&e, parts);
+            let why = Self::in_trouble(&e, parts);
             batch.drain(..).for_each(|work| work.refuse(&why));
             return;
         }
@@ -187,7 +187,7 @@ impl Batcher {
             }
             Err(e) => {
                 // Dropping `memory` here is what keeps it from running ahead of the disk.
-                let why = self.in_trouble(&e, parts);
+                let why = Self::in_trouble(&e, parts);
                 staged.replies.into_iter().for_each(|r| r.refuse(&why));
             }
         }
@@ -234,7 +234,7 @@ impl Batcher {
     ) -> Result<Written, StoreError> {
         let idle_for = now.tick_ms.saturating_sub(self.saved.tick_ms);
         let nothing = changes.is_empty() && staged.is_empty();
-        let due = idle_for >= SAVE_CLOCK_EVERY_MS || self.status.trouble().is_some();
+        let due = idle_for >= SAVE_CLOCK_EVERY_MS || parts.disk.is_refused(Duty::Writing);
         if nothing && !due {
             return Ok(Written::Nothing);
         }
@@ -280,10 +280,7 @@ impl Batcher {
         if let Written::Committed { newest } = written {
             status.committed(newest);
         }
-        if status.trouble().is_some() {
-            parts.disk.serves(Duty::Writing);
-            status.set_trouble(None);
-        }
+        parts.disk.serves(Duty::Writing);
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
             counter.fetch_add(n as u64, Ordering::Relaxed);
         };
@@ -337,14 +334,9 @@ impl Batcher {
         }
     }
 
-    fn in_trouble(&self, e: &StoreError, parts: &Parts) -> NotTaken {
+    fn in_trouble(e: &StoreError, parts: &Parts) -> NotTaken {
         let what = chain(e);
         parts.disk.refuses(Duty::Writing, &what);
-        let known = self.status.trouble();
-        self.status.set_trouble(Some(Trouble {
-            what: what.clone(),
-            since_ms: known.map_or_else(|| parts.clock.now().wall_ms, |known| known.since_ms),
-        }));
         NotTaken::Disk(what)
     }
 

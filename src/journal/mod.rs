@@ -19,8 +19,8 @@ mod thread;
 mod timekeeping;
 mod weakness;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud_protocol::{Acked, DownlinkItem};
 use crossbeam_channel::{Sender, TrySendError};
@@ -223,17 +223,7 @@ pub struct Status {
     pub unsent: AtomicU64,
     /// What is in the log and not yet in the database, bytes.
     pub log_bytes: AtomicU64,
-    trouble: Mutex<Option<Trouble>>,
     newest_event: watch::Sender<i64>,
-}
-
-/// Why nothing can be written at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// In words.
-    pub what: String,
-    /// Since when, ms since the Unix epoch.
-    pub since_ms: i64,
 }
 
 impl Default for Status {
@@ -246,27 +236,14 @@ impl Default for Status {
             turned_away: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
-            trouble: Mutex::new(None),
             newest_event: watch::Sender::new(0),
         }
     }
 }
 
 impl Status {
-    /// Why nothing can be written, if so.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     /// Follows the id of the newest event on disk.
     pub fn newest_event(&self) -> watch::Receiver<i64> {
         self.newest_event.subscribe()
-    }
-
-    fn set_trouble(&self, trouble: Option<Trouble>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }

@@ -264,6 +264,9 @@ impl Gauge {
 
     /// How long until more may come. Zero: now.
     pub fn due(&self, now: Instant) -> Duration {
+        if !self.limited {
+            return Duration::ZERO;
+        }
         let mut state = self.lock();
         self.judge(&mut state, now);
         state.due(now)
@@ -286,16 +289,6 @@ impl Gauge {
     /// Notes that the connection wasn't read for so long.
     pub fn held(&self, time: Duration) {
         self.lock().totals.held += time;
-    }
-
-    /// Whether the device is being slowed: it has been over its limit, and hasn't rested since.
-    pub fn is_slowed(&self, now: Instant) -> bool {
-        if !self.limited {
-            return false;
-        }
-        let mut state = self.lock();
-        self.judge(&mut state, now);
-        state.episode.is_some()
     }
 
     /// Whether a publication with these events, (boot, seq) each, is taken, for a link on which

@@ -1,5 +1,6 @@
 //! What each command shows, to people and to programs.
 
+use linli::links::serial::status::{PortFault, PortView};
 use serde_json::json;
 
 use crate::bed::{Bed, NOW_MS, Outcome, Running, access, binary, door};
@@ -319,5 +320,49 @@ fn output_that_is_no_terminal_has_no_colour() {
     ] {
         let shown = bed.linli(args);
         assert!(!shown.out.contains('\u{1b}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn serial_ports_are_shown_with_what_hangs_on_them() {
+    let bed = Bed::new();
+    let none = bed.linli(&["serial", "status"]);
+    assert_eq!(none.code, 0, "{none:?}");
+    assert!(none.out.starts_with("No serial port stands"), "{none:?}");
+    let port = PortView {
+        port: "rs485-a".to_string(),
+        path: "/dev/serial/by-id/usb-a".to_string(),
+        device: None,
+        protocol: "modbus".to_string(),
+        baud: 9_600,
+        up: false,
+        fault: Some(PortFault::InUse {
+            by: Some("minicom (77)".to_string()),
+        }),
+        for_ms: 61_000,
+        opened: 0,
+        echo: None,
+        noise_bytes: 0,
+        devices: vec!["bank-a".to_string()],
+        slaves: Vec::new(),
+    };
+    bed.daemon.report.lock().unwrap().serial = vec![port];
+    let shown = bed.linli(&["serial", "status"]);
+    assert!(
+        shown
+            .out
+            .starts_with("rs485-a: is in use by minicom (77), modbus at 9600 baud"),
+        "{shown:?}"
+    );
+    let items = bed.json(&["serial", "status"]);
+    assert_eq!(items[0]["fault"]["by"], "minicom (77)");
+    let status = bed.linli(&["status", "--check"]);
+    assert_eq!(status.code, 1, "{status:?}");
+    for part in [
+        "somebody isn't served",
+        "The doors of bank bank-a can't be opened.",
+        "Stop minicom (77)",
+    ] {
+        assert!(status.out.contains(part), "{part}: {status:?}");
     }
 }

@@ -9,6 +9,8 @@ mod attacks;
 mod attacks_inside;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/controller.rs"]
+mod controller;
 #[path = "../embedded/mod.rs"]
 mod embedded;
 mod held;

@@ -27,19 +27,25 @@ fn device(gateway: &Gateway, id: &str, password: Option<&str>) -> Device {
         device: ident(id),
         password: password.map(str::to_owned),
     };
-    let address = gateway.setup.lock().unwrap().address();
-    Device::start(
-        Spec::new(login, "duty"),
-        address,
-        Tempo::real(),
-        Arc::new(Deaf),
-    )
+    let spec = Spec::new(login, "duty");
+    Device::start(spec, gateway.address(), Tempo::real(), Arc::new(Deaf))
 }
 
 async fn running(setup: Setup) -> Gateway {
     let gateway = Gateway::new(setup);
     gateway.start().await.expect("a start on a sound disk");
     gateway
+}
+
+/// A gateway with a cloud, and a locker that is online.
+async fn with_locker() -> (Gateway, Locker) {
+    let cloud = Arc::new(reference_cloud::serve(Config::in_memory()).await.unwrap());
+    let mut setup = Setup::new();
+    setup.cloud = Some(cloud.url());
+    let gateway = running(setup).await;
+    let locker = Locker::start(&cloud, &ident("test-site"), gateway.address()).await;
+    locker.device.until_online().await;
+    (gateway, locker)
 }
 
 fn linli(gateway: &Gateway, args: &[&str]) -> (bool, String) {
@@ -207,13 +213,7 @@ async fn devices_log_in_with_the_passwords_from_before_while_the_file_can_not_be
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_waits_for_the_cloud_waits_longer_while_it_can_not_be_read() {
-    let cloud = Arc::new(reference_cloud::serve(Config::in_memory()).await.unwrap());
-    let mut setup = Setup::new();
-    setup.cloud = Some(cloud.url());
-    let gateway = running(setup).await;
-    let address = gateway.setup.lock().unwrap().address();
-    let locker = Locker::start(&cloud, &ident("test-site"), address).await;
-    locker.device.until_online().await;
+    let (gateway, locker) = with_locker().await;
     gateway.faults.fail_all(kind::READ, EIO);
     locker.announce("p-1").await;
     seen(&gateway, "uplink").await;
@@ -228,13 +228,7 @@ async fn what_waits_for_the_cloud_waits_longer_while_it_can_not_be_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dead_disk_is_told_to_whoever_asks_and_nothing_opens() {
-    let cloud = Arc::new(reference_cloud::serve(Config::in_memory()).await.unwrap());
-    let mut setup = Setup::new();
-    setup.cloud = Some(cloud.url());
-    let gateway = running(setup).await;
-    let address = gateway.setup.lock().unwrap().address();
-    let locker = Locker::start(&cloud, &ident("test-site"), address).await;
-    locker.device.until_online().await;
+    let (gateway, locker) = with_locker().await;
     all_taken(&locker.device).await;
     let sensor = device(&gateway, "door-1", None);
     all_taken(&sensor).await;

@@ -1,5 +1,6 @@
 //! The real daemon with a disk that can be made to fail.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
@@ -69,13 +70,18 @@ impl Gateway {
                 && status["links"]["last_error"].is_null()
             {
                 let address = status["links"]["address"].as_str().unwrap();
-                let address: std::net::SocketAddr = address.parse().unwrap();
+                let address: SocketAddr = address.parse().unwrap();
                 self.setup.lock().unwrap().port = address.port();
                 return Ok(());
             }
             assert!(Instant::now() < end, "neither up nor ended: {}", self.log());
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
+    }
+
+    /// Where devices reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.setup.lock().unwrap().address()
     }
 
     /// The exit code, if it has ended (-1 for a signal).

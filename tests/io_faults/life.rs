@@ -91,7 +91,7 @@ impl Life {
 
     async fn live(&self) -> Lived {
         let mut refused = self.start().await;
-        let address = self.gateway.setup.lock().unwrap().address();
+        let address = self.gateway.address();
         let door = |id: &str| {
             let login = Login {
                 device: ident(id),

@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
-use cloud_protocol::{Downlink, badge_digest};
-use firmware_protocols::event::{Done, Door, Event, Secret, When};
+use firmware_protocols::event::{Event, Secret, When};
 use firmware_protocols::topic::Channel;
 use firmware_protocols::{Command, Form, Ident, Kind, Order, event};
-use reference_cloud::Cloud;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::Packet;
 use rumqttc::{AsyncClient, Broker, MqttOptions, NetworkOptions, PublishOptions};
 use tokio::sync::{mpsc, watch};
 
-use crate::common::{PATIENCE, Setup, ident, wait_until};
+use crate::common::{PATIENCE, Setup, ident};
+use crate::controller::Controller;
 
 /// Whoever stands at the bank, and the bank itself, over one connection.
 pub struct Keypad {
@@ -67,21 +65,6 @@ impl Keypad {
         }
     }
 
-    async fn say(&mut self, kind: Kind) {
-        self.seq += 1;
-        let event = Event {
-            boot: self.boot,
-            seq: self.seq,
-            when: When::Unsaid,
-            kind,
-        };
-        let payload = event::encode(&[event], Form::Cbor);
-        self.published += 1;
-        let topic = Channel::Event.topic(&self.device);
-        let options = PublishOptions::new(QoS::AtLeastOnce);
-        self.client.publish(topic, payload, options).await.unwrap();
-    }
-
     async fn next(&mut self, channel: Channel) -> Vec<u8> {
         let topic = channel.topic(&self.device);
         loop {
@@ -93,79 +76,8 @@ impl Keypad {
         }
     }
 
-    /// The next command to open, with its compartment.
-    async fn opened(&mut self) -> (String, u16) {
-        loop {
-            let command = Command::decode(&self.next(Channel::Command).await).unwrap();
-            if let Order::Open { compartment } = command.order {
-                return (command.id, compartment);
-            }
-        }
-    }
-
-    /// Lets a courier bring one parcel; returns its code.
-    pub async fn deposit(&mut self, cloud: &Cloud) -> String {
-        let gateway = ident("test-site");
-        let courier = Downlink::Courier {
-            courier: "c-1".to_owned(),
-            proof: Proof::Badge(badge_digest("badge-1")),
-            valid_until: 4_000_000_000_000,
-        };
-        cloud.push(&gateway, &courier).await.unwrap();
-        let parcel = ExpectedParcel {
-            parcel: "p-1".to_owned(),
-            recipient: "r-1".to_owned(),
-            size: Size::S,
-            zone: Zone::Ambient,
-            point: self.device.clone(),
-            deadline: 4_000_000_000_000,
-            consent: true,
-            items: None,
-            low: false,
-            return_of: None,
-        };
-        cloud.announce(&gateway, &parcel).await.unwrap();
-        let code = wait_until("the code to reach the cloud", async || {
-            cloud.codes(&gateway).await.unwrap().remove("p-1")
-        })
-        .await;
-        for symbol in ["badge-1", "p-1"] {
-            let symbol = Secret::new(symbol);
-            self.say(Kind::Scan { symbol }).await;
-        }
-        let (command, compartment) = self.opened().await;
-        self.hand_over(command, compartment).await;
-        code.reveal().to_owned()
-    }
-
-    /// Waits until everything published is acknowledged, so that nothing stands before what is next.
-    async fn settle(&mut self) {
-        let published = self.published;
-        let settled = self.acks.wait_for(|acks| *acks >= published);
-        let settled = tokio::time::timeout(PATIENCE, settled).await;
-        settled.expect("acknowledgements in time").unwrap();
-    }
-
-    /// Door open, door closed on a parcel that is still there: the code stays good.
-    async fn hand_over(&mut self, command: String, compartment: u16) {
-        let done = Kind::Result {
-            command,
-            outcome: Done::Done,
-            reason: None,
-        };
-        self.say(done).await;
-        for (door, occupied) in [(Door::Open, true), (Door::Closed, true)] {
-            self.say(Kind::Compartment {
-                compartment,
-                door,
-                occupied: Some(occupied),
-            })
-            .await;
-        }
-    }
-
     /// So many key presses, one after the other: how long each took until the command to open.
-    pub async fn presses(&mut self, code: &str, times: usize) -> Vec<Duration> {
+    pub async fn presses(&mut self, code: &Secret, times: usize) -> Vec<Duration> {
         let mut took = Vec::with_capacity(times);
         for _ in 0..times {
             took.push(self.press(code).await);
@@ -173,10 +85,10 @@ impl Keypad {
         took
     }
 
-    async fn press(&mut self, code: &str) -> Duration {
+    async fn press(&mut self, code: &Secret) -> Duration {
         self.settle().await;
         let from = Instant::now();
-        let code = Secret::new(code);
+        let code = code.clone();
         self.say(Kind::Keypad { code, opened: None }).await;
         let (command, compartment) = self.opened().await;
         let took = from.elapsed();
@@ -194,5 +106,38 @@ impl Keypad {
         self.client.publish(topic, "online", options).await.unwrap();
         self.next(Channel::Status).await;
         from.elapsed()
+    }
+}
+
+impl Controller for Keypad {
+    async fn say(&mut self, kind: Kind) {
+        self.seq += 1;
+        let event = Event {
+            boot: self.boot,
+            seq: self.seq,
+            when: When::Unsaid,
+            kind,
+        };
+        let payload = event::encode(&[event], Form::Cbor);
+        self.published += 1;
+        let topic = Channel::Event.topic(&self.device);
+        let options = PublishOptions::new(QoS::AtLeastOnce);
+        self.client.publish(topic, payload, options).await.unwrap();
+    }
+
+    async fn opened(&mut self) -> (String, u16) {
+        loop {
+            let command = Command::decode(&self.next(Channel::Command).await).unwrap();
+            if let Order::Open { compartment } = command.order {
+                return (command.id, compartment);
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        let published = self.published;
+        let settled = self.acks.wait_for(|acks| *acks >= published);
+        let settled = tokio::time::timeout(PATIENCE, settled).await;
+        settled.expect("acknowledgements in time").unwrap();
     }
 }

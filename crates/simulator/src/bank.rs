@@ -10,6 +10,8 @@ use firmware_protocols::command::Tone;
 use firmware_protocols::event::{Done, Door, Secret};
 use firmware_protocols::{Ident, Kind, Order};
 
+pub use crate::compartments::Compartment;
+use crate::compartments::Compartments;
 use crate::device::{Model, Obeyed, Place, Spec, lock};
 use crate::front::{Alone, Answer, Display, Queue, Turn};
 use crate::{Device, Latency, Tempo};
@@ -22,24 +24,13 @@ pub struct Bank {
     queue: Queue,
 }
 
-/// What really is the case in a compartment, whatever the sensors say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Compartment {
-    /// The door is open.
-    pub open: bool,
-    /// The parcels inside, in the order in which they were put in.
-    pub inside: Vec<String>,
-    /// The lock doesn't move.
-    pub jammed: bool,
-}
-
 /// The events of an opening: the entry, the door open, the door closed.
 const ROOM_FOR_AN_OPENING: usize = 3;
 
 /// The mechanics of a bank.
 struct Lockers {
     display: Display,
-    compartments: Mutex<Vec<Compartment>>,
+    compartments: Compartments,
     occupancy_sensor: bool,
     tempo: Tempo,
     own_codes: Option<Mutex<OwnCodes>>,
@@ -58,7 +49,7 @@ impl Bank {
         let checks_codes = spec.capabilities.iter().any(|word| word == "codes");
         let lockers = Arc::new(Lockers {
             display: Display::default(),
-            compartments: Mutex::new(vec![Compartment::default(); usize::from(count)]),
+            compartments: Compartments::new(count),
             occupancy_sensor,
             tempo,
             own_codes: checks_codes.then(Mutex::default),
@@ -115,46 +106,34 @@ impl Bank {
 
     /// What is the case in each compartment, from number 1.
     pub fn compartments(&self) -> Vec<Compartment> {
-        lock(&self.lockers.compartments).clone()
+        self.lockers.compartments.all()
     }
 
     /// The parcels in a compartment; none if there is no such compartment.
     pub fn inside(&self, compartment: u16) -> Vec<String> {
-        let inside = self.lockers.with(compartment, |c| c.inside.clone());
-        inside.unwrap_or_default()
+        self.lockers.compartments.inside(compartment)
     }
 
     /// Puts a parcel into an open compartment, beside what is inside; false if it isn't open.
     pub fn put(&self, compartment: u16, parcel: &str) -> bool {
-        let put = |c: &mut Compartment| {
-            if c.open {
-                c.inside.push(parcel.to_string());
-            }
-            c.open
-        };
-        self.lockers.with(compartment, put).unwrap_or(false)
+        self.lockers.compartments.put(compartment, parcel)
     }
 
     /// Takes the first parcel inside an open compartment of which `wanted` says that it is one's own.
     pub fn take(&self, compartment: u16, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        let take = |c: &mut Compartment| {
-            let mine = c.inside.iter().position(|parcel| wanted(parcel))?;
-            c.open.then(|| c.inside.remove(mine))
-        };
-        self.lockers.with(compartment, take).flatten()
+        self.lockers.compartments.take(compartment, wanted)
     }
 
     /// Pushes a door shut; the bank reports it. One that is shut already changes nothing.
     pub fn close(&self, compartment: u16) {
-        let shut = |c: &mut Compartment| std::mem::take(&mut c.open);
-        if self.lockers.with(compartment, shut) == Some(true) {
+        if self.lockers.compartments.close(compartment) {
             report(&self.device, self.lockers.state(compartment));
         }
     }
 
     /// Fault: a lock that doesn't move any more, or does again.
     pub fn jam(&self, compartment: u16, jammed: bool) {
-        self.lockers.with(compartment, |c| c.jammed = jammed);
+        self.lockers.compartments.jam(compartment, jammed);
     }
 
     /// From the last key of a code to the arrival of the open command, in real time.
@@ -164,13 +143,9 @@ impl Bank {
 }
 
 impl Lockers {
-    fn with<T>(&self, compartment: u16, act: impl FnOnce(&mut Compartment) -> T) -> Option<T> {
-        let index = usize::from(compartment).checked_sub(1)?;
-        lock(&self.compartments).get_mut(index).map(act)
-    }
-
     fn state(&self, compartment: u16) -> Option<Kind> {
-        self.with(compartment, |c| Kind::Compartment {
+        let c = self.compartments.get(compartment)?;
+        Some(Kind::Compartment {
             compartment,
             door: if c.open { Door::Open } else { Door::Closed },
             occupied: self.occupancy_sensor.then_some(!c.inside.is_empty()),
@@ -183,12 +158,10 @@ impl Lockers {
     }
 
     fn open(&self, compartment: u16) -> Obeyed {
-        match self.with(compartment, |c| {
-            c.open |= !c.jammed;
-            c.jammed
-        }) {
+        // A jammed lock of an open door has nothing to move.
+        match self.compartments.unlock(compartment) {
             None => Obeyed::failed("no such compartment"),
-            Some(true) => Obeyed {
+            Some(false) => Obeyed {
                 outcome: Done::Failed,
                 reason: Some("the lock doesn't move".to_string()),
                 then: vec![Kind::Alarm {
@@ -196,7 +169,7 @@ impl Lockers {
                     text: Some(format!("compartment {compartment}")),
                 }],
             },
-            Some(false) => {
+            Some(true) => {
                 self.display.opened(compartment);
                 Obeyed {
                     then: self.state(compartment).into_iter().collect(),
@@ -306,9 +279,9 @@ impl Model for Lockers {
     }
 
     fn at_start(&self) -> Vec<Kind> {
-        let count = lock(&self.compartments).len();
+        let count = self.compartments.count();
         (1..=count)
-            .filter_map(|number| self.state(u16::try_from(number).ok()?))
+            .filter_map(|number| self.state(number))
             .collect()
     }
 }

@@ -5,6 +5,7 @@
 //! * [`World`] — the estate: its points and devices, and where every parcel really is.
 //! * [`people`] — couriers who bring and take back, residents who collect and return, a stranger,
 //!   passers-by; [`Witness`] — who looks on.
+//! * [`serial`] — locker boards, a Modbus slave and scanners on pseudo-terminals, with the line's faults.
 //! * [`Load`] — many connections that publish and keep a record of what was acknowledged.
 //!
 //! Everything random comes from a seed ([`Random`]), everything timed from a [`Tempo`]; what is
@@ -12,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod bank;
+pub mod compartments;
 pub mod desk;
 pub mod device;
 pub mod front;
@@ -21,6 +23,7 @@ pub mod load;
 pub mod people;
 pub mod random;
 pub mod reading;
+pub mod serial;
 pub mod tempo;
 pub mod witness;
 pub mod world;

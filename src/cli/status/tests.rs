@@ -370,3 +370,83 @@ fn who_is_slowed_stands_there_with_since_when_and_how_much() {
         ]
     );
 }
+
+#[test]
+fn serial_ports_stand_there_and_their_troubles_say_what_to_do() {
+    use crate::control::health::serial::Silent;
+    use crate::links::serial::status::PortFault;
+    let mut status = sample();
+    status.troubles = vec![
+        Trouble::PortDown {
+            port: "rs485-a".to_string(),
+            path: "/dev/ttyUSB0".to_string(),
+            protocol: "8a".to_string(),
+            baud: 9_600,
+            fault: PortFault::Denied,
+            since_ms: NOW_MS - 60_000,
+            banks: vec!["bank-a".to_string()],
+            devices: Vec::new(),
+        },
+        Trouble::SlavesSilent {
+            port: "rs485-b".to_string(),
+            others_answer: true,
+            slaves: vec![Silent {
+                device: "bank-b".to_string(),
+                bank: true,
+                address: Some(2),
+                compartments: Some([17, 32]),
+                last_answer_ms: Some(NOW_MS - 60_000),
+            }],
+        },
+    ];
+    let text = super::status(&plain(None), &status);
+    let wanted = [
+        "! Serial port rs485-a (/dev/ttyUSB0) may not be opened by linli, since 17:02:21. The doors of bank bank-a can't be opened.\n",
+        "sudo usermod -aG dialout linli, then restart: systemctl restart linli.",
+        "! 1 device doesn't answer on serial port rs485-b: bank-b at address 2 (last heard 17:02:21), so its compartments 17 to 32 can't be opened.\n",
+        "Others on the same port answer, so look at the device itself: its power,",
+    ];
+    for part in wanted {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_port_has_a_remedy_of_its_own() {
+    use crate::links::serial::status::PortFault;
+    let by = |by: Option<&str>| PortFault::InUse {
+        by: by.map(str::to_string),
+    };
+    let faults = [
+        (PortFault::Missing, "linli serial list"),
+        (PortFault::Unplugged, "Plug the adapter in again"),
+        (PortFault::Denied, "usermod -aG dialout linli"),
+        (by(Some("minicom (77)")), "Stop minicom (77)"),
+        (by(None), "fuser -v /dev/ttyUSB0"),
+        (PortFault::NotSerial, "[[port]] id = \"rs485-a\""),
+        (PortFault::Garbled, "linli serial scan /dev/ttyUSB0"),
+        (
+            PortFault::Other {
+                error: "odd".to_string(),
+            },
+            "dmesg",
+        ),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for (fault, wanted) in faults {
+        let trouble = Trouble::PortDown {
+            port: "rs485-a".to_string(),
+            path: "/dev/ttyUSB0".to_string(),
+            protocol: "modbus".to_string(),
+            baud: 9_600,
+            fault,
+            since_ms: NOW_MS,
+            banks: Vec::new(),
+            devices: vec!["sensor-1".to_string()],
+        };
+        let (what, remedy) = words::trouble(&plain(None), &trouble);
+        assert!(what.contains("Not heard: sensor-1."), "{what}");
+        assert!(remedy.contains(wanted), "{remedy}");
+        assert!(seen.insert(remedy), "{what}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::store::read::LaneRow;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-fn report() -> StatusReport {
+pub(super) fn report() -> StatusReport {
     StatusReport {
         version: "0.1.0".to_string(),
         site: "garden-court".to_string(),
@@ -33,7 +33,7 @@ fn report() -> StatusReport {
     }
 }
 
-fn device(device: &str, role: &str, online: Option<bool>) -> DeviceView {
+pub(super) fn device(device: &str, role: &str, online: Option<bool>) -> DeviceView {
     DeviceView {
         device: device.to_string(),
         role: role.to_string(),
@@ -66,6 +66,11 @@ fn lanes(oldest_waiting_ms: Option<i64>) -> LanesRow {
             oldest_waiting_ms,
         }],
     }
+}
+
+/// The verdict over a report and devices, with nothing else wrong.
+pub(super) fn judged(report: &StatusReport, devices: &[DeviceView]) -> (Health, Vec<Trouble>) {
+    judge(report, &[], devices, &lanes(None), &Concerns::default())
 }
 
 #[test]

@@ -45,8 +45,11 @@ pub(super) enum Reply {
 pub(super) enum Pending {
     Ready(Reply),
     Waiting(Pin<Box<dyn Future<Output = Reply> + Send>>),
-    /// A publication that waits for its device's allowance.
-    Parked(Box<Publish>),
+    /// A publication that waits for its device's allowance; `urgent` when a person waits for it too.
+    Parked {
+        publish: Box<Publish>,
+        urgent: bool,
+    },
 }
 
 impl Pending {
@@ -98,17 +101,20 @@ pub(super) async fn publication(
         Some((owner, Channel::Status)) if owner == *device => {
             status(shared, device, place, publish, terms).await
         }
-        _ => {
-            let (shared, device) = (Arc::clone(shared), device.clone());
-            Pending::start(async move {
-                shared
-                    .foreign(&device, &publish.topic, &publish.payload)
-                    .await;
-                terms.foreign()
-            })
-            .await
-        }
+        _ => foreign(shared, device, publish, terms.foreign()).await,
     }
+}
+
+/// What no device may say: quarantine, then the reply.
+async fn foreign(shared: &Arc<Shared>, device: &Ident, publish: Publish, reply: Reply) -> Pending {
+    let (shared, device) = (Arc::clone(shared), device.clone());
+    Pending::start(async move {
+        shared
+            .foreign(&device, &publish.topic, &publish.payload)
+            .await;
+        reply
+    })
+    .await
 }
 
 async fn status(
@@ -119,15 +125,9 @@ async fn status(
     terms: Terms,
 ) -> Pending {
     let Some(online) = super::status(&publish.payload) else {
-        let (shared, device) = (Arc::clone(shared), device.clone());
-        return Pending::start(async move {
-            shared
-                .foreign(&device, &publish.topic, &publish.payload)
-                .await;
-            let why = "a status is 'online' or 'offline'".to_owned();
-            terms.ack(AckReason::PayloadFormatInvalid, Some(why))
-        })
-        .await;
+        let why = "a status is 'online' or 'offline'".to_owned();
+        let reply = terms.ack(AckReason::PayloadFormatInvalid, Some(why));
+        return foreign(shared, device, publish, reply).await;
     };
     shared.pace.of(device).charge(Weight::ONE, Instant::now());
     say_status(shared, device, place, online, publish.retain);

@@ -162,12 +162,14 @@ impl Session<'_> {
     async fn run(&mut self, place: &mut Place, stop: impl Future<Output = ()>) -> End {
         tokio::pin!(stop);
         loop {
-            if let Err(end) = self.turn(place).await {
+            // Asked once: what a turn handles is charged at its end.
+            let may_pass = self.gauge.may_pass(std::time::Instant::now());
+            if let Err(end) = self.turn(place, may_pass).await {
                 return end;
             }
-            let reads = self.has_room();
+            let reads = may_pass && self.has_room();
             let room = self.in_flight.len() < self.window && self.outbound.is_empty();
-            let deadline = self.deadline(reads);
+            let deadline = self.deadline(reads, may_pass);
             tokio::select! {
                 biased;
                 _ = &mut place.ended => return End::Replaced,
@@ -197,12 +199,12 @@ impl Session<'_> {
     }
 
     /// Does all that can be done without waiting: understands what was read, says what is ready,
-    /// writes what the socket takes.
-    async fn turn(&mut self, place: &Place) -> Result<(), End> {
+    /// writes what the socket takes. `may_pass`: the device isn't too deep in debt to be understood.
+    async fn turn(&mut self, place: &Place, may_pass: bool) -> Result<(), End> {
         self.hand_on_parked(place).await;
         self.answer()?;
         let mut packets = 0;
-        while self.has_room() {
+        while may_pass && self.has_room() {
             match self.wire.next(&mut self.inbound) {
                 Ok(Some(heard)) => self.hear(heard, place).await?,
                 Ok(None) => break,
@@ -232,7 +234,6 @@ impl Session<'_> {
     fn has_room(&self) -> bool {
         self.answers.len() < usize::from(limits::IN_FLIGHT)
             && self.outbound.len() < UNWRITTEN_MAX_BYTES
-            && self.gauge.may_pass(std::time::Instant::now())
     }
 
     async fn hear(&mut self, heard: Heard, place: &Place) -> Result<(), End> {
@@ -252,7 +253,7 @@ impl Session<'_> {
                     None if self.must_park() => {
                         let urgent = is_urgent(&publish);
                         self.held_since.get_or_insert_with(Instant::now);
-                        self.answers.push_back(Pending::Parked(publish));
+                        self.answers.push_back(Pending::Parked { publish, urgent });
                         if urgent {
                             self.hand_on_parked(place).await;
                         }
@@ -359,14 +360,14 @@ impl Session<'_> {
     }
 
     /// When to look whether the client is overdue.
-    fn deadline(&self, reads: bool) -> Instant {
+    fn deadline(&self, reads: bool, may_pass: bool) -> Instant {
         let silent = reads.then(|| self.heard_at + self.patience);
         let stalled = (!self.outbound.is_empty()).then(|| self.moved_at + STALL_MAX);
         let now = Instant::now();
         let parked = self
             .held_since
             .map(|_| now + self.gauge.due(now.into_std()).min(LOOK_AGAIN));
-        let overdrawn = (!self.gauge.may_pass(now.into_std())).then(|| now + LOOK_AGAIN);
+        let overdrawn = (!may_pass).then(|| now + LOOK_AGAIN);
         let far = now + self.patience;
         [silent, stalled, parked, overdrawn]
             .into_iter()
@@ -393,7 +394,7 @@ impl Session<'_> {
         let answered = async {
             loop {
                 self.answer()?;
-                if matches!(self.answers.front(), None | Some(Pending::Parked(_))) {
+                if matches!(self.answers.front(), None | Some(Pending::Parked { .. })) {
                     return Ok(());
                 }
                 poll_fn(|context| poll_answers(&mut self.answers, context)).await;
@@ -447,7 +448,7 @@ fn poll_answers(answers: &mut VecDeque<Pending>, context: &mut Context<'_>) -> P
     for pending in answers {
         match pending {
             Pending::Ready(_) => {}
-            Pending::Parked(_) => return any,
+            Pending::Parked { .. } => return any,
             Pending::Waiting(reply) => match reply.as_mut().poll(context) {
                 Poll::Ready(reply) => *pending = Pending::Ready(reply),
                 Poll::Pending => return any,

@@ -18,6 +18,7 @@
 //! * `status` is what people see of it.
 //! * `boards`, `linli`, `modbus`, `osdp`, `lines` are the drivers.
 
+pub mod bank;
 pub mod boards;
 mod echo;
 pub mod line;
@@ -57,6 +58,8 @@ use crate::pace::Pace;
 #[derive(Default)]
 pub struct Ports {
     ports: Vec<port::Running>,
+    /// What hangs on each.
+    plans: Vec<PortPlan>,
     /// The port of each device on one, by its index.
     ways: HashMap<Ident, usize>,
 }
@@ -77,6 +80,7 @@ impl Ports {
         for (index, plan) in plans.iter().enumerate() {
             let running = port::start(plan, intake, pace, stopped.clone())?;
             all.ports.push(running);
+            all.plans.push(plan.clone());
             all.ways
                 .extend(plan.device_ids().map(|id| (id.clone(), index)));
         }
@@ -95,7 +99,18 @@ impl Ports {
 
     /// How they are, in the order of the configuration.
     pub fn views(&self) -> Vec<PortView> {
-        self.ports.iter().map(|port| port.status.view()).collect()
+        let ports = self.ports.iter().zip(&self.plans);
+        let told = ports.map(|(port, plan)| {
+            let mut view = port.status.view();
+            plan.tell(&mut view);
+            view
+        });
+        told.collect()
+    }
+
+    /// Whether a device hangs on one of them.
+    pub fn has(&self, device: &Ident) -> bool {
+        self.ways.contains_key(device)
     }
 
     /// Resolves when all have ended, which they do when the gateway stops: what their devices said

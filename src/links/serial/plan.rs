@@ -2,6 +2,7 @@
 
 use firmware_protocols::Ident;
 
+use super::status::PortView;
 use crate::config::Config;
 use crate::config::serial::{BoardSection, OnPort, PortSection};
 
@@ -76,5 +77,19 @@ impl PortPlan {
     pub fn device_ids(&self) -> impl Iterator<Item = &Ident> {
         let banks = self.banks.iter().map(|bank| &bank.id);
         banks.chain(self.devices.iter().map(|device| &device.id))
+    }
+    /// Adds to a port's view what the configuration says: what hangs there, what each board opens.
+    pub fn tell(&self, view: &mut PortView) {
+        view.devices = self.device_ids().map(Ident::to_string).collect();
+        let boards = || {
+            let banks = self.banks.iter();
+            banks.flat_map(|bank| bank.boards.iter().map(move |board| (&bank.id, board)))
+        };
+        for slave in &mut view.slaves {
+            let mut its = boards().filter(|(bank, board)| {
+                bank.as_str() == slave.device && Some(board.address) == slave.address
+            });
+            slave.compartments = its.next().map(|(_, board)| board.compartments);
+        }
     }
 }

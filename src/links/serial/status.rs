@@ -61,6 +61,9 @@ pub struct PortView {
     pub echo: Option<bool>,
     /// Bytes that belonged to no frame.
     pub noise_bytes: u64,
+    /// The devices that the configuration hangs on it, a bank with boards by its own id.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// What hangs on it.
     pub slaves: Vec<SlaveView>,
 }
@@ -72,6 +75,9 @@ pub struct SlaveView {
     pub device: String,
     /// Its address.
     pub address: Option<u8>,
+    /// The first and the last of the bank's compartments that it opens, if it is a locker board.
+    #[serde(default)]
+    pub compartments: Option<[u16; 2]>,
     /// Whether it answers; `None` as long as nothing was asked or heard.
     pub answers: Option<bool>,
     /// Requests.
@@ -229,7 +235,7 @@ impl PortStatus {
         slave
     }
 
-    /// For people.
+    /// For people; what the configuration says of it is added by [`super::plan::PortPlan::tell`].
     pub fn view(&self) -> PortView {
         let state = self.lock();
         PortView {
@@ -244,6 +250,7 @@ impl PortStatus {
             opened: state.opened,
             echo: state.echo,
             noise_bytes: state.noise_bytes,
+            devices: Vec::new(),
             slaves: state.slaves.iter().map(|slave| slave.view()).collect(),
         }
     }
@@ -367,6 +374,7 @@ impl SlaveStatus {
         SlaveView {
             device: self.device.to_string(),
             address: self.address,
+            compartments: None,
             answers: counts.answers,
             asked: counts.asked,
             answered: counts.answered,

@@ -28,6 +28,7 @@ use linli::credentials::set_password;
 use tokio::sync::watch;
 
 use crate::common::{PATIENCE, Setup};
+use crate::controller::Controller as _;
 use crate::embedded::{Client, Version, ident, publish};
 use attack::{Attack, Field};
 use observers::Observers;

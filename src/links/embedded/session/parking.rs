@@ -2,17 +2,14 @@
 
 use tokio::time::Instant;
 
-use super::super::publications::{Pending, Reply, is_urgent, publication};
+use super::super::publications::{Pending, Reply, publication};
 use super::super::roster::Place;
 use super::Session;
 
 impl Session<'_> {
     /// Whether a publication has to wait for its turn: one does already, or the allowance is used up.
     pub(super) fn must_park(&self) -> bool {
-        self.held_since.is_some() || {
-            let now = std::time::Instant::now();
-            self.gauge.is_slowed(now) && !self.gauge.due(now).is_zero()
-        }
+        self.held_since.is_some() || !self.gauge.due(std::time::Instant::now()).is_zero()
     }
 
     /// Hands on what is parked, as far as the allowance goes; and up to the last that a person waits
@@ -26,13 +23,13 @@ impl Session<'_> {
         self.held_since = Some(now);
         // Whoever is held isn't silent: it waits for us.
         self.heard_at = now;
-        let urgent = |pending: &Pending| matches!(pending, Pending::Parked(p) if is_urgent(p));
+        let urgent = |pending: &Pending| matches!(pending, Pending::Parked { urgent: true, .. });
         let hurried = match self.gauge.may_hurry(now.into_std()) {
             true => self.answers.iter().rposition(urgent),
             false => None,
         };
         for at in 0..self.answers.len() {
-            let Some(Pending::Parked(_)) = self.answers.get(at) else {
+            let Some(Pending::Parked { .. }) = self.answers.get(at) else {
                 continue;
             };
             let hurries = hurried.is_some_and(|last| at <= last);
@@ -48,7 +45,8 @@ impl Session<'_> {
         let Some(pending) = self.answers.get_mut(at) else {
             return;
         };
-        let Pending::Parked(publish) = std::mem::replace(pending, Pending::Ready(Reply::Nothing))
+        let Pending::Parked { publish, .. } =
+            std::mem::replace(pending, Pending::Ready(Reply::Nothing))
         else {
             return;
         };

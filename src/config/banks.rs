@@ -1,0 +1,117 @@
+//! Locker banks: their compartments, and what opens them.
+
+use cloud_protocol::downlink::{Size, Zone};
+use estate::layout::{Bank, CompartmentSpec};
+use firmware_protocols::Ident;
+use serde::Deserialize;
+
+use super::serial::{BoardSection, OnPort};
+
+/// A locker bank. Its id is also its controller's device id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankSection {
+    /// Its id.
+    pub id: Ident,
+    /// The building it belongs to.
+    pub building: Ident,
+    /// For people: where it stands.
+    #[serde(default)]
+    pub address: String,
+    /// Whether compartments can tell that something is in them. Default true; with locker boards, if
+    /// each of them has `occupied`.
+    #[serde(default = "yes")]
+    pub occupancy_sensor: bool,
+    /// Runs of equal compartments, numbered on from 1.
+    pub compartments: Vec<CompartmentRun>,
+    /// The locker boards that open them, if they hang on a serial port.
+    #[serde(default, rename = "board")]
+    pub boards: Vec<BoardSection>,
+    /// Where its own controller hangs, if on a serial port.
+    pub serial: Option<OnPort>,
+}
+
+/// A run of equal compartments.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompartmentRun {
+    /// How many.
+    pub count: u16,
+    /// `S`, `M` or `L`.
+    pub size: String,
+    /// `ambient`, `chilled` or `frozen`. Default `ambient`.
+    #[serde(default = "default_zone")]
+    pub zone: String,
+    /// Whether they are within reach from a wheelchair. Default no.
+    #[serde(default)]
+    pub low: bool,
+}
+
+impl BankSection {
+    pub(super) fn bank(&self) -> Bank {
+        let compartments = self
+            .compartments
+            .iter()
+            .filter_map(|run| Some((run, run.spec()?)))
+            .flat_map(|(run, spec)| (0..run.count).map(move |_| spec))
+            .collect();
+        Bank {
+            id: self.id.clone(),
+            building: self.building.clone(),
+            address: self.address.clone(),
+            compartments,
+            occupancy_sensor: self.tells_occupied(),
+        }
+    }
+
+    /// Whether its compartments can tell that something is in them; on locker boards only if each says
+    /// how.
+    fn tells_occupied(&self) -> bool {
+        let mut boards = self.boards.iter();
+        self.occupancy_sensor && boards.all(|board| board.occupied.is_some())
+    }
+
+    /// How many compartments it has.
+    pub fn count(&self) -> u16 {
+        let counts = self.compartments.iter().map(|run| run.count);
+        counts.fold(0, u16::saturating_add)
+    }
+
+    pub(super) fn check(&self, errors: &mut Vec<String>) {
+        let count: u64 = self.compartments.iter().map(|c| u64::from(c.count)).sum();
+        if !(1..=512).contains(&count) {
+            errors.push(format!(
+                "bank '{}' has {count} compartments, 1 to 512 are allowed: set 'count' in its compartments",
+                self.id
+            ));
+        }
+        for run in &self.compartments {
+            if run.spec().is_none() {
+                errors.push(format!(
+                    "bank '{}' has compartments of size '{}' and zone '{}': sizes are S, M, L, zones are ambient, chilled, frozen",
+                    self.id, run.size, run.zone
+                ));
+            }
+        }
+    }
+}
+
+impl CompartmentRun {
+    fn spec(&self) -> Option<CompartmentSpec> {
+        let size = Size::WORDS.iter().find(|(word, _)| *word == self.size)?.1;
+        let zone = Zone::WORDS.iter().find(|(word, _)| *word == self.zone)?.1;
+        Some(CompartmentSpec {
+            size,
+            zone,
+            low: self.low,
+        })
+    }
+}
+
+fn default_zone() -> String {
+    "ambient".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}
