@@ -2,11 +2,13 @@
 //!
 //! * `bed` — the daemon, its configuration, and the far ends of its lines.
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
+//! * `osdp_config` — what must be right in the configuration of an OSDP reader.
 //! * `osdp_peer` — OSDP readers by libosdp, from PyPI.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bed;
 mod faults;
+mod osdp_config;
 #[cfg(feature = "osdp")]
 mod osdp_peer;
