@@ -219,6 +219,8 @@ async fn cards_and_keys_come_and_wrong_digits_light_and_beep() {
     );
     let buzzer = peer.until("beeps", |said| said["command"] == BUZZER);
     assert_eq!(buzzer["rep_count"], 3, "{buzzer}");
+    let text = peer.until("words", |said| said["command"] == TEXT);
+    assert!(!text["data"].as_str().unwrap().is_empty(), "{text}");
     let results = bed.said("keypad-1", "result", 1).await;
     assert!(
         format!("{:?}", results[0].body).contains("done"),
@@ -398,14 +400,15 @@ async fn a_dead_reader_does_not_hold_up_another_and_comes_back() {
     })
     .await;
     let asked = bed.slave("p1", "keypad-1").unwrap().answered;
-    let since = Instant::now();
     for n in 1..=5 {
+        let since = Instant::now();
         peer.keys(1, b"7#");
         bed.said("keypad-1", "keypad", n).await;
+        // A time-out of the other (some 220 ms), a poll, and what a shared machine takes.
+        let took = since.elapsed();
+        eprintln!("an entry beside a dead reader: {took:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
     }
-    // At most one time-out (about 220 ms) stands in the way of each.
-    let took = since.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let seen = bed.slave("p1", "keypad-1").unwrap();
     assert!(seen.answered > asked && seen.missed == 0, "{seen:?}");
 

@@ -7,8 +7,8 @@
 //! | `show` info | amber | none |
 //! | `identify` | amber, blinking, five seconds | five |
 //!
-//! With a display the words are shown, if it can: OSDP carries printable ASCII only, so other text is
-//! left to the light. At most [`WAITING_MAX`] commands wait for a reader; one more is refused.
+//! With a display the words are shown as far as it can: OSDP carries printable ASCII only, so of words in
+//! Chinese and English it shows the English, and all else is left to the light. At most [`WAITING_MAX`] commands wait for a reader; one more is refused.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -261,10 +261,13 @@ fn beep(times: u8) -> Request {
     })
 }
 
-/// Words on the display for five seconds; none that it can't show.
+/// Words on the display for five seconds: those behind the last character that it can't show, which is
+/// the English of words that stand there in Chinese and English.
 fn displayed(text: &str) -> Option<Request> {
     let plain = |byte: &u8| (0x20..=0x7E).contains(byte);
-    if text.is_empty() || !text.as_bytes().iter().all(plain) {
+    let words = text.as_bytes().rsplit(|byte| !plain(byte)).next()?;
+    let words = words.trim_ascii();
+    if words.is_empty() {
         return None;
     }
     Some(Request::Text(Text {
@@ -273,7 +276,7 @@ fn displayed(text: &str) -> Option<Request> {
         temp_time_s: 5,
         row: 1,
         column: 1,
-        text: text.bytes().take(TEXT_MAX).collect(),
+        text: words.iter().copied().take(TEXT_MAX).collect(),
     }))
 }
 
@@ -340,6 +343,9 @@ mod tests {
     #[test]
     fn what_a_display_can_not_show_is_left_to_the_light() {
         assert_eq!(show("请取件", Tone::Ok, ALL).len(), 2);
+        let requests = show("取件成功，谢谢 Collected, thank you", Tone::Ok, ALL);
+        let shown = b"Collected, thank you";
+        assert!(matches!(requests.last(), Some(Request::Text(text)) if text.text == shown));
         assert!(displayed("").is_none());
         let Some(Request::Text(text)) = displayed(&"a".repeat(100)) else {
             panic!("no text");
