@@ -206,7 +206,10 @@ fn one_that_failed_can_be_repeated_and_one_skipped() {
     let (code, out, err, bed) = played.end();
     assert_eq!(code, Some(1), "{out}{err}");
     let record = saved(&bed);
-    assert!(err.contains("bank-a/1: seen to open, not to close"), "{err}");
+    assert!(
+        err.contains("bank-a/1: seen to open, not to close"),
+        "{err}"
+    );
     assert_eq!(record["compartments"][0]["verdict"], "inverted", "{err}");
     assert_eq!(record["compartments"][0]["openings"], 2);
     assert_eq!(record["compartments"][1]["verdict"], "skipped");

@@ -2,8 +2,10 @@
 //!
 //! * `bed` — the daemon, its configuration, and the far ends of its lines.
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
+//! * `technician` — ports scanned and listened to from the command line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bed;
 mod faults;
+mod technician;

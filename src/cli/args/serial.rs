@@ -9,6 +9,15 @@ use crate::config::serial::Protocol;
 /// What can be done with serial ports.
 #[derive(Debug, Subcommand)]
 pub enum SerialCommand {
+    /// Find out what hangs on a port: protocol, rate, addresses; needs the port free
+    ///
+    /// First it only listens: a line with traffic of its own is reported and not disturbed. Then it
+    /// asks, with requests for a status only; nothing is opened or changed.
+    Scan(ScanArgs),
+    /// Show what goes over a port, in words, as it happens; sends nothing
+    ///
+    /// What is personal (digits, cards, symbols that were scanned, pickup codes) isn't shown.
+    Monitor(MonitorArgs),
     /// Show each port of the running daemon and what hangs on it
     Status,
 }
