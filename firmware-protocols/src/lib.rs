@@ -9,8 +9,8 @@
 //! * [`command`] — what devices are asked to do, and the receipt they get.
 //! * [`topic`] — where it travels on MQTT.
 //! * [`frame`] — how frames are told from a stream of bytes on a serial line.
-//! * [`boards`] — locker boards of the market.
 //! * [`link`] — the Linli link, our own protocol for serial lines.
+//! * [`boards`] — locker boards of the market.
 //!
 //! Invariant: no byte string from outside makes anything in here panic, and the work done for a
 //! payload is bounded by its length.

@@ -186,7 +186,7 @@ pub struct RegisterSection {
 }
 
 /// Which of a Modbus device's four tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegisterFunction {
     /// Function 1.
@@ -272,9 +272,9 @@ pub struct RelaySection {
     /// What is written: the pulse in the board's own unit (often 100 ms). Default 5.
     #[serde(default = "default_flash_time")]
     pub flash_time: u16,
-    /// The discrete input of channel 1's door contact, if there is one. Default 0.
-    #[serde(default)]
-    pub contact_address: u16,
+    /// The discrete input of channel 1's door contact; those of the other channels follow. Default:
+    /// there are none, and whether a door is open isn't known.
+    pub contact_address: Option<u16>,
 }
 
 impl PortSection {
@@ -306,6 +306,33 @@ impl PortSection {
         Duration::from_micros(
             bytes.saturating_mul(bits * 1_000_000) / u64::from(self.baud().max(1)),
         )
+    }
+}
+
+impl RegisterSection {
+    /// How it is written: what is set, or what goes without saying.
+    pub fn kind(&self) -> RegisterKind {
+        self.kind.unwrap_or(match self.function.is_bit() {
+            true => RegisterKind::Bool,
+            false => RegisterKind::U16,
+        })
+    }
+}
+
+impl RegisterFunction {
+    /// Whether the table holds bits.
+    pub const fn is_bit(self) -> bool {
+        matches!(self, Self::Coil | Self::Discrete)
+    }
+}
+
+impl RegisterKind {
+    /// How many addresses of its table it takes.
+    pub const fn words(self) -> u16 {
+        match self {
+            Self::Bool | Self::U16 | Self::I16 => 1,
+            Self::U32 | Self::I32 | Self::F32 => 2,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_protocols::Ident;
 
-use super::serial::{BoardSection, OnPort, PortSection, Protocol, RegisterFunction, RegisterKind};
+use super::serial::{BoardSection, OnPort, PortSection, Protocol};
 use super::{BankSection, Config};
 
 /// Adds every error.
@@ -190,6 +190,7 @@ fn check_board(
             protocol.word()
         ));
     }
+    super::register_check::check_relay(id, board, errors);
     match (protocol, &board.relay) {
         (Protocol::Modbus, None) => errors.push(format!(
             "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"
@@ -267,33 +268,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
             "'{id}' needs serial.registers: what is to be read, each {{ name, function, address, … }}"
         ));
     }
-    for register in &on.registers {
-        let bit = matches!(
-            register.function,
-            RegisterFunction::Coil | RegisterFunction::Discrete
-        );
-        let kind_is_bit = register.kind.is_none_or(|kind| kind == RegisterKind::Bool);
-        if bit && !kind_is_bit {
-            errors.push(format!(
-                "'{id}': register '{}' is one bit: its type is bool",
-                register.name
-            ));
-        }
-        if !bit && register.kind == Some(RegisterKind::Bool) {
-            errors.push(format!(
-                "'{id}': register '{}' is 16 bits: its type is u16, i16, u32, i32 or f32",
-                register.name
-            ));
-        }
-        if !bit && register.door_closed.is_some()
-            || register.held_open_s.is_some() && register.door_closed.is_none()
-        {
-            errors.push(format!(
-                "'{id}': register '{}': door_closed is for coil and discrete, held_open_s for those with door_closed",
-                register.name
-            ));
-        }
-    }
+    super::register_check::check(id, &on.registers, errors);
 }
 
 /// Two devices with one address answer at once.

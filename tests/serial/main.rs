@@ -1,6 +1,7 @@
 //! Serial ports of the real daemon, over pseudo-terminals.
 //!
 //! * `bed` — the daemon, its configuration, and the far ends of its lines.
+//! * `modbus_peer` — pymodbus at the far end: sensors, a relay board.
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
 //! * `technician` — ports scanned and listened to from the command line.
 
@@ -8,4 +9,5 @@
 
 mod bed;
 mod faults;
+mod modbus_peer;
 mod technician;

@@ -52,8 +52,8 @@ fn read(frame: &[u8]) -> Option<BoardFrame> {
     match *frame {
         [BEGIN, at, STATUS_REPLY, h1, h2, i1, i2, END, _] => Some(BoardFrame::Status {
             address: at >> 4,
-            states: Channels::of([h1, h2].into_iter()),
-            occupied: Some(Channels::of([i1, i2].into_iter())),
+            states: Channels::of_bytes(&[h1, h2]),
+            occupied: Some(Channels::of_bytes(&[i1, i2])),
         }),
         [BEGIN, at, command, END, _] => {
             let address = at >> 4;

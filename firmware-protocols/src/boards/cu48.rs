@@ -52,7 +52,7 @@ fn read(frame: &[u8]) -> Option<BoardFrame> {
     match *frame {
         [BEGIN, address, 0, REPLY, 6, d0, d1, d2, d3, d4, d5, _] => Some(BoardFrame::Status {
             address,
-            states: Channels::of([d0, d1, d2, d3, d4, d5].into_iter()),
+            states: Channels::of_bytes(&[d0, d1, d2, d3, d4, d5]),
             occupied: None,
         }),
         [BEGIN, address, lock @ 0..=LOCK_MAX, REPLY, 0, _] => Some(BoardFrame::Unlocked {

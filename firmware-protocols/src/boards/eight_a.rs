@@ -57,7 +57,7 @@ fn read_long(frame: &[u8]) -> Option<BoardFrame> {
     match *frame {
         [STATUS, address, s1, s2, s3, ASK, _] if is_whole(frame, xor) => Some(BoardFrame::Status {
             address,
-            states: Channels::of([s3, s2, s1].into_iter()),
+            states: Channels::of_bytes(&[s3, s2, s1]),
             occupied: None,
         }),
         _ => None,

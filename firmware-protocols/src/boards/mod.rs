@@ -261,11 +261,11 @@ impl BoardFrame {
 }
 
 impl Channels {
-    /// From bytes, the lowest bit of the first one being channel 1: at most 8 bytes.
-    pub(crate) fn of(bytes: impl Iterator<Item = u8>) -> Self {
+    /// From bytes, the lowest bit of the first one being channel 1. Of at most 8 bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         let (mut count, mut bits) = (0, 0);
-        for byte in bytes.take(8) {
-            bits |= u64::from(byte) << count;
+        for byte in bytes.iter().take(8) {
+            bits |= u64::from(*byte) << count;
             count += 8;
         }
         Self { count, bits }

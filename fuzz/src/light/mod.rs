@@ -5,6 +5,8 @@ pub mod commands;
 pub mod deterministic;
 pub mod disguise;
 pub mod events;
+pub mod link;
+pub mod link_session;
 pub mod topic;
 pub mod tree;
 
@@ -21,6 +23,8 @@ pub const TARGETS: &[Target] = &[
     ("cloud_answer", cloud::cloud_answer),
     ("uplink_item", cloud::uplink_item),
     ("topic", topic::topic),
+    ("link_frame", link::link_frame),
+    ("link_session", link_session::link_session),
 ];
 
 /// The longest reason that a reader may give, in characters: reasons are stored and shown.

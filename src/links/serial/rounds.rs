@@ -25,7 +25,6 @@ pub enum Turn {
 /// The slaves of a line, by their index.
 #[derive(Debug)]
 pub struct Rounds {
-    every: Duration,
     slaves: Vec<Slave>,
     /// A silent slave was asked, and these haven't been since.
     owed: Vec<bool>,
@@ -33,6 +32,7 @@ pub struct Rounds {
 
 #[derive(Debug, Clone, Copy)]
 struct Slave {
+    every: Duration,
     due: Instant,
     missed: u32,
     pause: Duration,
@@ -41,15 +41,20 @@ struct Slave {
 impl Rounds {
     /// Rounds over so many slaves, each asked `every` so often, all due at once.
     pub fn new(slaves: usize, every: Duration, now: Instant) -> Self {
-        let slave = Slave {
+        Self::each(&vec![every; slaves], now)
+    }
+
+    /// Rounds over slaves that are each asked so often, all due at once.
+    pub fn each(every: &[Duration], now: Instant) -> Self {
+        let slave = |every: &Duration| Slave {
+            every: *every,
             due: now,
             missed: 0,
             pause: PAUSE_FIRST,
         };
         Self {
-            every,
-            slaves: vec![slave; slaves],
-            owed: vec![false; slaves],
+            slaves: every.iter().map(slave).collect(),
+            owed: vec![false; every.len()],
         }
     }
 
@@ -70,14 +75,11 @@ impl Rounds {
 
     /// It answered.
     pub fn answered(&mut self, slave: usize, now: Instant) {
-        let every = self.every;
         self.settle(slave);
         if let Some(slave) = self.slaves.get_mut(slave) {
-            *slave = Slave {
-                due: now + every,
-                missed: 0,
-                pause: PAUSE_FIRST,
-            };
+            slave.due = now + slave.every;
+            slave.missed = 0;
+            slave.pause = PAUSE_FIRST;
         }
     }
 
