@@ -1,7 +1,9 @@
 //! `linli serial …`: the ports, and what hangs on them.
 //!
-//! `status` asks the daemon; `scan` and `monitor` open a port that it hasn't.
+//! `status` asks the daemon; `list` looks at the machine; `scan` and `monitor` open a port that the
+//! daemon hasn't.
 
+mod list;
 mod monitor;
 mod scan;
 
@@ -26,6 +28,7 @@ impl Session {
     /// `linli serial …`.
     pub(super) fn serial(&mut self, command: SerialCommand) -> Done {
         match command {
+            SerialCommand::List => self.serial_list(),
             SerialCommand::Scan(args) => self.serial_scan(&args),
             SerialCommand::Monitor(args) => self.serial_monitor(&args),
             SerialCommand::Status => self.serial_status(),

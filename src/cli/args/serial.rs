@@ -9,6 +9,8 @@ use crate::config::serial::Protocol;
 /// What can be done with serial ports.
 #[derive(Debug, Subcommand)]
 pub enum SerialCommand {
+    /// List the serial ports of this machine, and who uses them; needs no daemon
+    List,
     /// Find out what hangs on a port: protocol, rate, addresses; needs the port free
     ///
     /// First it only listens: a line with traffic of its own is reported and not disturbed. Then it

@@ -265,6 +265,9 @@ pub fn counted(n: u64) -> String {
     }
 }
 
+/// The machine has no serial port.
+pub const NO_PORTS: &str = "This machine has no serial port. Plug an adapter in; on a board with a UART, switch it on in the device tree.";
+
 /// The daemon has the port.
 pub fn daemon_has(path: &str, port: &str) -> String {
     format!(
