@@ -7,6 +7,7 @@
 pub mod args;
 mod ask;
 pub mod audit;
+mod bank;
 mod desk;
 mod elsewhere;
 mod history;
@@ -107,6 +108,7 @@ impl Session {
             Command::Status { check } => self.status(check)?,
             Command::Devices => self.list(&Request::Devices, lists::devices as Draw<DeviceView>)?,
             Command::Banks => self.list(&Request::Banks, picture::banks as Draw<BankView>)?,
+            Command::Bank(command) => self.bank(command)?,
             Command::Serial(command) => self.serial(command)?,
             Command::Parcels { state, limit } => {
                 let request = Request::Parcels {

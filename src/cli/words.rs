@@ -2,6 +2,7 @@
 //! [`super::args`], so that another language needs only another such file.
 
 pub mod audit;
+pub mod bank;
 pub mod cloud;
 pub mod compartments;
 pub mod desk;
