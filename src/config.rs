@@ -18,6 +18,7 @@ use crate::pace::Limits;
 
 mod banks;
 mod limits;
+mod register_check;
 mod rules;
 pub mod serial;
 mod serial_check;

@@ -10,6 +10,7 @@
 //! * [`topic`] — where it travels on MQTT.
 //! * [`frame`] — how frames are told from a stream of bytes on a serial line.
 //! * [`link`] — the Linli link, our own protocol for serial lines.
+//! * [`boards`] — locker boards of the market.
 //!
 //! Invariant: no byte string from outside makes anything in here panic, and the work done for a
 //! payload is bounded by its length.
@@ -18,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod boards;
 pub mod command;
 pub mod event;
 pub mod fields;

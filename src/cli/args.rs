@@ -66,6 +66,9 @@ pub enum Command {
     Devices,
     /// Draw the locker banks
     Banks,
+    /// Accept a locker bank after its installation
+    #[command(subcommand)]
+    Bank(BankCommand),
     /// Look after the serial ports and what hangs on them
     #[command(subcommand)]
     Serial(SerialCommand),

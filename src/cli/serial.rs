@@ -18,6 +18,7 @@ impl Session {
     pub(super) fn serial(&mut self, command: SerialCommand) -> Done {
         match command {
             SerialCommand::Status => self.serial_status(),
+            SerialCommand::Commission { device } => self.commission(&device),
         }
     }
 

@@ -46,6 +46,14 @@ impl Stop {
         }
     }
 
+    /// What is told, in words.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Failed { message, .. } => message.clone(),
+            Self::Told(_) | Self::Unread => String::new(),
+        }
+    }
+
     /// What the daemon, or the way to it, said.
     pub fn of_client(error: &ClientError, config: &Path) -> Self {
         match error {

@@ -108,11 +108,12 @@ pub struct PortSection {
     /// 1 or 2. Default 1.
     #[serde(default = "one")]
     pub stop_bits: u8,
-    /// How long an answer may take, ms, beside the frames' own time on the line. Default 100.
+    /// How long an answer may take, ms, beside the frames' own time on the line. Default 100; OSDP
+    /// devices are given 200 at least, as their standard says.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
     /// How often each slave is asked, ms; 0 for as often as the line allows. Default by protocol:
-    /// boards 250, Modbus 5,000, others as often as the line allows.
+    /// boards 250, Modbus 5,000, OSDP 50, others as often as the line allows.
     pub poll_ms: Option<u64>,
     /// Whether the adapter hears what it sends. Default: found out.
     pub echo: Option<bool>,
@@ -129,8 +130,13 @@ pub struct OnPort {
     pub port: Ident,
     /// Its address on the port (Linli link 1 to 126, Modbus 1 to 247, OSDP 0 to 126).
     pub address: Option<u8>,
-    /// OSDP: the file with the device's own secure channel key, 32 hexadecimal digits.
+    /// OSDP: the file with the device's own secure channel key, 32 hexadecimal digits, which
+    /// `linli serial commission` makes.
     pub key_file: Option<PathBuf>,
+    /// OSDP: the device has no secure channel, and is used all the same. Whoever reaches its wires can
+    /// then read cards and codes, and make up others.
+    #[serde(default)]
+    pub insecure: bool,
     /// OSDP: the door that it reads for; cards are then access events. Without it, and with `point`,
     /// they are scans.
     pub door: Option<Ident>,
@@ -186,7 +192,7 @@ pub struct RegisterSection {
 }
 
 /// Which of a Modbus device's four tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegisterFunction {
     /// Function 1.
@@ -272,9 +278,9 @@ pub struct RelaySection {
     /// What is written: the pulse in the board's own unit (often 100 ms). Default 5.
     #[serde(default = "default_flash_time")]
     pub flash_time: u16,
-    /// The discrete input of channel 1's door contact, if there is one. Default 0.
-    #[serde(default)]
-    pub contact_address: u16,
+    /// The discrete input of channel 1's door contact; those of the other channels follow. Default:
+    /// there are none, and whether a door is open isn't known.
+    pub contact_address: Option<u16>,
 }
 
 impl PortSection {
@@ -292,6 +298,7 @@ impl PortSection {
     pub fn poll(&self) -> Duration {
         let default_ms = match self.protocol {
             Protocol::Modbus => 5_000,
+            Protocol::Osdp => 50,
             protocol if protocol.has_boards() => 250,
             _ => 0,
         };
@@ -306,6 +313,33 @@ impl PortSection {
         Duration::from_micros(
             bytes.saturating_mul(bits * 1_000_000) / u64::from(self.baud().max(1)),
         )
+    }
+}
+
+impl RegisterSection {
+    /// How it is written: what is set, or what goes without saying.
+    pub fn kind(&self) -> RegisterKind {
+        self.kind.unwrap_or(match self.function.is_bit() {
+            true => RegisterKind::Bool,
+            false => RegisterKind::U16,
+        })
+    }
+}
+
+impl RegisterFunction {
+    /// Whether the table holds bits.
+    pub const fn is_bit(self) -> bool {
+        matches!(self, Self::Coil | Self::Discrete)
+    }
+}
+
+impl RegisterKind {
+    /// How many addresses of its table it takes.
+    pub const fn words(self) -> u16 {
+        match self {
+            Self::Bool | Self::U16 | Self::I16 => 1,
+            Self::U32 | Self::I32 | Self::F32 => 2,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_protocols::Ident;
 
-use super::serial::{BoardSection, OnPort, PortSection, Protocol, RegisterFunction, RegisterKind};
+use super::serial::{BoardSection, OnPort, PortSection, Protocol};
 use super::{BankSection, Config};
 
 /// Adds every error.
@@ -25,12 +25,15 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
             );
         }
     }
-    for (id, on, _) in config.on_ports() {
+    for (id, on, at_point) in config.on_ports() {
         let Some(port) = ports.get(&on.port) else {
             errors.push(unknown_port(id, &on.port));
             continue;
         };
         check_device(id, on, port, errors);
+        if port.protocol == Protocol::Osdp {
+            check_reader(id, on, at_point, errors);
+        }
         once(&mut addresses, &on.port, on.address, id, errors);
     }
 }
@@ -190,6 +193,7 @@ fn check_board(
             protocol.word()
         ));
     }
+    super::register_check::check_relay(id, board, errors);
     match (protocol, &board.relay) {
         (Protocol::Modbus, None) => errors.push(format!(
             "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"
@@ -254,6 +258,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
         }
     };
     only(on.key_file.is_some(), "key_file", Protocol::Osdp);
+    only(on.insecure, "insecure", Protocol::Osdp);
     only(on.door.is_some(), "door", Protocol::Osdp);
     only(!on.registers.is_empty(), "registers", Protocol::Modbus);
     only(on.says.is_some(), "says", Protocol::Lines);
@@ -267,32 +272,23 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
             "'{id}' needs serial.registers: what is to be read, each {{ name, function, address, … }}"
         ));
     }
-    for register in &on.registers {
-        let bit = matches!(
-            register.function,
-            RegisterFunction::Coil | RegisterFunction::Discrete
-        );
-        let kind_is_bit = register.kind.is_none_or(|kind| kind == RegisterKind::Bool);
-        if bit && !kind_is_bit {
-            errors.push(format!(
-                "'{id}': register '{}' is one bit: its type is bool",
-                register.name
-            ));
-        }
-        if !bit && register.kind == Some(RegisterKind::Bool) {
-            errors.push(format!(
-                "'{id}': register '{}' is 16 bits: its type is u16, i16, u32, i32 or f32",
-                register.name
-            ));
-        }
-        if !bit && register.door_closed.is_some()
-            || register.held_open_s.is_some() && register.door_closed.is_none()
-        {
-            errors.push(format!(
-                "'{id}': register '{}': door_closed is for coil and discrete, held_open_s for those with door_closed",
-                register.name
-            ));
-        }
+    super::register_check::check(id, &on.registers, errors);
+}
+
+fn check_reader(id: &Ident, on: &OnPort, at_point: bool, errors: &mut Vec<String>) {
+    match (&on.key_file, on.insecure) {
+        (None, false) => errors.push(format!(
+            "'{id}' needs serial.key_file: where its secure channel key is, or is to be put by 'linli serial commission {id}'; insecure = true does without, and then whoever reaches its wires can read cards and codes"
+        )),
+        (Some(_), true) => errors.push(format!(
+            "'{id}' has both serial.key_file and serial.insecure: remove 'insecure'"
+        )),
+        _ => {}
+    }
+    if on.door.is_none() && !at_point {
+        errors.push(format!(
+            "'{id}' needs serial.door, the door that it reads for, or 'point', the bank or desk that it belongs to: else nobody knows what its cards mean"
+        ));
     }
 }
 

@@ -245,6 +245,7 @@ impl Running {
             // A link that panicked has stopped too.
             let _ = serving.await;
         }
+        self.ports.ended().await;
         self.stop_cloud.send_replace(true);
         if let Some(cloud) = self.cloud {
             let abort = cloud.abort_handle();

@@ -25,7 +25,7 @@ fn configured() -> tempfile::TempDir {
 fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("control.sock");
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 20] = [
         &["status"],
         &["devices"],
         &["banks"],
@@ -45,6 +45,7 @@ fn a_daemon_that_is_not_running_is_3_and_says_how_to_start_it() {
         &["audit", "verify"],
         &["audit", "key"],
         &["serial", "status"],
+        &["bank", "walk-test", "bank-a"],
     ];
     for args in commands {
         let mut command = binary(dir.path(), args);

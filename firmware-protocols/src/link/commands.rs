@@ -68,7 +68,8 @@ pub struct Room {
 pub struct Commands {
     short: VecDeque<ToSend>,
     list: Option<ToSend>,
-    /// How much of the list was acknowledged.
+    /// How much of the oldest short command, and of the list, was acknowledged.
+    short_done: usize,
     list_done: usize,
     under_way: Option<UnderWay>,
     last_seq: u16,
@@ -79,8 +80,10 @@ pub struct Commands {
 struct UnderWay {
     seq: u16,
     sent_ms: u64,
-    /// Where it ends in the list; `None` for the oldest short command.
-    list_end: Option<usize>,
+    /// Whether it belongs to the list, or to the oldest short command.
+    list: bool,
+    /// Where it ends in its command.
+    end: usize,
     /// Whether it is the command's last part.
     last: bool,
 }
@@ -104,6 +107,7 @@ impl Commands {
     pub fn restart(&mut self) {
         self.under_way = None;
         self.last_seq = 0;
+        self.short_done = 0;
         self.list_done = 0;
     }
 
@@ -117,14 +121,14 @@ impl Commands {
         }
         let sent = self.under_way.as_mut()?;
         sent.sent_ms = now_ms;
-        let (seq, list_end) = (sent.seq, sent.list_end);
-        let (command, from) = match list_end {
-            Some(_) => (self.list.as_ref()?, self.list_done),
-            None => (self.short.front()?, 0),
+        let (seq, end) = (sent.seq, sent.end);
+        let (command, from) = match sent.list {
+            true => (self.list.as_ref()?, self.list_done),
+            false => (self.short.front()?, self.short_done),
         };
         let withheld = withheld(command, room);
         let whole = withheld.as_ref().unwrap_or(&command.payload);
-        let bytes = whole.get(from..list_end.unwrap_or(whole.len()))?;
+        let bytes = whole.get(from..end)?;
         let left_ms = command.until_ms.saturating_sub(now_ms);
         Some(Outgoing {
             seq,
@@ -150,11 +154,19 @@ impl Commands {
     /// The device has read the frame of this number. Returns the command that it has read whole.
     pub fn read(&mut self, seq: u16) -> Option<ToSend> {
         let sent = self.under_way.take_if(|sent| sent.seq == seq)?;
-        match sent.list_end {
-            None => self.short.pop_front(),
-            Some(end) => {
-                self.list_done = end;
-                sent.last.then(|| self.list.take()).flatten()
+        match (sent.list, sent.last) {
+            (true, true) => self.list.take(),
+            (true, false) => {
+                self.list_done = sent.end;
+                None
+            }
+            (false, true) => {
+                self.short_done = 0;
+                self.short.pop_front()
+            }
+            (false, false) => {
+                self.short_done = sent.end;
+                None
             }
         }
     }
@@ -172,21 +184,24 @@ impl Commands {
     /// The command's next frame gets its number.
     fn begin(&mut self, now_ms: u64, room: Room) -> Option<()> {
         let space = room.payload.saturating_sub(COMMAND_HEADER_BYTES);
-        let (list_end, last) = match (self.short.front(), &self.list) {
-            (Some(_), _) => (None, true),
-            (None, Some(list)) => {
-                let total = withheld(list, room).map_or(list.payload.len(), |stub| stub.len());
-                let end = total.min(self.list_done.saturating_add(space));
-                (Some(end), end == total)
-            }
+        let (command, done, list) = match (self.short.front(), &self.list) {
+            (Some(short), _) => (short, self.short_done, false),
+            (None, Some(list)) => (list, self.list_done, true),
             (None, None) => return None,
         };
+        let total = withheld(command, room).map_or(command.payload.len(), |stub| stub.len());
+        let end = total.min(done.saturating_add(space));
+        if !list && end < total {
+            // The device puts one command together at a time.
+            self.list_done = 0;
+        }
         self.last_seq = self.last_seq.wrapping_add(1);
         self.under_way = Some(UnderWay {
             seq: self.last_seq,
             sent_ms: now_ms,
-            list_end,
-            last,
+            list,
+            end,
+            last: end == total,
         });
         Some(())
     }
@@ -205,22 +220,20 @@ impl Commands {
     fn drop_list(&mut self) {
         self.list = None;
         self.list_done = 0;
-        self.under_way.take_if(|sent| sent.list_end.is_some());
+        self.under_way.take_if(|sent| sent.list);
     }
 
     fn drop_oldest(&mut self) {
         self.short.pop_front();
-        self.under_way.take_if(|sent| sent.list_end.is_none());
+        self.short_done = 0;
+        self.under_way.take_if(|sent| !sent.list);
     }
 }
 
 /// What stands in for a command that the device has no room for, so that it can say that it failed,
 /// and drop the list that such a one would have replaced.
 fn withheld(command: &ToSend, room: Room) -> Option<Vec<u8>> {
-    let fits = match command.is_list() {
-        true => command.payload.len() <= room.command,
-        false => command.payload.len() + COMMAND_HEADER_BYTES <= room.payload,
-    };
+    let fits = command.payload.len() <= room.command;
     (!fits).then(|| {
         let bytes = Value::Int(command.payload.len() as i128);
         map([

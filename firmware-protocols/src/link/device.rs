@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use super::wire::{Frame, Kind, Part};
 use super::{
-    AGAIN_LONGEST_MS, ALIVE_MS, BUSY_MS, HELLO_MS, Hello, PAYLOAD_MAX_BYTES, VERSION, WINDOW_MAX,
-    Welcome, again_ms, later,
+    AGAIN_LONGEST_MS, ALIVE_MS, BUSY_MS, HELLO_MS, Hello, VERSION, WINDOW_MAX, Welcome, again_ms,
+    later,
 };
 
 /// The firmware's events that aren't promised yet, oldest first, in payloads as over MQTT.
@@ -308,22 +308,27 @@ impl Linked {
             return None;
         }
         let part = Part::decode(&frame.payload)?;
+        let received = |payload| Received {
+            payload,
+            left_ms: part.left_ms,
+            withheld: frame.withheld,
+        };
+        // A short command may come between the parts of a long one.
+        if part.offset == 0 && part.is_last() {
+            self.read = frame.seq;
+            return Some(received(part.bytes.clone()));
+        }
         let offset = part.offset as usize;
-        let end = offset + part.bytes.len();
         if offset == 0 {
             self.parts.clear();
         }
-        let room = most.max(PAYLOAD_MAX_BYTES);
-        if offset != self.parts.len() || end > room || part.total as usize > room {
+        if offset != self.parts.len() || part.total as usize > most {
             // Not read, so it isn't acknowledged; a new session begins the command anew.
             return None;
         }
         self.read = frame.seq;
         self.parts.extend_from_slice(&part.bytes);
-        part.is_last().then(|| Received {
-            payload: core::mem::take(&mut self.parts),
-            left_ms: part.left_ms,
-            withheld: frame.withheld,
-        })
+        part.is_last()
+            .then(|| received(core::mem::take(&mut self.parts)))
     }
 }

@@ -149,6 +149,19 @@ impl Gateway {
         self.commands.dropped()
     }
 
+    /// Whether commands wait.
+    pub fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// The line is away, or the device is silent: it counts as gone until it is heard again. The
+    /// session stays.
+    pub fn line_lost(&mut self) {
+        self.heard_ms = None;
+        self.sent_ms = None;
+        self.silence();
+    }
+
     /// Adds a command. It is sent until the device has read it, or its time is over.
     pub fn put(&mut self, command: ToSend) {
         self.commands.put(command);

@@ -1,10 +1,13 @@
 //! The decoders of the two protocol crates: what devices, gateway and cloud say to each other.
 
+pub mod boards;
 pub mod cloud;
 pub mod commands;
 pub mod deterministic;
 pub mod disguise;
 pub mod events;
+pub mod link;
+pub mod link_session;
 pub mod topic;
 pub mod tree;
 
@@ -21,6 +24,9 @@ pub const TARGETS: &[Target] = &[
     ("cloud_answer", cloud::cloud_answer),
     ("uplink_item", cloud::uplink_item),
     ("topic", topic::topic),
+    ("link_frame", link::link_frame),
+    ("link_session", link_session::link_session),
+    ("board_frame", boards::board_frame),
 ];
 
 /// The longest reason that a reader may give, in characters: reasons are stored and shown.

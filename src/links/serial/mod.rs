@@ -12,16 +12,21 @@
 //! their events are on disk. For all others a [`voice::Voice`] speaks: it numbers what the driver
 //! saw, in a boot of its own for each start of the daemon, and keeps it until it is on disk.
 //!
-//! * `port` opens a port and finds it again; `line` is an open one.
+//! * `port` opens a port (`opening`, `users`) and finds it again; `line` is an open one, `echo` takes
+//!   out of it what an adapter hears of itself; `list` names the ports of the machine.
 //! * `rounds` says whose turn it is on a line with several slaves.
 //! * `status` is what people see of it.
 //! * `boards`, `linli`, `modbus`, `osdp`, `lines` are the drivers.
 
+pub mod bank;
 pub mod boards;
+mod echo;
 pub mod line;
 pub mod lines;
 pub mod linli;
+pub mod list;
 pub mod modbus;
+mod opening;
 #[cfg(feature = "osdp")]
 pub mod osdp;
 pub mod plan;
@@ -29,6 +34,8 @@ pub mod port;
 pub mod rounds;
 pub mod status;
 pub mod tap;
+pub mod typing;
+mod users;
 pub mod voice;
 
 use std::collections::HashMap;
@@ -106,6 +113,14 @@ impl Ports {
         self.ways.contains_key(device)
     }
 
+    /// Resolves when all have ended, which they do when the gateway stops: what their devices said
+    /// is on disk then, if the disk takes it.
+    pub async fn ended(&self) {
+        for port in &self.ports {
+            port.ended().await;
+        }
+    }
+
     /// A port's tap, and what is spoken there.
     pub fn tap(&self, id: &str) -> Option<(Tap, Protocol)> {
         let port = self.ports.iter().map(|port| &port.status);
@@ -145,7 +160,9 @@ pub struct Bus {
 #[async_trait]
 pub trait Driver: Send {
     /// Speaks until the line fails, or the gateway stops (then [`LineError::Stopped`]). It must not
-    /// hold up the outbound messages for longer than one exchange.
+    /// hold up the outbound messages for longer than one exchange. It is dropped, at whatever await
+    /// it stands, when the device file is gone, or a second after the gateway's stop; a panic ends
+    /// it too. It is then called again with a new line.
     async fn run(&mut self, line: Line, bus: &mut Bus) -> LineError;
 
     /// The port is away (`why`, in words): what was meant for a device can't be sent.

@@ -1,23 +1,53 @@
 //! A port's task: opens it, lets its driver speak, and opens it again when it failed.
+//!
+//! Whatever goes wrong on a port stays on it: a driver that panics is shown as the port's fault and
+//! begins again on a fresh line. Its state stays, as what it knows must not be forgotten: which
+//! commands were carried out, which events aren't on disk.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use firmware_protocols::Ident;
 use tokio::sync::{mpsc, watch};
-use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
+use tokio_serial::SerialStream;
 
 use super::line::{Line, LineError};
+pub use super::opening::open;
+use super::opening::others;
 use super::plan::PortPlan;
 use super::status::{PortFault, PortStatus};
 use super::{Bus, Driver, Outgoing};
-use crate::config::serial::{Parity, PortSection};
+use crate::intake::Answer;
 use crate::links::{DeviceIntake, OUTBOUND_MAX, ToDevice};
 use crate::pace::Pace;
 
-/// How long after a failure a port is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How long after a failure a port is tried again, first and at the most.
+const AGAIN_FIRST: Duration = Duration::from_millis(500);
+const AGAIN_LONGEST: Duration = Duration::from_secs(4);
+
+/// A port that was open for so long is tried again at once when it fails.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How often an open port is looked after: is its device file still there, and every so many times,
+/// has another process opened it.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOKS_FOR_OTHERS: u32 = 10;
+
+/// When the gateway stops: how long a driver may take to end, and then its voices to bring what they
+/// have to disk.
+const ENDING: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A port that runs.
 pub struct Running {
@@ -25,8 +55,7 @@ pub struct Running {
     pub status: Arc<PortStatus>,
     /// The way to its devices.
     pub outbound: mpsc::Sender<Outgoing>,
-    /// Its task.
-    pub task: tokio::task::JoinHandle<()>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Starts a port's task.
@@ -40,21 +69,35 @@ pub fn start(
     pace: &Arc<Pace>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Running> {
-    let driver = super::driver(plan, intake)?;
+    let (intake, in_use) = Counted::around(intake);
+    let driver = super::driver(plan, &intake)?;
     let status = Arc::new(PortStatus::new(plan.port.clone()));
     let (send, outbound) = mpsc::channel(OUTBOUND_MAX);
     let bus = Bus {
         port: plan.port.clone(),
         status: Arc::clone(&status),
-        intake: Arc::clone(intake),
+        intake,
         pace: Arc::clone(pace),
         outbound,
         stopped,
     };
+    let port = Port {
+        driver,
+        bus,
+        said: None,
+        was_open: false,
+    };
+    let task = tokio::spawn(async move {
+        port.keep_open().await;
+        // What the voices have is on disk when nobody holds the intake any more.
+        if timeout(LAST_WORDS, in_use.ended()).await.is_err() {
+            tracing::warn!("the last events of a serial port couldn't be written: they are lost");
+        }
+    });
     Ok(Running {
         status,
         outbound: send,
-        task: tokio::spawn(keep_open(driver, bus)),
+        task: Mutex::new(Some(task)),
     })
 }
 
@@ -67,71 +110,229 @@ impl Running {
             came: Instant::now(),
         };
         if let Err(e) = self.outbound.try_send(outgoing) {
-            tracing::warn!(error = %e, "a serial port is full: message dropped");
+            tracing::warn!(port = %self.status.port().id, error = %e, "a serial port is full: message dropped");
+        }
+    }
+
+    /// Resolves when it has ended, which it does when the gateway stops: within some seconds, and
+    /// with everything that its devices said on disk if the disk takes it.
+    pub async fn ended(&self) {
+        let take = || {
+            self.task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+        };
+        let task = take();
+        if let Some(task) = task {
+            // One that panicked has ended too.
+            let _ = task.await;
         }
     }
 }
 
-async fn keep_open(mut driver: Box<dyn Driver>, mut bus: Bus) {
-    while !*bus.stopped.borrow() {
-        match open(&bus.port) {
-            Ok((port, device)) => {
-                bus.status.up(device);
-                let line = Line::over(port, Arc::clone(&bus.status));
-                let ended = driver.run(line, &mut bus).await;
-                driver.lost(&bus);
-                match ended {
-                    LineError::Stopped => return,
-                    LineError::Failed(e) => {
-                        tracing::warn!(port = %bus.port.id, error = %e, "a serial port failed");
-                        bus.status.down(PortFault::Unplugged);
-                    }
-                }
+struct Port {
+    driver: Box<dyn Driver>,
+    bus: Bus,
+    /// What was logged last.
+    said: Option<PortFault>,
+    was_open: bool,
+}
+
+impl Port {
+    async fn keep_open(mut self) {
+        let mut again = AGAIN_FIRST;
+        while !*self.bus.stopped.borrow() {
+            let begun = Instant::now();
+            let fault = match self.open().await {
+                Ok((line, device)) => match self.speak(line, &device).await {
+                    Some(fault) => fault,
+                    None => return,
+                },
+                // It was there, so it isn't a mistake in the configuration.
+                Err(PortFault::Missing) if self.was_open => PortFault::Unplugged,
+                Err(fault) => fault,
+            };
+            if begun.elapsed() > STEADY {
+                again = AGAIN_FIRST;
             }
-            Err(fault) => bus.status.down(fault),
+            self.say(&fault);
+            self.bus.status.down(fault.clone());
+            if self.rest(again, words(&fault)).await {
+                return;
+            }
+            again = (again * 2).min(AGAIN_LONGEST);
         }
-        let again = tokio::time::sleep(AGAIN);
+    }
+
+    /// Opens it on another thread: it is the system's business how long that takes.
+    async fn open(&mut self) -> Result<(SerialStream, PathBuf), PortFault> {
+        let port = self.bus.port.clone();
+        let opened = spawn_blocking(move || open(&port)).await;
+        opened.unwrap_or_else(|e| {
+            let error = e.to_string();
+            Err(PortFault::Other { error })
+        })
+    }
+
+    /// Lets the driver speak until the port fails; `None` when the gateway stops.
+    async fn speak(&mut self, opened: SerialStream, device: &Path) -> Option<PortFault> {
+        let (port, status) = (&self.bus.port.id, Arc::clone(&self.bus.status));
+        status.up(device.to_path_buf());
+        self.was_open = true;
+        self.said = None;
+        tracing::info!(%port, device = %device.display(), "a serial port is open");
+        let mut stopped = self.bus.stopped.clone();
+        let ends = async {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            sleep(ENDING).await;
+        };
+        let line = Line::over(opened, Arc::clone(&status));
+        let ended = {
+            let running = self.driver.run(line, &mut self.bus);
+            tokio::select! {
+                ended = unwinding(running) => ended,
+                () = gone(device, &status) => Ok(LineError::Failed(io::ErrorKind::NotFound.into())),
+                () = ends => Ok(LineError::Stopped),
+            }
+        };
+        let lost = catch_unwind(AssertUnwindSafe(|| self.driver.lost(&self.bus)));
+        match (ended, lost) {
+            (Ok(LineError::Stopped), _) => None,
+            (Ok(LineError::Failed(e)), Ok(())) => {
+                tracing::debug!(port = %self.bus.port.id, error = %e, "a serial port failed");
+                Some(PortFault::Unplugged)
+            }
+            _ => Some(PortFault::Other {
+                error: "its driver broke down, which is a fault of linli: it is started again. Please report it with the log"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Waits, and says of commands that they can't be carried out; true when the gateway stops.
+    async fn rest(&mut self, pause: Duration, why: &'static str) -> bool {
+        let again = sleep(pause);
         tokio::pin!(again);
+        let (bus, driver) = (&mut self.bus, &mut self.driver);
         loop {
             tokio::select! {
-                () = &mut again => break,
-                _ = bus.stopped.wait_for(|stop| *stop) => return,
-                Some(outgoing) = bus.outbound.recv() => driver.away(outgoing, "the port is away"),
+                () = &mut again => return false,
+                _ = bus.stopped.wait_for(|stop| *stop) => return true,
+                Some(outgoing) = bus.outbound.recv() => {
+                    // What it can't say of one message it can of the next.
+                    let _ = catch_unwind(AssertUnwindSafe(|| driver.away(outgoing, why)));
+                }
             }
+        }
+    }
+
+    /// Logs a change, not each try.
+    fn say(&mut self, fault: &PortFault) {
+        if self.said.as_ref() == Some(fault) {
+            return;
+        }
+        let (port, path) = (&self.bus.port.id, self.bus.port.path.display());
+        tracing::warn!(%port, %path, ?fault, "a serial port can't be used: {}; it is tried again, and 'linli status' has the remedy", words(fault));
+        self.said = Some(fault.clone());
+    }
+}
+
+/// Resolves when the device file isn't there any more, or is another one. Meanwhile says who else
+/// has opened it.
+async fn gone(device: &Path, status: &PortStatus) {
+    let about = |path: &Path| std::fs::metadata(path).map(|about| (about.rdev(), about.ino()));
+    let Ok(ours) = about(device) else {
+        return;
+    };
+    let mut looks = 0_u32;
+    let mut with: Option<String> = None;
+    loop {
+        sleep(LOOK).await;
+        if about(device).ok() != Some(ours) {
+            return;
+        }
+        looks = looks.wrapping_add(1);
+        if looks % LOOKS_FOR_OTHERS != 0 {
+            continue;
+        }
+        let path = device.to_path_buf();
+        let other = spawn_blocking(move || others(&path)).await.ok().flatten();
+        if other != with {
+            if let Some(by) = &other {
+                tracing::warn!(port = %status.port().id, %by, "another process has opened a serial port too: it takes what is meant for us, so end it");
+            }
+            with.clone_from(&other);
+            status.shared_with(other);
         }
     }
 }
 
-/// Opens a port for this process alone. Returns it with the device file that its path leads to.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn open(port: &PortSection) -> Result<(SerialStream, PathBuf), PortFault> {
-    let path = port.path.to_string_lossy();
-    let parity = match port.parity {
-        Parity::None => tokio_serial::Parity::None,
-        Parity::Even => tokio_serial::Parity::Even,
-        Parity::Odd => tokio_serial::Parity::Odd,
-    };
-    let stop_bits = match port.stop_bits {
-        2 => tokio_serial::StopBits::Two,
-        _ => tokio_serial::StopBits::One,
-    };
-    let opened = tokio_serial::new(path, port.baud())
-        .parity(parity)
-        .stop_bits(stop_bits)
-        .open_native_async()
-        .map_err(|e| fault(&port.path, &io::Error::from(e)))?;
-    let device = std::fs::canonicalize(&port.path).unwrap_or_else(|_| port.path.clone());
-    Ok((opened, device))
+/// Runs a driver; an error if it panics.
+async fn unwinding<T>(mut running: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Result<T, ()> {
+    poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Ready(ended)) => Poll::Ready(Ok(ended)),
+            Ok(Poll::Pending) => Poll::Pending,
+            // What it said is on standard error already.
+            Err(_) => Poll::Ready(Err(())),
+        }
+    })
+    .await
 }
 
-fn fault(path: &Path, error: &io::Error) -> PortFault {
-    match error.kind() {
-        io::ErrorKind::NotFound => PortFault::Missing,
-        io::ErrorKind::PermissionDenied => PortFault::Denied,
-        _ => PortFault::Other {
-            error: format!("{}: {error}", path.display()),
-        },
+/// Why a command can't be carried out, for whoever waits for it, and for the log.
+const fn words(fault: &PortFault) -> &'static str {
+    match fault {
+        PortFault::Missing => "the serial port isn't there",
+        PortFault::Unplugged => "the serial port is unplugged",
+        PortFault::Denied => "the serial port may not be opened",
+        PortFault::InUse { .. } => "the serial port is in use by another process",
+        PortFault::NotSerial => "the serial port's path isn't one",
+        PortFault::Garbled | PortFault::Other { .. } => "the serial port failed",
+    }
+}
+
+/// The intake, and a way to know when nobody uses it any more.
+struct Counted {
+    intake: Arc<dyn DeviceIntake>,
+    _used: mpsc::Sender<()>,
+}
+
+/// Ends with the last use of an intake.
+struct InUse(mpsc::Receiver<()>);
+
+impl Counted {
+    fn around(intake: &Arc<dyn DeviceIntake>) -> (Arc<dyn DeviceIntake>, InUse) {
+        let (used, in_use) = mpsc::channel(1);
+        let intake = Arc::clone(intake);
+        let counted = Self {
+            intake,
+            _used: used,
+        };
+        (Arc::new(counted), InUse(in_use))
+    }
+}
+
+impl InUse {
+    async fn ended(mut self) {
+        let _ = self.0.recv().await;
+    }
+}
+
+#[async_trait]
+impl DeviceIntake for Counted {
+    async fn events(&self, device: &Ident, payload: Bytes) -> Answer {
+        self.intake.events(device, payload).await
+    }
+    async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
+        self.intake.foreign(device, topic, payload).await;
+    }
+    fn presence(&self, device: &Ident, online: bool) {
+        self.intake.presence(device, online);
+    }
+    fn command_sent(&self, command: String) {
+        self.intake.command_sent(command);
     }
 }

@@ -106,6 +106,7 @@ pub struct PortStatus {
     port: PortSection,
     tap: Tap,
     state: Mutex<State>,
+    sense: Arc<Sense>,
 }
 
 #[derive(Debug)]
@@ -116,7 +117,10 @@ struct State {
     since: Instant,
     opened: u64,
     echo: Option<bool>,
+    echoed_bytes: u64,
     noise_bytes: u64,
+    /// Another process that has it open too.
+    shared_with: Option<String>,
     slaves: Vec<Arc<SlaveStatus>>,
 }
 
@@ -125,6 +129,7 @@ impl PortStatus {
     pub fn new(port: PortSection) -> Self {
         let echo = port.echo;
         Self {
+            sense: Arc::new(Sense::new(port.id.clone())),
             port,
             tap: Tap::default(),
             state: Mutex::new(State {
@@ -134,7 +139,9 @@ impl PortStatus {
                 since: Instant::now(),
                 opened: 0,
                 echo,
+                echoed_bytes: 0,
                 noise_bytes: 0,
+                shared_with: None,
                 slaves: Vec::new(),
             }),
         }
@@ -152,23 +159,59 @@ impl PortStatus {
 
     /// It is open, as this device file.
     pub fn up(&self, device: PathBuf) {
+        self.sense.begin();
         let mut state = self.lock();
         state.device = Some(device);
         state.up = true;
         state.fault = None;
+        state.shared_with = None;
+        state.echo = self.port.echo;
         state.since = Instant::now();
         state.opened += 1;
     }
 
-    /// It can't be used.
+    /// It can't be used. Whether its slaves answer isn't known then.
     pub fn down(&self, fault: PortFault) {
+        self.sense.begin();
         let mut state = self.lock();
+        if state.up {
+            state.slaves.iter().for_each(|slave| slave.unknown());
+        }
         if state.up || state.fault.as_ref() != Some(&fault) {
             state.since = Instant::now();
         }
         state.up = false;
         state.device = None;
         state.fault = Some(fault);
+    }
+
+    /// Another process has it open too, and takes bytes that are meant for us; `None`: no more.
+    pub fn shared_with(&self, who: Option<String>) {
+        self.lock().shared_with = who;
+    }
+
+    /// So many bytes were an echo; and whether the adapter is known to make one.
+    pub(super) fn echo(&self, is: Option<bool>, bytes: usize) {
+        let mut state = self.lock();
+        state.echo = is;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        state.echoed_bytes = state.echoed_bytes.saturating_add(bytes);
+    }
+
+    /// How many bytes were the echo of what was sent, since the start.
+    pub fn echoed_bytes(&self) -> u64 {
+        self.lock().echoed_bytes
+    }
+
+    /// Bytes came. If none make sense for a while, the port is shown as garbled.
+    pub(super) fn heard(&self, bytes: usize) {
+        self.sense.heard(bytes, Instant::now());
+    }
+
+    /// A frame came that could be read. [`super::line::Line::next`] says so itself, and so does
+    /// whatever is said of a slave that answers.
+    pub fn made_sense(&self) {
+        self.sense.made_sense();
     }
 
     /// Bytes that belong to no frame.
@@ -178,10 +221,17 @@ impl PortStatus {
         state.noise_bytes = state.noise_bytes.saturating_add(bytes);
     }
 
-    /// Adds what hangs on it.
+    /// What hangs on it: added at the first call for it, the same at every further one.
     pub fn slave(&self, device: &Ident, address: Option<u8>) -> Arc<SlaveStatus> {
-        let slave = Arc::new(SlaveStatus::new(device.clone(), address));
-        self.lock().slaves.push(Arc::clone(&slave));
+        let mut state = self.lock();
+        let known = state.slaves.iter();
+        let mut same = known.filter(|slave| slave.device == *device && slave.address == address);
+        if let Some(slave) = same.next() {
+            return Arc::clone(slave);
+        }
+        let sense = Arc::clone(&self.sense);
+        let slave = Arc::new(SlaveStatus::new(device.clone(), address, sense));
+        state.slaves.push(Arc::clone(&slave));
         slave
     }
 
@@ -195,7 +245,7 @@ impl PortStatus {
             protocol: self.port.protocol.word().to_owned(),
             baud: self.port.baud(),
             up: state.up,
-            fault: state.fault.clone(),
+            fault: self.fault(&state),
             for_ms: ms(state.since.elapsed()),
             opened: state.opened,
             echo: state.echo,
@@ -203,6 +253,18 @@ impl PortStatus {
             devices: Vec::new(),
             slaves: state.slaves.iter().map(|slave| slave.view()).collect(),
         }
+    }
+
+    fn fault(&self, state: &State) -> Option<PortFault> {
+        if let Some(by) = &state.shared_with {
+            let by = Some(by.clone());
+            return Some(PortFault::InUse { by });
+        }
+        let garbled = state.up && self.sense.is_garbled();
+        state
+            .fault
+            .clone()
+            .or(garbled.then_some(PortFault::Garbled))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,6 +277,7 @@ impl PortStatus {
 pub struct SlaveStatus {
     device: Ident,
     address: Option<u8>,
+    sense: Arc<Sense>,
     counts: Mutex<Counts>,
 }
 
@@ -236,16 +299,18 @@ struct Counts {
 }
 
 impl SlaveStatus {
-    fn new(device: Ident, address: Option<u8>) -> Self {
+    fn new(device: Ident, address: Option<u8>, sense: Arc<Sense>) -> Self {
         Self {
             device,
             address,
+            sense,
             counts: Mutex::default(),
         }
     }
 
     /// It answered a request after `round_trip`.
     pub fn answered(&self, round_trip: Duration) {
+        self.sense.made_sense();
         let mut counts = self.lock();
         counts.asked += 1;
         counts.answered += 1;
@@ -257,6 +322,7 @@ impl SlaveStatus {
 
     /// It said something on its own.
     pub fn heard(&self) {
+        self.sense.made_sense();
         let mut counts = self.lock();
         counts.answers = Some(true);
         counts.last_answer = Some(Instant::now());
@@ -283,6 +349,13 @@ impl SlaveStatus {
     /// It counts as silent now.
     pub fn silent(&self) {
         self.lock().answers = Some(false);
+    }
+
+    /// Whether it answers isn't known any more: its port is away.
+    fn unknown(&self) {
+        let mut counts = self.lock();
+        counts.answers = None;
+        counts.pause = Duration::ZERO;
     }
 
     /// Something else that people should know, in words; `None` when it is over.
@@ -329,6 +402,81 @@ impl Counts {
     }
 }
 
+/// So long bytes come and none make sense, and the line is garbled.
+const GARBLED_AFTER: Duration = Duration::from_secs(3);
+
+/// And so many at least.
+const GARBLED_BYTES: usize = 16;
+
+/// Whether what comes over a line makes sense.
+#[derive(Debug)]
+struct Sense {
+    port: Ident,
+    now: Mutex<Senseless>,
+}
+
+/// What came since the last frame that made sense.
+#[derive(Debug, Default)]
+struct Senseless {
+    bytes: usize,
+    since: Option<Instant>,
+    garbled: bool,
+}
+
+impl Sense {
+    fn new(port: Ident) -> Self {
+        Self {
+            port,
+            now: Mutex::default(),
+        }
+    }
+
+    fn begin(&self) {
+        *self.lock() = Senseless::default();
+    }
+
+    fn heard(&self, bytes: usize, now: Instant) {
+        if bytes == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        state.bytes = state.bytes.saturating_add(bytes);
+        let since = *state.since.get_or_insert(now);
+        let long = now.saturating_duration_since(since) >= GARBLED_AFTER;
+        if long && state.bytes >= GARBLED_BYTES && !state.garbled {
+            state.garbled = true;
+            tracing::warn!(port = %self.port, "bytes come in on a serial port and none make sense: check baud, parity and protocol, and that A and B aren't swapped; 'linli serial scan' tries them");
+        }
+    }
+
+    fn made_sense(&self) {
+        let mut state = self.lock();
+        if state.garbled {
+            tracing::info!(port = %self.port, "what comes in on a serial port makes sense again");
+        }
+        *state = Senseless::default();
+    }
+
+    fn is_garbled(&self) -> bool {
+        self.lock().garbled
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Senseless> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// As if what makes no sense had begun long ago.
+#[cfg(test)]
+pub(super) fn grown_old(status: &PortStatus) {
+    let mut state = status.sense.lock();
+    state.since = state.since.and_then(|at| at.checked_sub(GARBLED_AFTER));
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

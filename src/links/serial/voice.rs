@@ -4,6 +4,10 @@
 //! and kept until it is on disk. Bound: [`WAITING_MAX`] events a device. Beyond it what comes is lost
 //! and counted, and the driver says the state of everything again when there is room
 //! ([`Voice::lost`]); the disk must have refused for long.
+//!
+//! An event keeps its number from the first try on, so what is handed over again after `NotTaken` is
+//! the same events with the same numbers, and perhaps more behind them. If the first try was on disk
+//! after all, these are known by (device, boot, seq) and the rest is new: nothing twice, no gap.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firmware_protocols::event::When;
-use firmware_protocols::{EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, event};
+use firmware_protocols::{
+    EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, PAYLOAD_MAX_BYTES, event,
+};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::intake::Answer;
 use crate::links::DeviceIntake;
@@ -24,10 +29,9 @@ pub const WAITING_MAX: usize = 2_048;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
-/// A device's voice. Its events go on being handed over until it is dropped.
+/// A device's voice. When it is dropped it still hands over what waits, until the disk refuses it.
 pub struct Voice {
     shared: Arc<Shared>,
-    speaking: JoinHandle<()>,
 }
 
 struct Shared {
@@ -41,6 +45,8 @@ struct Waiting {
     /// What isn't on disk yet, oldest first, and when it happened.
     events: VecDeque<(Instant, Kind)>,
     lost: u64,
+    /// Nothing more will be said.
+    closed: bool,
 }
 
 impl Voice {
@@ -63,10 +69,8 @@ impl Voice {
             intake,
             shared: Arc::clone(&shared),
         };
-        let voice = Self {
-            shared,
-            speaking: tokio::spawn(speaking.run()),
-        };
+        tokio::spawn(speaking.run());
+        let voice = Self { shared };
         voice.say(Kind::Hello {
             model: model.to_owned(),
             firmware: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,6 +91,11 @@ impl Voice {
             waiting.events.push_back((when, kind));
         } else {
             waiting.lost += 1;
+            if waiting.lost == 1 {
+                tracing::error!(
+                    "the disk has taken no events for long: what a serial device says now is lost. See 'linli status'"
+                );
+            }
         }
         drop(waiting);
         self.shared.more.notify_one();
@@ -105,7 +114,8 @@ impl Voice {
 
 impl Drop for Voice {
     fn drop(&mut self) {
-        self.speaking.abort();
+        self.shared.lock().closed = true;
+        self.shared.more.notify_one();
     }
 }
 
@@ -131,10 +141,13 @@ impl Speaking {
         loop {
             let events = self.next();
             if events.is_empty() {
+                if self.shared.lock().closed {
+                    return;
+                }
                 self.shared.more.notified().await;
                 continue;
             }
-            let payload = Bytes::from(event::encode(&events, Form::Cbor));
+            let (payload, said) = encoded(&events);
             match self.intake.events(&self.device, payload).await {
                 Answer::Taken => {}
                 Answer::Malformed(why) => {
@@ -142,16 +155,23 @@ impl Speaking {
                 }
                 Answer::NotTaken(why) => {
                     tracing::debug!(device = %self.device, %why, "events of a serial device wait");
+                    if self.shared.lock().closed {
+                        return self.give_up();
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);
                     continue;
                 }
             }
             pause = RETRY_FIRST;
-            let said = events.len();
             self.shared.lock().events.drain(..said);
             self.seq += said as u64;
         }
+    }
+
+    fn give_up(&self) {
+        let lost = self.shared.lock().events.len();
+        tracing::warn!(device = %self.device, lost, "the gateway stops, and the disk doesn't take the last events of a serial device: they are lost");
     }
 
     /// The oldest events that wait, numbered.
@@ -167,3 +187,19 @@ impl Speaking {
         numbered.collect()
     }
 }
+
+/// As many of the events as fit into a payload, at least one, and how many that is.
+fn encoded(events: &[Event]) -> (Bytes, usize) {
+    let mut count = events.len();
+    loop {
+        let payload = event::encode(events.get(..count).unwrap_or(events), Form::Cbor);
+        if payload.len() <= PAYLOAD_MAX_BYTES || count <= 1 {
+            return (payload.into(), count);
+        }
+        count /= 2;
+    }
+}
+
+#[cfg(test)]
+#[path = "voice_tests.rs"]
+mod tests;

@@ -1,13 +1,16 @@
 //! A locker board of the market: it hears requests, moves locks, says what its hooks and infrared
 //! sensors feel, and keeps a record of every pulse, so that a test can say 'opened exactly once'.
 
-use std::collections::{BTreeSet, VecDeque};
+mod spec;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Say, Slave, Waker, eight_a, kerong, wkly};
 use crate::compartments::Compartments;
 use crate::device::lock;
+pub use spec::{BoardSpec, Quirk, Speech};
 
 /// The longest tail that a request is looked for in.
 const TAIL_MAX: usize = 24;
@@ -15,103 +18,6 @@ const TAIL_MAX: usize = 24;
 const PULSES_MAX: usize = 10_000;
 /// How many commands are kept that no gateway may send.
 const FORBIDDEN_MAX: usize = 100;
-
-/// What a board speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech {
-    /// Kerong CU16: 16 locks with hooks and infrared sensors.
-    KerongCu16,
-    /// Kerong CU48: 48 locks.
-    KerongCu48,
-    /// `8A`: 24 locks.
-    EightA,
-    /// WKLY: it may tell changes by itself.
-    Wkly,
-}
-
-impl Speech {
-    /// The rate that the board leaves the factory with.
-    pub const fn baud(self) -> u32 {
-        match self {
-            Self::KerongCu16 | Self::KerongCu48 => 19_200,
-            Self::EightA | Self::Wkly => 9_600,
-        }
-    }
-}
-
-/// What a board is like.
-#[derive(Debug, Clone)]
-pub struct BoardSpec {
-    /// What it speaks.
-    pub speech: Speech,
-    /// Its address.
-    pub address: u8,
-    /// How many locks it drives.
-    pub channels: u16,
-    /// A closed door's bit is 1, or its byte 11 or [`Self::state_one`].
-    pub closed_is_one: bool,
-    /// CU16: it has infrared sensors, and what one says of something inside.
-    pub occupied_is_one: Option<bool>,
-    /// Whether it replies to an unlock. Many CU16 don't.
-    pub replies_to_unlock: bool,
-    /// WKLY: it tells changes by itself.
-    pub tells_changes: bool,
-    /// WKLY: such a change begins with a status as replies do.
-    pub change_has_status: bool,
-    /// WKLY: the byte of a state that is set.
-    pub state_one: u8,
-    /// How long it thinks before it answers.
-    pub thinks: Duration,
-    /// How long it holds a lock's coil.
-    pub pulse: Duration,
-    /// How long after the pulse began the door has sprung open.
-    pub springs: Duration,
-}
-
-impl BoardSpec {
-    /// A healthy board as it leaves the factory: set bits are closed doors, no infrared sensors.
-    pub fn new(speech: Speech, address: u8) -> Self {
-        let channels = match speech {
-            Speech::KerongCu16 => 16,
-            Speech::KerongCu48 => 48,
-            Speech::EightA => 24,
-            Speech::Wkly => 12,
-        };
-        Self {
-            speech,
-            address,
-            channels,
-            closed_is_one: true,
-            occupied_is_one: None,
-            replies_to_unlock: speech != Speech::KerongCu16,
-            tells_changes: speech == Speech::Wkly,
-            change_has_status: false,
-            state_one: 0x01,
-            thinks: Duration::from_millis(2),
-            pulse: Duration::from_millis(500),
-            springs: Duration::from_millis(30),
-        }
-    }
-}
-
-/// What is wrong with a board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Quirk {
-    /// It neither answers nor does anything.
-    Dead,
-    /// It carries every unlock out twice.
-    OpensTwice,
-    /// It opens the door beside the right one.
-    OpensNeighbour,
-    /// The door opens, and its hook goes on saying that it is closed: a broken cable.
-    NeverConfirms,
-    /// Its hooks say the opposite of what they should.
-    WrongPolarity,
-    /// The checksums of what it says are wrong.
-    BadChecksums,
-    /// It opens a lock a second later by itself: a glitch of its own.
-    OpensLater,
-}
 
 /// A pulse that went to a lock's coil.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +61,8 @@ pub struct Board(Arc<Shared>);
 struct Shared {
     spec: BoardSpec,
     compartments: Compartments,
-    /// The compartment of channel 1.
-    first: u16,
+    /// The compartment that each channel's lock is of.
+    wiring: BTreeMap<u16, u16>,
     state: Mutex<State>,
     /// Channels whose doors moved, to be told.
     moved: Mutex<VecDeque<u16>>,
@@ -184,12 +90,19 @@ enum Later {
 impl Board {
     /// A board whose channel 1 is the compartment `first`.
     pub fn new(spec: BoardSpec, compartments: &Compartments, first: u16) -> Self {
+        let channels = 1..=spec.channels;
+        let wiring = channels.map(|channel| (channel, first.saturating_add(channel - 1)));
+        let wiring = wiring.collect();
+        Self::wired(spec, compartments, wiring)
+    }
+
+    /// A board whose channels are wired to these compartments.
+    pub fn wired(spec: BoardSpec, compartments: &Compartments, wiring: BTreeMap<u16, u16>) -> Self {
         let tells = spec.tells_changes && spec.speech == Speech::Wkly;
-        let channels = spec.channels;
         let board = Self(Arc::new(Shared {
             spec,
             compartments: compartments.clone(),
-            first,
+            wiring,
             state: Mutex::default(),
             moved: Mutex::default(),
             waker: Mutex::default(),
@@ -197,12 +110,10 @@ impl Board {
         if tells {
             let told = Arc::downgrade(&board.0);
             compartments.on_move(Box::new(move |compartment| {
-                let (Some(board), Some(below)) = (told.upgrade(), compartment.checked_sub(first))
-                else {
-                    return;
-                };
-                if below < channels {
-                    lock(&board.moved).push_back(below + 1);
+                if let Some(board) = told.upgrade()
+                    && let Some(channel) = board.channel(compartment)
+                {
+                    lock(&board.moved).push_back(channel);
                     board.wake();
                 }
             }));
@@ -215,6 +126,11 @@ impl Board {
         &self.0.spec
     }
 
+    /// The compartment that each channel's lock is of.
+    pub fn wiring(&self) -> &BTreeMap<u16, u16> {
+        &self.0.wiring
+    }
+
     /// Every pulse that went to a lock, in order.
     pub fn pulses(&self) -> Vec<Pulse> {
         lock(&self.0.state).pulses.clone()
@@ -222,7 +138,7 @@ impl Board {
 
     /// How many went to the lock of one compartment.
     pub fn pulses_of(&self, compartment: u16) -> usize {
-        let channel = compartment.checked_sub(self.0.first).map(|below| below + 1);
+        let channel = self.0.channel(compartment);
         let state = lock(&self.0.state);
         let pulses = state.pulses.iter();
         pulses.filter(|p| Some(p.channel) == channel).count()
@@ -299,7 +215,9 @@ impl Slave for Board {
             match state.later.remove(index) {
                 Some((at, Later::Pulse(channel))) => board.pulse(&mut state, channel, at),
                 Some((_, Later::Springs(channel))) => {
-                    board.compartments.unlock(board.compartment(channel));
+                    if let Some(compartment) = board.wiring.get(&channel) {
+                        board.compartments.unlock(*compartment);
+                    }
                 }
                 None => {}
             }
@@ -437,7 +355,8 @@ impl Shared {
 
     /// Whether a lock's bit is set. One without a door feels no hook: open.
     fn is_one(&self, state: &State, channel: u16) -> bool {
-        let open = self.compartments.is_open(self.compartment(channel));
+        let compartment = self.wiring.get(&channel);
+        let open = compartment.and_then(|compartment| self.compartments.is_open(*compartment));
         let closed = open == Some(false) || state.has(Quirk::NeverConfirms);
         (closed == self.spec.closed_is_one) != state.has(Quirk::WrongPolarity)
     }
@@ -457,8 +376,9 @@ impl Shared {
             return 0;
         };
         (1..=self.spec.channels.min(16)).fold(0, |bits, channel| {
-            let inside = self.compartments.inside(self.compartment(channel));
-            let one = inside.is_empty() != occupied_is_one;
+            let compartment = self.wiring.get(&channel).copied().unwrap_or(0);
+            let empty = self.compartments.inside(compartment).is_empty();
+            let one = empty != occupied_is_one;
             bits | u16::from(one) << (channel - 1)
         })
     }
@@ -475,8 +395,10 @@ impl Shared {
         }
     }
 
-    fn compartment(&self, channel: u16) -> u16 {
-        self.first.saturating_add(channel).saturating_sub(1)
+    fn channel(&self, compartment: u16) -> Option<u16> {
+        let mut wires = self.wiring.iter();
+        let found = wires.find(|(_, wired)| **wired == compartment);
+        found.map(|(channel, _)| *channel)
     }
 
     fn wake(&self) {

@@ -37,8 +37,16 @@ pub struct Relays {
     pub count: u16,
     /// What they open.
     pub compartments: Compartments,
-    /// The compartment of relay 1.
-    pub first: u16,
+    /// The compartment that each relay's lock is of, relays from 1.
+    pub wiring: BTreeMap<u16, u16>,
+}
+
+impl Relays {
+    fn unlock(&self, relay: u16) {
+        if let Some(compartment) = self.wiring.get(&relay) {
+            self.compartments.unlock(*compartment);
+        }
+    }
 }
 
 /// A slave. Clones are the same one.
@@ -243,7 +251,9 @@ impl Shared {
             && let Some(below) = address.checked_sub(relays.contact)
             && below < relays.count
         {
-            let open = relays.compartments.is_open(relays.first + below)?;
+            let compartment = relays.wiring.get(&(below + 1));
+            // A contact without a door is open.
+            let open = compartment.is_none_or(|c| relays.compartments.is_open(*c) != Some(false));
             return Some(open != relays.closed_is_one);
         }
         state.discrete.get(&address).copied()
@@ -266,12 +276,12 @@ impl Shared {
                         length: Duration::from_millis(100) * u32::from(value),
                     });
                 }
-                relays.compartments.unlock(relays.first + below);
+                relays.unlock(channel);
                 return Ok(data.to_vec());
             }
             if address < relays.count && value == 0xFF00 {
                 state.held += 1;
-                relays.compartments.unlock(relays.first + address);
+                relays.unlock(address + 1);
                 return Ok(data.to_vec());
             }
         }
@@ -414,7 +424,7 @@ mod tests {
             closed_is_one: true,
             count: 4,
             compartments: compartments.clone(),
-            first: 1,
+            wiring: (1..=4).map(|relay| (relay, relay)).collect(),
         };
         let mut slave = ModbusSlave::with_relays(1, 9_600, Some(relays));
         let flash = [0x05, 0x02, 0x01, 0x00, 0x07];

@@ -1,0 +1,123 @@
+//! What must be right about a Modbus device's registers and relays, each error with its remedy.
+
+use std::collections::BTreeSet;
+
+use firmware_protocols::Ident;
+use firmware_protocols::senml::RECORDS_MAX;
+
+use super::serial::{BoardSection, RegisterKind, RegisterSection};
+
+/// The longest name and the longest unit, in bytes.
+const TEXT_MAX_BYTES: usize = 64;
+
+/// Adds every error of the registers of the device `id`.
+pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Vec<String>) {
+    if registers.len() > RECORDS_MAX {
+        errors.push(format!(
+            "'{id}' has {} registers, at most {RECORDS_MAX} fit into a reading: leave some out",
+            registers.len()
+        ));
+    }
+    let mut names = BTreeSet::new();
+    for register in registers {
+        if !names.insert(&register.name) {
+            errors.push(format!(
+                "'{id}': two registers are named '{}': give each a name of its own",
+                register.name
+            ));
+        }
+        check_name(id, register, errors);
+        check_number(id, register, errors);
+        check_door(id, register, errors);
+    }
+}
+
+/// Adds every error of a board's relays, beside what holds for every board.
+pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Vec<String>) {
+    let Some(relay) = &board.relay else { return };
+    let last = board.mapping().iter().map(|(_, channel)| *channel).max();
+    let last = last.unwrap_or(1).saturating_sub(1);
+    let beyond = |address: u16| address.checked_add(last).is_none();
+    if beyond(relay.flash_address) || relay.contact_address.is_some_and(beyond) {
+        errors.push(format!(
+            "bank '{bank}': board {} has relay addresses beyond 65535 for its last channel: write those of channel 1, counted from 0",
+            board.address
+        ));
+    }
+}
+
+/// RFC 8428 § 4.5.1: the name stands behind the device's id, so any of these may begin it.
+fn check_name(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+    let name = &register.name;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
+    if name.is_empty() || name.len() > TEXT_MAX_BYTES || !name.chars().all(allowed) {
+        errors.push(format!(
+            "'{id}': a register is named '{name}': 1 to {TEXT_MAX_BYTES} letters, digits and -:./_ are allowed"
+        ));
+    }
+    if let Some(unit) = &register.unit
+        && (unit.is_empty() || unit.len() > TEXT_MAX_BYTES || unit.chars().any(char::is_control))
+    {
+        errors.push(format!(
+            "'{id}': register '{name}' has the unit '{unit}': write one of RFC 8428, such as Cel or %RH, or leave it out"
+        ));
+    }
+}
+
+fn check_number(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+    let name = &register.name;
+    let kind = register.kind();
+    if register.function.is_bit() {
+        if kind != RegisterKind::Bool {
+            errors.push(format!(
+                "'{id}': register '{name}' is one bit: its type is bool"
+            ));
+        }
+        if register.scale != 1.0 || register.unit.is_some() {
+            errors.push(format!(
+                "'{id}': register '{name}' is one bit, which has neither scale nor unit: remove them"
+            ));
+        }
+        return;
+    }
+    if kind == RegisterKind::Bool {
+        errors.push(format!(
+            "'{id}': register '{name}' is 16 bits: its type is u16, i16, u32, i32 or f32"
+        ));
+    }
+    if !register.scale.is_finite() || register.scale == 0.0 {
+        errors.push(format!(
+            "'{id}': register '{name}' has the scale {}: a number other than 0 is needed, such as 0.1",
+            register.scale
+        ));
+    }
+    if kind.words() == 2 && register.address == u16::MAX {
+        errors.push(format!(
+            "'{id}': register '{name}' takes two addresses and begins at the last one, 65535: correct 'address' or 'type'"
+        ));
+    }
+}
+
+fn check_door(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+    let name = &register.name;
+    if !register.function.is_bit() && register.door_closed.is_some()
+        || register.held_open_s.is_some() && register.door_closed.is_none()
+    {
+        errors.push(format!(
+            "'{id}': register '{name}': door_closed is for coil and discrete, held_open_s for those with door_closed"
+        ));
+    }
+    let Some(held_open_s) = register.held_open_s else {
+        return;
+    };
+    if held_open_s == 0 {
+        errors.push(format!(
+            "'{id}': register '{name}' has held_open_s 0: write how many seconds the door may stay open, or leave it out"
+        ));
+    }
+    if Ident::new(name).is_err() {
+        errors.push(format!(
+            "'{id}': register '{name}' has held_open_s, so its name is a door's: a-z, 0-9 and '-', at most 63, not beginning with '-'"
+        ));
+    }
+}
