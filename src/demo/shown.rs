@@ -2,7 +2,6 @@
 //! numbers nothing and keeps nothing, so this stands for the promise that other devices get.
 
 use firmware_protocols::Value;
-use firmware_protocols::value::Key;
 
 use super::books::Books;
 
@@ -104,25 +103,16 @@ fn stored_door(body: &Value) -> Option<(bool, bool)> {
     }
 }
 
-/// A value in a stored SenML pack, by the end of its name.
+/// A value in a stored SenML pack, by its name.
 fn value_of(body: &Value, name: &str) -> Option<f64> {
     let Some(Value::Array(records)) = body.get("senml") else {
         return None;
     };
-    let field = |record: &Value, label: i128| match record {
-        Value::Map(fields) => {
-            let mut found = fields
-                .iter()
-                .filter(|(key, _)| *key == Key::Int(label as i64));
-            found.next().map(|(_, value)| value.clone())
-        }
-        _ => None,
-    };
     records.iter().find_map(|record| {
-        let named = matches!(field(record, 0), Some(Value::Text(n)) if n.ends_with(name));
-        match field(record, 2).filter(|_| named)? {
-            Value::Float(value) => Some(value),
-            Value::Int(value) => Some(value as f64),
+        let named = matches!(record.get("n"), Some(Value::Text(n)) if n == name);
+        match record.get("v").filter(|_| named)? {
+            Value::Float(value) => Some(*value),
+            Value::Int(value) => Some(*value as f64),
             _ => None,
         }
     })
@@ -130,6 +120,8 @@ fn value_of(body: &Value, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use firmware_protocols::value::Key;
+
     use super::*;
 
     #[test]
@@ -152,13 +144,13 @@ mod tests {
     fn a_value_is_found_by_its_name() {
         let record = |name: &str, value: Value| {
             Value::Map(vec![
-                (Key::Int(0), Value::Text(name.to_owned())),
-                (Key::Int(2), value),
+                (Key::Text("n".to_owned()), Value::Text(name.to_owned())),
+                (Key::Text("v".to_owned()), value),
             ])
         };
         let records = vec![
-            record("cold-a-17/temperature", Value::Float(3.9)),
-            record("cold-a-17/humidity", Value::Int(55)),
+            record("temperature", Value::Float(3.9)),
+            record("humidity", Value::Int(55)),
         ];
         let senml = Key::Text("senml".to_owned());
         let body = Value::Map(vec![(senml, Value::Array(records))]);

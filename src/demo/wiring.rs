@@ -151,7 +151,7 @@ impl Wiring {
             port(
                 &self.cold,
                 "modbus",
-                &format!("poll_ms = {read_every_ms}\n"),
+                &format!("poll_ms = {read_every_ms}\ntimeout_ms = 400\n"),
             ),
         ]
         .concat()

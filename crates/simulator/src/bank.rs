@@ -14,7 +14,7 @@ use firmware_protocols::{Ident, Kind, Order};
 pub use crate::compartments::Compartment;
 use crate::compartments::Compartments;
 use crate::device::{Model, Obeyed, Place, Spec, lock};
-use crate::front::{Alone, Answer, Display, Queue, Terminal, Turn};
+use crate::front::{Alone, Answer, Display, Doors, Queue, Terminal, Turn};
 use crate::{Device, Latency, Tempo, Way};
 use own_codes::{OwnCodes, Verdict};
 
@@ -33,6 +33,9 @@ pub struct Bank {
 /// How long the door of a bank with boards takes to fall shut, in real time: boards are only asked now
 /// and then, and in a play that runs fast a hand would be quicker than any of them.
 const FALLS_SHUT: Duration = Duration::from_millis(150);
+/// How long somebody who is told that a door of such a bank opens looks for it, in real time: between
+/// two pulses of a board there is a pause, and a bolt takes its time.
+const SPRINGS_OPEN: Duration = Duration::from_secs(2);
 
 /// The events of an opening: the entry, the door open, the door closed.
 const ROOM_FOR_AN_OPENING: usize = 3;
@@ -86,12 +89,8 @@ impl Bank {
         tempo: Tempo,
     ) -> Self {
         let display = Arc::<Display>::default();
-        let (doors, seen) = (compartments.clone(), Arc::clone(&display));
-        compartments.on_move(Box::new(move |compartment| {
-            if doors.is_open(compartment) == Some(true) {
-                seen.opened(compartment);
-            }
-        }));
+        let seen = Arc::clone(&display);
+        compartments.on_unlock(Box::new(move |compartment| seen.opened(compartment)));
         let model = Arc::new(Terminal::new(Arc::clone(&display)));
         Self {
             id,
@@ -123,14 +122,15 @@ impl Bank {
         let alone = self.lockers.as_deref();
         let alone = alone.filter(|lockers| lockers.own_codes.is_some());
         let alone = alone.map(|lockers| lockers as &dyn Alone);
-        let falls_shut = match self.lockers {
-            Some(_) => Duration::ZERO,
-            None => FALLS_SHUT,
+        let doors = match self.lockers {
+            Some(_) => Doors::default(),
+            None => Doors {
+                open_within: SPRINGS_OPEN,
+                shut_within: FALLS_SHUT,
+            },
         };
         let (device, display) = (&self.device, &self.display);
-        self.queue
-            .turn(device, display, true, falls_shut, alone)
-            .await
+        self.queue.turn(device, display, true, doors, alone).await
     }
 
     /// Waits for one's turn, types digits, and waits for the answer.

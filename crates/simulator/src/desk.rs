@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use firmware_protocols::Ident;
 
 use crate::device::{Spec, lock};
-use crate::front::{Display, Queue, Terminal, Turn};
+use crate::front::{Display, Doors, Queue, Terminal, Turn};
 use crate::{Device, Tempo, Way};
 
 /// A running desk.
@@ -50,9 +49,8 @@ impl Desk {
     /// Waits for one's turn at keypad and scanner.
     pub async fn turn(&self) -> Turn<'_> {
         let queue = &self.queue;
-        let device = &self.device;
-        let none = Duration::ZERO;
-        queue.turn(device, &self.display, false, none, None).await
+        let (device, doors) = (&self.device, Doors::default());
+        queue.turn(device, &self.display, false, doors, None).await
     }
 
     /// What lies on the shelf.

@@ -146,13 +146,21 @@ pub(crate) trait Alone: Send + Sync {
     fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer;
 }
 
+/// How long the doors beside a front take, in real time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Doors {
+    /// From the word that one opens until it does.
+    pub(crate) open_within: Duration,
+    /// From letting one go until it is shut.
+    pub(crate) shut_within: Duration,
+}
+
 /// A person's turn at the front; the next one waits until it is dropped.
 pub struct Turn<'a> {
     device: &'a Device,
     display: &'a Display,
     opens: bool,
-    /// How long a door that is let go takes to be shut.
-    falls_shut: Duration,
+    doors: Doors,
     /// What the point itself can do about digits while nobody answers.
     alone: Option<&'a dyn Alone>,
     _place: tokio::sync::MutexGuard<'a, ()>,
@@ -163,21 +171,21 @@ pub struct Turn<'a> {
 pub(crate) struct Queue(tokio::sync::Mutex<()>);
 
 impl Queue {
-    /// Waits for one's turn. `opens`: whether a right code opens a compartment here. `falls_shut`: how
-    /// long a door that is let go takes to be shut.
+    /// Waits for one's turn. `opens`: whether a right code opens a compartment here. `doors`: how
+    /// long they take.
     pub(crate) async fn turn<'a>(
         &'a self,
         device: &'a Device,
         display: &'a Display,
         opens: bool,
-        falls_shut: Duration,
+        doors: Doors,
         alone: Option<&'a dyn Alone>,
     ) -> Turn<'a> {
         Turn {
             device,
             display,
             opens,
-            falls_shut,
+            doors,
             alone,
             _place: self.0.lock().await,
         }
@@ -252,7 +260,7 @@ impl Turn<'_> {
                 }
             }
         };
-        let shut = tokio::time::sleep(self.falls_shut);
+        let shut = tokio::time::sleep(self.doors.shut_within);
         let (word, ()) = tokio::join!(timeout(LAST_LOOK, word), shut);
         word.unwrap_or(Answer::Silence)
     }
@@ -295,7 +303,11 @@ impl Turn<'_> {
                         }
                     }
                 };
-                timeout(SECOND_LOOK, opened).await.unwrap_or(first)
+                let within = match first {
+                    Answer::No(_) => SECOND_LOOK,
+                    _ => self.doors.open_within.max(SECOND_LOOK),
+                };
+                timeout(within, opened).await.unwrap_or(first)
             }
             other => other,
         }
