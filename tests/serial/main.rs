@@ -6,6 +6,7 @@
 //! * `osdp_config` — what must be right in the configuration of an OSDP reader.
 //! * `osdp_peer` — OSDP readers by libosdp, from PyPI.
 //! * `technician` — ports scanned and listened to from the command line.
+//! * `typed` — scanners and keypads that type lines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,3 +17,4 @@ mod osdp_config;
 #[cfg(feature = "osdp")]
 mod osdp_peer;
 mod technician;
+mod typed;
