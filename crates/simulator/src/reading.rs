@@ -24,7 +24,8 @@ impl Probe for ClimateSlave {
     fn feel(&self, celsius: f64, humidity: f64) {
         let tenths = |value: f64| (value * 10.0).round() as i16;
         let (temperature, humidity) = (tenths(celsius), tenths(humidity));
-        self.slave.set_input(self.first, temperature.cast_unsigned());
+        self.slave
+            .set_input(self.first, temperature.cast_unsigned());
         self.slave
             .set_input(self.first + 1, humidity.cast_unsigned());
     }
