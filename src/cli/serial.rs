@@ -32,6 +32,7 @@ impl Session {
             SerialCommand::Scan(args) => self.serial_scan(&args),
             SerialCommand::Monitor(args) => self.serial_monitor(&args),
             SerialCommand::Status => self.serial_status(),
+            SerialCommand::Commission { device } => self.commission(&device),
         }
     }
 

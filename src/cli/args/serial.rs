@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use firmware_protocols::Ident;
 
 use crate::config::serial::Protocol;
 
@@ -22,6 +23,17 @@ pub enum SerialCommand {
     Monitor(MonitorArgs),
     /// Show each port of the running daemon and what hangs on it
     Status,
+    /// Give an OSDP reader a secure channel key of its own; linli must not run meanwhile
+    ///
+    /// The reader must be in installation mode (its manual says how). A fresh key is made, put into
+    /// the device's key_file, given to the reader, and tried. Run it again after a power cut: it goes
+    /// on where it was. Over the installation channel the key can be read by whoever listens on the
+    /// wires at that moment.
+    Commission {
+        /// The device
+        #[arg(value_name = "DEVICE")]
+        device: Ident,
+    },
 }
 
 /// What a scan tries.
