@@ -166,7 +166,8 @@ words! {
         Granted = "granted", /// Turned away.
         Denied = "denied", /// Opened without a grant.
         Forced = "forced", /// Open for too long.
-        HeldOpen = "held-open" }
+        HeldOpen = "held-open", /// Somebody showed a card or typed a number: whoever decides is elsewhere.
+        Presented = "presented" }
 }
 words! {
     /// Which way through a door.

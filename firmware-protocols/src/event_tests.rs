@@ -109,7 +109,7 @@ fn what_is_wrong_is_named() {
     );
     assert_eq!(
         reason(r#"{"kind":"access","boot":1,"seq":1,"door":"gate","outcome":"open"}"#),
-        "field 'outcome': expected one of granted, denied, forced, held-open, got 'open'"
+        "field 'outcome': expected one of granted, denied, forced, held-open, presented, got 'open'"
     );
     assert_eq!(reason(r#"{"boot":1,"seq":1}"#), "field 'kind' is missing");
     assert_eq!(

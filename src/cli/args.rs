@@ -230,6 +230,9 @@ pub struct DemoArgs {
     /// The seed: the same one plays the same evening
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Put half of the devices on simulated serial lines: locker boards, the Linli link, Modbus
+    #[arg(long)]
+    pub serial: bool,
     /// Keep what the gateway and the cloud stored in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

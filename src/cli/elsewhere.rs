@@ -23,6 +23,7 @@ pub fn demo(global: &Global, args: &DemoArgs) -> anyhow::Result<u8> {
         households: args.households.unwrap_or(default.households),
         seed: args.seed.unwrap_or(default.seed),
         seconds: args.seconds.unwrap_or(default.seconds),
+        serial: args.serial,
         json: global.json,
         keep: args.keep.clone(),
     };

@@ -18,6 +18,8 @@ mod look;
 mod password;
 mod picture;
 mod serial;
+#[cfg(feature = "osdp")]
+mod serial_commission;
 mod status;
 pub mod stop;
 mod table;
@@ -29,6 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use firmware_protocols::Ident;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -350,6 +353,27 @@ impl Session {
             look::told(&words::password_made(id, made.broker, &made.file))
         )?;
         Ok(())
+    }
+
+    #[cfg(feature = "osdp")]
+    fn commission(&mut self, device: &Ident) -> Done {
+        let done = serial_commission::run(&self.global, device)?;
+        if self.global.json {
+            let item = serde_json::json!({
+                "device": device.as_str(),
+                "done": done.word(),
+                "key_file": done.key_file,
+            });
+            writeln!(self.out, "{item}")?;
+        } else {
+            writeln!(self.out, "{}", look::safe(&done.told))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "osdp"))]
+    fn commission(&mut self, _: &Ident) -> Done {
+        Err(Stop::new(stop::FAILED, words::NO_OSDP))
     }
 
     /// An array with one item a line: whole for programs, and for people with grep.

@@ -4,10 +4,13 @@
 pub mod audit;
 pub mod bank;
 pub mod cloud;
+#[cfg(feature = "osdp")]
+pub mod commissioning;
 pub mod compartments;
 pub mod desk;
 pub mod disk;
 pub mod events;
+pub mod scan;
 pub mod serial;
 pub mod slowed;
 
@@ -85,6 +88,11 @@ pub fn bad_log(wanted: &str, why: &dyn Display) -> String {
 
 /// A panic.
 pub const FAULT: &str = "linli itself is at fault, sorry. Please report what stands above";
+
+/// The OSDP readers were left out when it was built.
+#[cfg(not(feature = "osdp"))]
+pub const NO_OSDP: &str =
+    "this linli was built without OSDP: install one built with the feature 'osdp'";
 
 /// A device that isn't configured.
 pub fn no_such_device(id: &str, config: &Path) -> String {

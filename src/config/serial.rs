@@ -108,11 +108,12 @@ pub struct PortSection {
     /// 1 or 2. Default 1.
     #[serde(default = "one")]
     pub stop_bits: u8,
-    /// How long an answer may take, ms, beside the frames' own time on the line. Default 100.
+    /// How long an answer may take, ms, beside the frames' own time on the line. Default 100; OSDP
+    /// devices are given 200 at least, as their standard says.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
     /// How often each slave is asked, ms; 0 for as often as the line allows. Default by protocol:
-    /// boards 250, Modbus 5,000, others as often as the line allows.
+    /// boards 250, Modbus 5,000, OSDP 50, others as often as the line allows.
     pub poll_ms: Option<u64>,
     /// Whether the adapter hears what it sends. Default: found out.
     pub echo: Option<bool>,
@@ -129,8 +130,13 @@ pub struct OnPort {
     pub port: Ident,
     /// Its address on the port (Linli link 1 to 126, Modbus 1 to 247, OSDP 0 to 126).
     pub address: Option<u8>,
-    /// OSDP: the file with the device's own secure channel key, 32 hexadecimal digits.
+    /// OSDP: the file with the device's own secure channel key, 32 hexadecimal digits, which
+    /// `linli serial commission` makes.
     pub key_file: Option<PathBuf>,
+    /// OSDP: the device has no secure channel, and is used all the same. Whoever reaches its wires can
+    /// then read cards and codes, and make up others.
+    #[serde(default)]
+    pub insecure: bool,
     /// OSDP: the door that it reads for; cards are then access events. Without it, and with `point`,
     /// they are scans.
     pub door: Option<Ident>,
@@ -292,6 +298,7 @@ impl PortSection {
     pub fn poll(&self) -> Duration {
         let default_ms = match self.protocol {
             Protocol::Modbus => 5_000,
+            Protocol::Osdp => 50,
             protocol if protocol.has_boards() => 250,
             _ => 0,
         };

@@ -25,12 +25,15 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
             );
         }
     }
-    for (id, on, _) in config.on_ports() {
+    for (id, on, at_point) in config.on_ports() {
         let Some(port) = ports.get(&on.port) else {
             errors.push(unknown_port(id, &on.port));
             continue;
         };
         check_device(id, on, port, errors);
+        if port.protocol == Protocol::Osdp {
+            check_reader(id, on, at_point, errors);
+        }
         once(&mut addresses, &on.port, on.address, id, errors);
     }
 }
@@ -255,6 +258,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
         }
     };
     only(on.key_file.is_some(), "key_file", Protocol::Osdp);
+    only(on.insecure, "insecure", Protocol::Osdp);
     only(on.door.is_some(), "door", Protocol::Osdp);
     only(!on.registers.is_empty(), "registers", Protocol::Modbus);
     only(on.says.is_some(), "says", Protocol::Lines);
@@ -269,6 +273,23 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
         ));
     }
     super::register_check::check(id, &on.registers, errors);
+}
+
+fn check_reader(id: &Ident, on: &OnPort, at_point: bool, errors: &mut Vec<String>) {
+    match (&on.key_file, on.insecure) {
+        (None, false) => errors.push(format!(
+            "'{id}' needs serial.key_file: where its secure channel key is, or is to be put by 'linli serial commission {id}'; insecure = true does without, and then whoever reaches its wires can read cards and codes"
+        )),
+        (Some(_), true) => errors.push(format!(
+            "'{id}' has both serial.key_file and serial.insecure: remove 'insecure'"
+        )),
+        _ => {}
+    }
+    if on.door.is_none() && !at_point {
+        errors.push(format!(
+            "'{id}' needs serial.door, the door that it reads for, or 'point', the bank or desk that it belongs to: else nobody knows what its cards mean"
+        ));
+    }
 }
 
 /// Two devices with one address answer at once.

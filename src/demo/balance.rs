@@ -7,6 +7,7 @@ use simulator::Latency;
 use simulator::world::Whereabouts;
 
 use super::books::{Lane, Ledger, Parcel};
+use super::shown::Shown;
 
 /// Everything that is held against each other, each side from its own source.
 pub(super) struct Facts {
@@ -14,8 +15,10 @@ pub(super) struct Facts {
     pub(super) acknowledged: BTreeSet<(String, u32, u64)>,
     /// Events that no device got an acknowledgement for.
     pub(super) unanswered: usize,
-    /// The gateway's events, as they stand in its store.
+    /// The gateway's events of those devices, as they stand in its store.
     pub(super) stored: Vec<(String, u32, u64)>,
+    /// What boards and sensors that number nothing showed on their wires, beside what is stored of it.
+    pub(super) shown: Vec<Shown>,
     /// The gateway's ledgers.
     pub(super) ledgers: Vec<Ledger>,
     /// Parcels by the gateway.
@@ -58,8 +61,9 @@ pub(super) struct Item {
 
 /// The balance, line by line.
 pub(super) fn draw(facts: &Facts) -> Vec<Item> {
-    vec![
-        events(facts),
+    let mut items = vec![events(facts)];
+    items.extend((!facts.shown.is_empty()).then(|| shown(facts)));
+    items.extend([
         once(facts),
         parcels_in_cloud(facts),
         parcels_in_world(facts),
@@ -67,7 +71,8 @@ pub(super) fn draw(facts: &Facts) -> Vec<Item> {
         demand(facts),
         doors(facts),
         answered(facts),
-    ]
+    ]);
+    items
 }
 
 fn events(facts: &Facts) -> Item {
@@ -92,6 +97,32 @@ fn events(facts: &Facts) -> Item {
         name: "events",
         holds: missing.is_none() && unpromised.is_none() && facts.unanswered == 0,
         text,
+    }
+}
+
+fn shown(facts: &Facts) -> Item {
+    let sum = |of: fn(&Shown) -> usize| facts.shown.iter().map(of).sum::<usize>();
+    let (wire, stored) = (sum(|s| s.wire.len()), sum(|s| s.stored.len()));
+    let wrong = facts.shown.iter().filter(|shown| !shown.holds());
+    let wrong: Vec<String> = wrong
+        .map(|shown| {
+            let same = shown.wire.iter().zip(&shown.stored);
+            let at = same.take_while(|(wire, stored)| wire == stored).count();
+            let word = |words: &[String]| words.get(at).cloned().unwrap_or("nothing".to_string());
+            let (wire, stored) = (word(&shown.wire), word(&shown.stored));
+            format!(
+                "{}, no. {}: shown {wire}, stored {stored}",
+                shown.place,
+                at + 1
+            )
+        })
+        .collect();
+    let text =
+        format!("states that boards and sensors showed on the wire {wire} = stored {stored}");
+    Item {
+        name: "shown",
+        holds: wrong.is_empty() && wire > 0,
+        text: with_first(text, &wrong),
     }
 }
 

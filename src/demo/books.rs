@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use firmware_protocols::Value;
 use rusqlite::{Connection, OpenFlags, Row};
 
 /// An open store.
@@ -124,6 +125,16 @@ impl Books {
             let seq: i64 = row.get(2)?;
             Ok((row.get(0)?, row.get(1)?, seq.cast_unsigned()))
         })
+    }
+
+    /// What a device said of a kind, in the order of its numbers: the fields of that kind.
+    pub(super) fn bodies(&self, device: &str, kind: &str) -> anyhow::Result<Vec<Value>> {
+        let sql = "SELECT e.body FROM events e JOIN devices d ON d.ref = e.device
+            WHERE d.device = ?1 AND e.kind = ?2 ORDER BY e.boot, e.seq";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map([device, kind], |row| row.get::<_, Vec<u8>>(0))?;
+        rows.map(|body| Value::from_cbor(&body?).context("reading an event's body"))
+            .collect()
     }
 
     /// Every device's ledger.

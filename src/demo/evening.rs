@@ -8,6 +8,7 @@ use cloud_protocol::downlink::Proof;
 use cloud_protocol::{Downlink, badge_digest};
 use reference_cloud::Refusal;
 use simulator::people::{collect, come_and_go, deliver, read_climate, take_back, try_codes, wish};
+use simulator::world::Point;
 use simulator::{Random, Sight, Witness as _};
 use tokio::task::JoinSet;
 
@@ -16,11 +17,14 @@ use super::plan::{self, SENSORS, TERMINAL};
 use super::script::{END_MS, Script, at};
 use super::stage::Stage;
 use super::story::Mood;
+use super::wiring::BOARDED;
 
 /// How long people may take, in real time, to finish what they are at when the evening is over.
 const LAST_STEPS: Duration = Duration::from_secs(20);
 /// How long a gateway may take, in real time, to hear of a late parcel.
 const NEWS: Duration = Duration::from_secs(3);
+/// How long a gateway takes, at most, to see that a door on a locker board was closed.
+const SEEN_CLOSED: Duration = Duration::from_millis(400);
 /// How often a sensor reads.
 const READ_EVERY_MS: u64 = 120_000;
 /// A stranger's guesses have as many digits as the shortest code.
@@ -34,6 +38,7 @@ pub(super) async fn play(stage: Arc<Stage>, script: Script, seed: u64) -> anyhow
     announce_early(&stage, &script).await?;
     people_come(&stage, &script, &random, &mut people)?;
     people.spawn(make_faults(Arc::clone(&stage)));
+    people.spawn(disturb_hall(Arc::clone(&stage)));
     cloud_comes_and_goes(&stage, &script).await?;
     stage.tempo.until(END_MS).await;
     stage
@@ -85,7 +90,10 @@ fn people_come(
             random.clone(),
         ));
     }
-    for (n, device) in plan::device_ids()?.into_iter().enumerate() {
+    for (n, device) in plan::device_ids(stage.wiring.as_ref())?
+        .into_iter()
+        .enumerate()
+    {
         let found = SENSORS
             .iter()
             .find(|(sensor, _)| *sensor == device.as_str());
@@ -214,6 +222,78 @@ async fn announce_last(stage: &Stage, script: &Script) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// On serial lines: the adapter of the boards is pulled out for a while, and gets another device file.
+async fn pull_out_boards(stage: &Stage) {
+    let Some(wiring) = &stage.wiring else {
+        return;
+    };
+    let Some(Point::Bank(bank)) = stage
+        .world
+        .points
+        .values()
+        .find(|p| p.id().as_str() == BOARDED)
+    else {
+        return;
+    };
+    let tell = |what| {
+        let device = bank.id().clone();
+        stage
+            .story
+            .saw(stage.tempo.now_ms(), Sight::Fault { device, what });
+    };
+    stage.tempo.until(at(17, 52)).await;
+    // Whoever does it waits until nobody has a door open, as nobody could say what became of it.
+    let turn = loop {
+        let turn = bank.turn().await;
+        if bank
+            .compartments()
+            .iter()
+            .all(|compartment| !compartment.open)
+        {
+            break turn;
+        }
+        drop(turn);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    tokio::time::sleep(SEEN_CLOSED).await;
+    tell("the adapter of its locker boards is pulled out");
+    wiring.unplug_boards();
+    drop(turn);
+    stage.tempo.until(at(17, 58)).await;
+    tell("the adapter is in again, with another device file");
+    if let Err(error) = wiring.plug_in_boards() {
+        tracing::error!(%error, "the adapter can't be put in again");
+    }
+}
+
+/// On serial lines: a bad contact on the line of bank-b.
+async fn disturb_hall(stage: Arc<Stage>) {
+    let Some(wiring) = &stage.wiring else {
+        return;
+    };
+    let Some(bank) = stage
+        .world
+        .points
+        .values()
+        .find(|p| p.id().as_str() == "bank-b")
+    else {
+        return;
+    };
+    for (from, disturbed, what) in [
+        (
+            at(18, 25),
+            true,
+            "a bad contact: frames on its line get lost and garbled",
+        ),
+        (at(18, 40), false, "its line is good again"),
+    ] {
+        stage.tempo.until(from).await;
+        let device = bank.id().clone();
+        stage.story.saw(from, Sight::Fault { device, what });
+        wiring.disturb_hall(disturbed);
+    }
+}
+
 /// A connection breaks and everything comes twice, a controller starts anew, a sensor is away.
 async fn make_faults(stage: Arc<Stage>) {
     let tell = |device: &simulator::Device, what| {
@@ -232,6 +312,7 @@ async fn make_faults(stage: Arc<Stage>) {
         bank.until_online().await;
         bank.send_again();
     }
+    pull_out_boards(&stage).await;
     stage.tempo.until(at(18, 5)).await;
     if let Some(bank) = points.get("bank-b").map(|point| point.device()) {
         tell(bank, "its controller loses power and starts anew");

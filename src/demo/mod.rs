@@ -3,6 +3,7 @@
 //! books are held against each other, and the exit code says whether they agree.
 //!
 //! * [`plan`] — what stands in the estate. [`script`] — who does what, and when.
+//! * [`wiring`] — the serial lines, with `--serial`; [`shown`] — what boards and sensors showed there.
 //! * [`stage`] — everything that runs. [`evening`] — the play.
 //! * [`story`] — what is told of it. [`books`] — the gateway's store, read only.
 //! * [`view`], [`screen`], [`show`] — what is seen. [`balance`] — what it comes to.
@@ -14,9 +15,11 @@ mod plan;
 mod screen;
 mod script;
 mod show;
+mod shown;
 mod stage;
 mod story;
 mod view;
+mod wiring;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -43,6 +46,9 @@ pub struct DemoOptions {
     pub seed: u64,
     /// How long the evening from 16:50 to 20:00 takes, seconds, 15 to 3,600. Default 60.
     pub seconds: u64,
+    /// Half of the devices hang on serial lines: a bank on locker boards, one on the Linli link, a door
+    /// reader, two sensors.
+    pub serial: bool,
     /// Print the story as one JSON object a line, and the balance as the last one.
     pub json: bool,
     /// Keep the store, its configuration and the log in this folder, which must be empty or new.
@@ -55,6 +61,7 @@ impl Default for DemoOptions {
             households: 120,
             seed: 7,
             seconds: 60,
+            serial: false,
             json: false,
             keep: None,
         }
@@ -106,7 +113,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<Ending> {
     let script = Script::write(options.households, options.seed)?;
     let speed = (END_MS - BEGIN_MS) as f64 / 1_000.0 / options.seconds as f64;
     let stage = tokio::select! {
-        stage = Stage::set(folder.path(), speed, script.recipients()) => Arc::new(stage?),
+        stage = Stage::set(folder.path(), speed, script.recipients(), options.serial) => Arc::new(stage?),
         () = &mut interrupted => return Ok(Ending::Interrupted),
     };
     let show = start_show(&options, &stage)?;
@@ -163,10 +170,11 @@ fn start_show(options: &DemoOptions, stage: &Stage) -> anyhow::Result<Show> {
         Form::People
     };
     let title = format!(
-        "Linli 邻里 · {} · {} households · seed {}",
+        "Linli 邻里 · {} · {} households · seed {}{}",
         plan::SITE,
         options.households,
-        options.seed
+        options.seed,
+        if options.serial { " · serial" } else { "" }
     );
     Show::start(form, title, sources).context("starting the screen")
 }
@@ -222,6 +230,7 @@ fn as_json(options: &DemoOptions, facts: &Facts, items: &[Item], holds: bool) ->
         "figures": {
             "households": options.households,
             "seed": options.seed,
+            "serial": options.serial,
             "events_acknowledged": facts.acknowledged.len(),
             "events_stored": facts.stored.len(),
             "parcels": facts.gateway.len(),

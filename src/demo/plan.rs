@@ -9,8 +9,9 @@ use cloud_protocol::downlink::{Size, Zone};
 use firmware_protocols::{Form, Ident};
 use simulator::device::{Deaf, DeviceClock, Spec};
 use simulator::world::Point;
-use simulator::{Bank, Desk, Device, Login, Tempo, Version};
+use simulator::{Bank, Desk, Device, Login, Tempo, Version, Way};
 
+use super::wiring::{BOARDED, PANEL, Wiring};
 use crate::config::Config;
 
 /// The site, which is also the gateway's id at the cloud.
@@ -74,20 +75,23 @@ pub(super) fn id(name: &str) -> anyhow::Result<Ident> {
     Ok(Ident::new(name)?)
 }
 
-/// Every device's id: points first.
-pub(super) fn device_ids() -> anyhow::Result<Vec<Ident>> {
+/// Every device's id: points first. On serial lines there is one more, a panel.
+pub(super) fn device_ids(wiring: Option<&Wiring>) -> anyhow::Result<Vec<Ident>> {
     let points = BANKS.into_iter().chain([DESK]);
     let others = DOORS.into_iter().chain(SENSORS.map(|(sensor, _)| sensor));
-    points.chain(others).chain([TERMINAL]).map(id).collect()
+    let all = points.chain(others).chain([TERMINAL]);
+    all.chain(wiring.map(|_| PANEL)).map(id).collect()
 }
 
 /// The gateway's configuration, as a file could say it. Commands hold longer than in a real estate,
-/// as the evening runs many times as fast but the machine doesn't.
-pub(super) fn config_text(state_dir: &Path, cloud_url: &str) -> String {
+/// as the evening runs many times as fast but the machine doesn't, and a serial line neither.
+pub(super) fn config_text(state_dir: &Path, cloud_url: &str, wiring: Option<&Wiring>) -> String {
+    let hangs = |device: &str| wiring.map_or(String::new(), |wiring| wiring.hangs(device));
+    let ttl_s = wiring.map_or(300, |_| 600);
     let mut text = format!(
         "site = \"{SITE}\"\nstate_dir = {state_dir:?}\n\n\
          [broker]\nlisten = \"127.0.0.1:0\"\n\n[cloud]\nurl = \"{cloud_url}\"\n\n\
-         [rules]\ncommand_ttl_s = 300\ncourier_session_s = 1200\n\n\
+         [rules]\ncommand_ttl_s = {ttl_s}\ncourier_session_s = 1200\n\n\
          [[building]]\nid = \"b1\"\n[[building]]\nid = \"b2\"\n[[building]]\nid = \"b3\"\n\n"
     );
     for (bank, building, address) in [
@@ -102,43 +106,63 @@ pub(super) fn config_text(state_dir: &Path, cloud_url: &str) -> String {
             let count = run.count;
             text += &format!("    {{ count = {count}, size = \"{size}\", zone = \"{zone}\" }},\n");
         }
-        text += "]\n\n";
+        text += &format!("]\n{}\n", hangs(bank));
     }
     text +=
         &format!("[[desk]]\nid = \"{DESK}\"\nbuilding = \"b3\"\naddress = \"Property office\"\n\n");
     let others = DOORS.into_iter().chain(SENSORS.map(|(sensor, _)| sensor));
     for (n, device) in others.chain([TERMINAL]).enumerate() {
         let building = n % 3 + 1;
-        text += &format!("[[device]]\nid = \"{device}\"\nbuilding = \"b{building}\"\n\n");
+        let hangs = hangs(device);
+        text += &format!("[[device]]\nid = \"{device}\"\nbuilding = \"b{building}\"\n{hangs}\n");
+    }
+    if let Some(wiring) = wiring {
+        text += &wiring.panel();
+        text += &wiring.ports();
     }
     text
 }
 
 /// The configuration, checked.
-pub(super) fn config(state_dir: &Path, cloud_url: &str) -> anyhow::Result<Config> {
-    Config::parse(&config_text(state_dir, cloud_url))
+pub(super) fn config(
+    state_dir: &Path,
+    cloud_url: &str,
+    wiring: Option<&Wiring>,
+) -> anyhow::Result<Config> {
+    Config::parse(&config_text(state_dir, cloud_url, wiring))
         .map_err(|errors| anyhow::anyhow!("the demo's configuration: {}", errors.join("; ")))
 }
 
 /// Starts every device: old and new versions of MQTT, CBOR and JSON, good clocks and none, mixed as
-/// in an estate that grew over the years.
+/// in an estate that grew over the years. On serial lines some speak the Linli link, and some don't
+/// speak by themselves: they aren't among them.
 pub(super) fn start_devices(
     broker: SocketAddr,
     tempo: Tempo,
     passwords: &BTreeMap<Ident, String>,
+    wiring: Option<&Wiring>,
 ) -> anyhow::Result<(Vec<Point>, Vec<Device>)> {
     let mut points = Vec::new();
     let mut devices = Vec::new();
-    for (n, device) in device_ids()?.into_iter().enumerate() {
+    for (n, device) in device_ids(wiring)?.into_iter().enumerate() {
         let spec = spec(n, &device, passwords);
-        match device.as_str() {
-            bank if BANKS.contains(&bank) => {
-                let count = compartments(bank);
-                let bank = Bank::start(spec, count, true, broker, tempo);
+        let line = wiring.and_then(|wiring| wiring.line(device.as_str()));
+        let way = line.map_or(Way::Broker(broker), |line| Way::Line(line.clone()));
+        match (device.as_str(), wiring) {
+            (BOARDED, Some(_)) => {}
+            (PANEL, Some(wiring)) => {
+                let doors = wiring.doors().clone();
+                let bank = Bank::with_boards(id(BOARDED)?, doors, spec, way, tempo);
                 points.push(Point::Bank(Arc::new(bank)));
             }
-            DESK => points.push(Point::Desk(Arc::new(Desk::start(spec, broker, tempo)))),
-            _ => devices.push(Device::start(spec, broker, tempo, Arc::new(Deaf))),
+            (bank, _) if BANKS.contains(&bank) => {
+                let count = compartments(bank);
+                let bank = Bank::start(spec, count, true, way, tempo);
+                points.push(Point::Bank(Arc::new(bank)));
+            }
+            (DESK, _) => points.push(Point::Desk(Arc::new(Desk::start(spec, way, tempo)))),
+            (sensor, Some(wiring)) if wiring.reads(sensor) => {}
+            _ => devices.push(Device::start(spec, way, tempo, Arc::new(Deaf))),
         }
     }
     Ok((points, devices))
@@ -180,12 +204,19 @@ mod tests {
 
     #[test]
     fn the_configuration_holds_and_names_every_device() {
-        let config = config(Path::new("/tmp/x"), "http://127.0.0.1:1").unwrap();
-        let mut configured = config.device_ids();
-        let mut planned = device_ids().unwrap();
-        configured.sort();
-        planned.sort();
-        assert_eq!(configured, planned);
+        let ports = tempfile::tempdir().unwrap();
+        let wiring = Wiring::lay(ports.path(), 190.0).unwrap();
+        let config = |wiring| config(Path::new("/tmp/x"), "http://127.0.0.1:1", wiring).unwrap();
+        for wiring in [None, Some(&wiring)] {
+            let mut configured = config(wiring).device_ids();
+            let mut planned = device_ids(wiring).unwrap();
+            configured.sort();
+            planned.sort();
+            assert_eq!(configured, planned);
+        }
+        let over_mqtt = config(Some(&wiring)).mqtt_device_ids().len();
+        assert_eq!(device_ids(None).unwrap().len() - over_mqtt, 5);
+        let config = config(None);
         assert_eq!(compartments("bank-a") + compartments("bank-b"), 30);
         assert_eq!(config.layout().banks[1].compartments.len(), 12);
     }

@@ -20,8 +20,11 @@ use super::balance::{CloudParcel, Facts};
 use super::books::Books;
 use super::plan;
 use super::script::BEGIN_MS;
+use super::shown::Shown;
 use super::story::{Story, lock};
+use super::wiring::Wiring;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::credentials::{generate_password, set_password};
 use crate::daemon::{self, Running};
 use crate::store::store_file;
@@ -37,6 +40,8 @@ pub(super) struct Stage {
     pub(super) cloud_up: Arc<AtomicBool>,
     /// The gateway's store.
     pub(super) store: PathBuf,
+    /// The serial lines, if there are some.
+    pub(super) wiring: Option<Wiring>,
     gateway: Running,
     postman: JoinHandle<()>,
 }
@@ -65,19 +70,23 @@ const POST: Duration = Duration::from_millis(100);
 
 impl Stage {
     /// Starts cloud, gateway and devices, with the store in `state_dir`. The clock of the play runs
-    /// `speed` times as fast as the real one from 16:50 on. `recipients`: by parcel.
+    /// `speed` times as fast as the real one from 16:50 on. `recipients`: by parcel. `serial`: half of
+    /// the devices hang on serial lines.
     pub(super) async fn set(
         state_dir: &Path,
         speed: f64,
         recipients: BTreeMap<String, String>,
+        serial: bool,
     ) -> anyhow::Result<Self> {
         let site = plan::id(plan::SITE)?;
         let in_file = reference_cloud::Config::in_file(state_dir.join("cloud.db"));
         let cloud = reference_cloud::serve(in_file).await?;
         let cloud = Arc::new(cloud);
-        let config = plan::config(state_dir, &cloud.url())?;
-        let passwords = make_passwords(config.passwords()).await?;
-        let text = plan::config_text(state_dir, &cloud.url());
+        let lay = || Wiring::lay(&state_dir.join("ports"), speed);
+        let wiring = serial.then(lay).transpose()?;
+        let config = plan::config(state_dir, &cloud.url(), wiring.as_ref())?;
+        let passwords = make_passwords(&config).await?;
+        let text = plan::config_text(state_dir, &cloud.url(), wiring.as_ref());
         std::fs::write(state_dir.join("linli.toml"), text).context("writing the configuration")?;
 
         let tempo = Tempo::new(BEGIN_MS, speed);
@@ -89,14 +98,16 @@ impl Stage {
             codes: Mutex::default(),
             recipients,
         });
-        let (points, devices) = plan::start_devices(broker, tempo, &passwords)?;
-        let world = Arc::new(World::new(
+        let (points, devices) = plan::start_devices(broker, tempo, &passwords, wiring.as_ref())?;
+        let world = World::new(
             tempo,
             points,
             devices,
             Arc::clone(&story) as _,
             Arc::clone(&phones) as _,
-        ));
+        );
+        let probes = wiring.as_ref().map(Wiring::probes).transpose()?;
+        let world = Arc::new(world.with_probes(probes.unwrap_or_default()));
         for device in world.all_devices() {
             let up = tokio::time::timeout(Duration::from_secs(20), device.until_online()).await;
             up.with_context(|| format!("{} can't log in at the gateway", device.id()))?;
@@ -110,6 +121,7 @@ impl Stage {
             story,
             cloud,
             world,
+            wiring,
             gateway,
         })
     }
@@ -130,12 +142,21 @@ impl Stage {
     pub(super) async fn settle(&self, most: Duration) -> anyhow::Result<bool> {
         let begun = Instant::now();
         while begun.elapsed() < most {
-            if self.unanswered() == 0 && self.nothing_waits().await? {
+            let quiet = self.unanswered() == 0 && self.nothing_waits().await?;
+            if quiet && self.shown()?.iter().all(Shown::holds) {
                 return Ok(true);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(false)
+    }
+
+    /// What boards and sensors showed, beside what is stored of it; nothing without serial lines.
+    fn shown(&self) -> anyhow::Result<Vec<Shown>> {
+        match &self.wiring {
+            Some(wiring) => wiring.shown(&Books::open(&self.store)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn nothing_waits(&self) -> anyhow::Result<bool> {
@@ -153,10 +174,17 @@ impl Stage {
         self.postman.abort();
         self.cloud.shutdown().await;
         let books = Books::open(&self.store)?;
+        let shown = self.wiring.as_ref().map(|wiring| wiring.shown(&books));
+        let mut events = books.events()?;
+        if let Some(wiring) = &self.wiring {
+            // Of devices that number nothing the gateway speaks; what it says is held against them.
+            events.retain(|(device, ..)| wiring.numbers(device));
+        }
         Ok(Facts {
             acknowledged: acknowledged(&self.world),
             unanswered,
-            stored: books.events()?,
+            stored: events,
+            shown: shown.transpose()?.unwrap_or_default(),
             ledgers: books.ledgers()?,
             gateway: books.parcels()?,
             cloud,
@@ -219,11 +247,12 @@ async fn cloud_side(cloud: &Cloud, site: &Ident) -> anyhow::Result<CloudSide> {
     Ok((parcels.collect(), lanes.collect(), demand.collect()))
 }
 
-/// A password for every device; the file keeps only slow hashes.
-async fn make_passwords(file: PathBuf) -> anyhow::Result<BTreeMap<Ident, String>> {
+/// A password for every device that logs in; the file keeps only slow hashes.
+async fn make_passwords(config: &Config) -> anyhow::Result<BTreeMap<Ident, String>> {
+    let (file, devices) = (config.passwords(), config.mqtt_device_ids());
     let make = move || {
         let mut passwords = BTreeMap::new();
-        for device in plan::device_ids()? {
+        for device in devices {
             let password = generate_password()?;
             set_password(&file, &device, &password)?;
             passwords.insert(device, password);

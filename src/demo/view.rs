@@ -13,6 +13,7 @@ use super::plan::{self, BANKS};
 use super::script::BEGIN_MS;
 use super::stage::key_to_open;
 use super::story::{Counts, Story};
+use super::wiring::{BOARDED, PANEL};
 
 /// Where a view is gathered from.
 pub(super) struct Sources {
@@ -123,11 +124,14 @@ impl Sources {
         });
         // The store is new, so its ticks began with the play.
         let tick_ms = u64::try_from(at_ms - BEGIN_MS).unwrap_or(0);
-        let until = self.glance.locked_until.get(name);
+        // A bank on locker boards has its keypad beside it.
+        let beside = (name == BOARDED).then_some(PANEL);
+        let keypads = [Some(name), beside].into_iter().flatten();
+        let until = keypads.filter_map(|keypad| self.glance.locked_until.get(keypad));
         BankView {
             name,
             cells: cells.collect(),
-            locked: until.is_some_and(|until| *until > tick_ms),
+            locked: until.max().is_some_and(|until| *until > tick_ms),
         }
     }
 

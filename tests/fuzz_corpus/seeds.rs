@@ -26,6 +26,7 @@ pub fn write(corpus: &Path) {
     from_vectors(corpus, &vectors);
     senml(corpus);
     topics(corpus);
+    boards(corpus);
     cloud(corpus);
     config(corpus);
     control(corpus);
@@ -168,6 +169,41 @@ fn topics(corpus: &Path) {
             "topic",
             &format!("{n:02} {topic}"),
             topic.as_bytes(),
+        );
+    }
+}
+
+/// Each frame of the boards' vectors, and two behind noise that begins like one.
+fn boards(corpus: &Path) {
+    let vectors = crate::corpus().join("../../firmware-protocols/board-vectors.json");
+    let vectors: Json = serde_json::from_slice(&fs::read(vectors).unwrap()).unwrap();
+    let protocols = ["kerong-cu16", "kerong-cu48", "8a", "wkly"];
+    for group in ["frames", "no_frames"] {
+        for vector in vectors[group].as_array().unwrap() {
+            let protocol = vector["protocol"].as_str().unwrap();
+            let model = protocols.iter().position(|p| *p == protocol).unwrap();
+            let way = match vector["direction"].as_str() {
+                Some("to-boards") => 0,
+                _ => 4,
+            };
+            let mut bytes = vec![u8::try_from(model).unwrap() | way];
+            bytes.extend(unhex(&vector["hex"].as_str().unwrap().replace(' ', "")));
+            let name = format!("{protocol} {}", vector["name"].as_str().unwrap());
+            put(corpus, "board_frame", &name, &bytes);
+        }
+    }
+    let noise: [&[u8]; 4] = [
+        b"\x04\xff\x02\x10\x35\x02\x00\x30\x03\x35",
+        b"\x05\x02\x01\x00\x75\x06\x02\x01\x05\x75\x00\x7d",
+        b"\x06\x80\x01\x00\x33\xb2\x80\x01\x00\x33\xb2\x33\x33",
+        b"\x07WKLY\x7fWKLYWKLY\x09\x0a\x82\x01\x89",
+    ];
+    for (protocol, bytes) in protocols.iter().zip(noise) {
+        put(
+            corpus,
+            "board_frame",
+            &format!("{protocol} behind noise"),
+            bytes,
         );
     }
 }
@@ -485,6 +521,7 @@ fn control(corpus: &Path) {
         r#"{"request":"act","act":"enable","slot":"bank-a/1"}"#,
         r#"{"request":"audit-verify","against":{"entries":7,"head":"00"}}"#,
         r#"{"request":"audit-key"}"#,
+        r#"{"request":"serial-monitor","port":"/dev/ttyUSB0","raw":true}"#,
         r#"{"request":"parcel-verify","parcel":"\u0000\ud83d\ude00"}"#,
         r#"{"request":"no such thing"}"#,
         r#"["status"]"#,

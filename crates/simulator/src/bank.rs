@@ -1,10 +1,11 @@
 //! A locker bank: compartments with doors, locks and occupancy sensors behind one front. One whose
-//! `hello` names the capability `codes` also checks codes by itself while nobody answers.
+//! `hello` names the capability `codes` also checks codes by itself while nobody answers. A bank of
+//! locker boards has no controller: a panel is its front, and the boards move its doors.
 
 mod own_codes;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::{Done, Door, Secret};
@@ -13,23 +14,35 @@ use firmware_protocols::{Ident, Kind, Order};
 pub use crate::compartments::Compartment;
 use crate::compartments::Compartments;
 use crate::device::{Model, Obeyed, Place, Spec, lock};
-use crate::front::{Alone, Answer, Display, Queue, Turn};
-use crate::{Device, Latency, Tempo};
+use crate::front::{Alone, Answer, Display, Doors, Queue, Terminal, Turn};
+use crate::{Device, Latency, Tempo, Way};
 use own_codes::{OwnCodes, Verdict};
 
 /// A running locker bank.
 pub struct Bank {
+    id: Ident,
+    /// Its controller, or the panel beside its boards.
     device: Device,
-    lockers: Arc<Lockers>,
+    display: Arc<Display>,
+    compartments: Compartments,
+    /// The controller's own mechanics, if it has one.
+    lockers: Option<Arc<Lockers>>,
     queue: Queue,
 }
+
+/// How long the door of a bank with boards takes to fall shut, in real time: boards are only asked now
+/// and then, and in a play that runs fast a hand would be quicker than any of them.
+const FALLS_SHUT: Duration = Duration::from_millis(150);
+/// How long somebody who is told that a door of such a bank opens looks for it, in real time: between
+/// two pulses of a board there is a pause, and a bolt takes its time.
+const SPRINGS_OPEN: Duration = Duration::from_secs(2);
 
 /// The events of an opening: the entry, the door open, the door closed.
 const ROOM_FOR_AN_OPENING: usize = 3;
 
-/// The mechanics of a bank.
+/// The mechanics of a bank with a controller.
 struct Lockers {
-    display: Display,
+    display: Arc<Display>,
     compartments: Compartments,
     occupancy_sensor: bool,
     tempo: Tempo,
@@ -43,46 +56,81 @@ impl Bank {
         spec: Spec,
         count: u16,
         occupancy_sensor: bool,
-        broker: SocketAddr,
+        way: impl Into<Way>,
         tempo: Tempo,
     ) -> Self {
         let checks_codes = spec.capabilities.iter().any(|word| word == "codes");
+        let (display, compartments) = (Arc::<Display>::default(), Compartments::new(count));
         let lockers = Arc::new(Lockers {
-            display: Display::default(),
-            compartments: Compartments::new(count),
+            display: Arc::clone(&display),
+            compartments: compartments.clone(),
             occupancy_sensor,
             tempo,
             own_codes: checks_codes.then(Mutex::default),
         });
         let model: Arc<dyn Model> = Arc::clone(&lockers) as _;
         Self {
-            device: Device::start(spec, broker, tempo, model),
-            lockers,
+            id: spec.login.device.clone(),
+            device: Device::start(spec, way, tempo, model),
+            display,
+            compartments,
+            lockers: Some(lockers),
             queue: Queue::default(),
         }
     }
 
-    /// Its controller.
+    /// Starts a bank whose `compartments` locker boards move: `panel` is its keypad, scanner and
+    /// display, a device of its own.
+    pub fn with_boards(
+        id: Ident,
+        compartments: Compartments,
+        panel: Spec,
+        way: impl Into<Way>,
+        tempo: Tempo,
+    ) -> Self {
+        let display = Arc::<Display>::default();
+        let seen = Arc::clone(&display);
+        compartments.on_unlock(Box::new(move |compartment| seen.opened(compartment)));
+        let model = Arc::new(Terminal::new(Arc::clone(&display)));
+        Self {
+            id,
+            device: Device::start(panel, way, tempo, model),
+            display,
+            compartments,
+            lockers: None,
+            queue: Queue::default(),
+        }
+    }
+
+    /// Its controller, or the panel beside its boards.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
     /// Its id.
     pub fn id(&self) -> &Ident {
-        self.device.id()
+        &self.id
     }
 
     /// What its display shows, and the time from key to open.
     pub fn display(&self) -> &Display {
-        &self.lockers.display
+        &self.display
     }
 
     /// Waits for one's turn at keypad and scanner.
     pub async fn turn(&self) -> Turn<'_> {
-        let display = &self.lockers.display;
-        let lockers: &dyn Alone = &*self.lockers;
-        let alone = self.lockers.own_codes.as_ref().map(|_| lockers);
-        self.queue.turn(&self.device, display, true, alone).await
+        let alone = self.lockers.as_deref();
+        let alone = alone.filter(|lockers| lockers.own_codes.is_some());
+        let alone = alone.map(|lockers| lockers as &dyn Alone);
+        let doors = match self.lockers {
+            Some(_) => Doors::default(),
+            None => Doors {
+                open_within: SPRINGS_OPEN,
+                shut_within: FALLS_SHUT,
+            },
+        };
+        let (device, display) = (&self.device, &self.display);
+        self.queue.turn(device, display, true, doors, alone).await
     }
 
     /// Waits for one's turn, types digits, and waits for the answer.
@@ -106,39 +154,52 @@ impl Bank {
 
     /// What is the case in each compartment, from number 1.
     pub fn compartments(&self) -> Vec<Compartment> {
-        self.lockers.compartments.all()
+        self.compartments.all()
     }
 
     /// The parcels in a compartment; none if there is no such compartment.
     pub fn inside(&self, compartment: u16) -> Vec<String> {
-        self.lockers.compartments.inside(compartment)
+        self.compartments.inside(compartment)
     }
 
     /// Puts a parcel into an open compartment, beside what is inside; false if it isn't open.
     pub fn put(&self, compartment: u16, parcel: &str) -> bool {
-        self.lockers.compartments.put(compartment, parcel)
+        self.compartments.put(compartment, parcel)
     }
 
     /// Takes the first parcel inside an open compartment of which `wanted` says that it is one's own.
     pub fn take(&self, compartment: u16, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.lockers.compartments.take(compartment, wanted)
+        self.compartments.take(compartment, wanted)
     }
 
     /// Pushes a door shut; the bank reports it. One that is shut already changes nothing.
     pub fn close(&self, compartment: u16) {
-        if self.lockers.compartments.close(compartment) {
-            report(&self.device, self.lockers.state(compartment));
+        match &self.lockers {
+            None => self.let_fall_shut(compartment),
+            Some(lockers) if self.compartments.close(compartment) => {
+                report(&self.device, lockers.state(compartment));
+            }
+            Some(_) => {}
         }
+    }
+
+    fn let_fall_shut(&self, compartment: u16) {
+        let compartments = self.compartments.clone();
+        tokio::spawn(async move {
+            // Shut before whoever let it go makes room for the next one.
+            tokio::time::sleep(FALLS_SHUT - FALLS_SHUT / 5).await;
+            compartments.close(compartment);
+        });
     }
 
     /// Fault: a lock that doesn't move any more, or does again.
     pub fn jam(&self, compartment: u16, jammed: bool) {
-        self.lockers.compartments.jam(compartment, jammed);
+        self.compartments.jam(compartment, jammed);
     }
 
     /// From the last key of a code to the arrival of the open command, in real time.
     pub fn key_to_open(&self) -> Latency {
-        self.lockers.display.key_to_open()
+        self.display.key_to_open()
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Compartments(Arc<Inner>);
 struct Inner {
     all: Mutex<Vec<Compartment>>,
     moved: Mutex<Vec<Moved>>,
+    unlocked: Mutex<Vec<Moved>>,
 }
 
 impl Compartments {
@@ -34,6 +35,7 @@ impl Compartments {
         Self(Arc::new(Inner {
             all: Mutex::new(vec![Compartment::default(); usize::from(count)]),
             moved: Mutex::default(),
+            unlocked: Mutex::default(),
         }))
     }
 
@@ -104,6 +106,11 @@ impl Compartments {
         if moved {
             self.tell(compartment);
         }
+        if open {
+            for unlocked in lock(&self.0.unlocked).iter() {
+                unlocked(compartment);
+            }
+        }
         Some(open)
     }
 
@@ -115,6 +122,12 @@ impl Compartments {
     /// Calls `moved` whenever a door moved. It mustn't wait, nor move a door itself.
     pub fn on_move(&self, moved: Moved) {
         lock(&self.0.moved).push(moved);
+    }
+
+    /// Calls `unlocked` whenever a lock was let go and the door is open, also if it was before. The same
+    /// holds for it.
+    pub fn on_unlock(&self, unlocked: Moved) {
+        lock(&self.0.unlocked).push(unlocked);
     }
 
     fn tell(&self, compartment: u16) {

@@ -2,37 +2,30 @@
 //! display, and a shelf behind it; no compartments.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use firmware_protocols::{Ident, Order};
+use firmware_protocols::Ident;
 
-use crate::device::{Model, Obeyed, Spec, lock};
-use crate::front::{Display, Queue, Turn};
-use crate::{Device, Tempo};
+use crate::device::{Spec, lock};
+use crate::front::{Display, Doors, Queue, Terminal, Turn};
+use crate::{Device, Tempo, Way};
 
 /// A running desk.
 pub struct Desk {
     device: Device,
-    terminal: Arc<Terminal>,
+    display: Arc<Display>,
     queue: Queue,
     shelf: Mutex<BTreeSet<String>>,
 }
 
-struct Terminal {
-    display: Display,
-}
-
 impl Desk {
     /// Starts a desk with an empty shelf.
-    pub fn start(spec: Spec, broker: SocketAddr, tempo: Tempo) -> Self {
-        let terminal = Arc::new(Terminal {
-            display: Display::default(),
-        });
-        let model: Arc<dyn Model> = Arc::clone(&terminal) as _;
+    pub fn start(spec: Spec, way: impl Into<Way>, tempo: Tempo) -> Self {
+        let display = Arc::<Display>::default();
+        let terminal = Arc::new(Terminal::new(Arc::clone(&display)));
         Self {
-            device: Device::start(spec, broker, tempo, model),
-            terminal,
+            device: Device::start(spec, way, tempo, terminal),
+            display,
             queue: Queue::default(),
             shelf: Mutex::default(),
         }
@@ -50,13 +43,14 @@ impl Desk {
 
     /// What its display shows.
     pub fn display(&self) -> &Display {
-        &self.terminal.display
+        &self.display
     }
 
     /// Waits for one's turn at keypad and scanner.
     pub async fn turn(&self) -> Turn<'_> {
-        let display = &self.terminal.display;
-        self.queue.turn(&self.device, display, false, None).await
+        let queue = &self.queue;
+        let (device, doors) = (&self.device, Doors::default());
+        queue.turn(device, &self.display, false, doors, None).await
     }
 
     /// What lies on the shelf.
@@ -72,20 +66,5 @@ impl Desk {
     /// Hands a parcel out; false if it isn't there.
     pub fn take(&self, parcel: &str) -> bool {
         lock(&self.shelf).remove(parcel)
-    }
-}
-
-impl Model for Terminal {
-    fn obey(&self, order: &Order) -> Obeyed {
-        match order {
-            Order::Show { text, tone } => {
-                self.display.show(text, *tone);
-                Obeyed::done()
-            }
-            Order::Identify => Obeyed::done(),
-            Order::Open { .. } | Order::Codes { .. } => {
-                Obeyed::failed("a desk has no compartments")
-            }
-        }
     }
 }

@@ -5,7 +5,6 @@ mod life;
 mod outbox;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use firmware_protocols::{Form, Ident, Kind, Order};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::{Login, Promise, Tempo, Version};
+use crate::{Login, Promise, Tempo, Version, Way};
 use outbox::Outbox;
 pub use outbox::{Acknowledged, DeviceClock, OutboxFull, Place, Tally};
 
@@ -23,7 +22,7 @@ pub use outbox::{Acknowledged, DeviceClock, OutboxFull, Place, Tally};
 pub struct Spec {
     /// Its id and password.
     pub login: Login,
-    /// MQTT 3.1.1 or 5.
+    /// MQTT 3.1.1 or 5, if it speaks MQTT.
     pub version: Version,
     /// CBOR or JSON.
     pub form: Form,
@@ -148,7 +147,7 @@ pub struct Device {
 /// What the device's handles and its own task share.
 struct Inner {
     spec: Spec,
-    broker: SocketAddr,
+    way: Way,
     tempo: Tempo,
     model: Arc<dyn Model>,
     outbox: Mutex<Outbox>,
@@ -178,12 +177,12 @@ enum Ask {
 
 impl Device {
     /// Starts a device: it says `hello`, connects, and stays connected.
-    pub fn start(spec: Spec, broker: SocketAddr, tempo: Tempo, model: Arc<dyn Model>) -> Self {
+    pub fn start(spec: Spec, way: impl Into<Way>, tempo: Tempo, model: Arc<dyn Model>) -> Self {
         let (asks, asked) = mpsc::channel(16);
         let inner = Arc::new(Inner {
             outbox: Mutex::new(Outbox::new(spec.boot)),
             spec,
-            broker,
+            way: way.into(),
             tempo,
             model,
             obeyed: Mutex::new(VecDeque::new()),
@@ -213,7 +212,7 @@ impl Device {
         self.inner.report(kind)
     }
 
-    /// Whether it is logged in and subscribed.
+    /// Whether the gateway knows it, and commands reach it.
     pub fn is_online(&self) -> bool {
         *self.inner.online.borrow()
     }
@@ -282,7 +281,7 @@ impl Device {
         lock(&self.inner.outbox).boot
     }
 
-    /// Fault: the connection breaks, without a DISCONNECT; the device connects again on its own.
+    /// Fault: the connection breaks, without a goodbye; the device connects again on its own.
     pub async fn cut(&self) {
         self.ask(Ask::Cut).await;
     }
@@ -314,7 +313,7 @@ impl Device {
         self.ask(Ask::Return).await;
     }
 
-    /// Ends it: status `offline`, DISCONNECT. What waits stays in the record as not acknowledged.
+    /// Ends it: status `offline`, goodbye. What waits stays in the record as not acknowledged.
     pub async fn stop(&self) {
         self.ask(Ask::Stop).await;
         let task = lock(&self.inner.task).take();

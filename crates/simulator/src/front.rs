@@ -1,15 +1,15 @@
 //! The front of a point: keypad, scanner, display. One person stands at it at a time.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use firmware_protocols::Kind;
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::Secret;
+use firmware_protocols::{Kind, Order};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use crate::device::{Place, lock};
+use crate::device::{Model, Obeyed, Place, lock};
 use crate::{Device, Latency};
 
 /// What a person at the front sees or hears.
@@ -111,6 +111,32 @@ impl Display {
     }
 }
 
+/// A keypad with scanner and display that has no compartments: a desk's terminal, a bank's panel.
+pub(crate) struct Terminal {
+    display: Arc<Display>,
+}
+
+impl Terminal {
+    pub(crate) fn new(display: Arc<Display>) -> Self {
+        Self { display }
+    }
+}
+
+impl Model for Terminal {
+    fn obey(&self, order: &Order) -> Obeyed {
+        match order {
+            Order::Show { text, tone } => {
+                self.display.show(text, *tone);
+                Obeyed::done()
+            }
+            Order::Identify => Obeyed::done(),
+            Order::Open { .. } | Order::Codes { .. } => {
+                Obeyed::failed("there are no compartments here")
+            }
+        }
+    }
+}
+
 /// A point that checks codes by itself while nobody answers.
 pub(crate) trait Alone: Send + Sync {
     /// Somebody types or scans while there is a connection.
@@ -120,11 +146,21 @@ pub(crate) trait Alone: Send + Sync {
     fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer;
 }
 
+/// How long the doors beside a front take, in real time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Doors {
+    /// From the word that one opens until it does.
+    pub(crate) open_within: Duration,
+    /// From letting one go until it is shut.
+    pub(crate) shut_within: Duration,
+}
+
 /// A person's turn at the front; the next one waits until it is dropped.
 pub struct Turn<'a> {
     device: &'a Device,
     display: &'a Display,
     opens: bool,
+    doors: Doors,
     /// What the point itself can do about digits while nobody answers.
     alone: Option<&'a dyn Alone>,
     _place: tokio::sync::MutexGuard<'a, ()>,
@@ -135,18 +171,21 @@ pub struct Turn<'a> {
 pub(crate) struct Queue(tokio::sync::Mutex<()>);
 
 impl Queue {
-    /// Waits for one's turn. `opens`: whether a right code opens a compartment here.
+    /// Waits for one's turn. `opens`: whether a right code opens a compartment here. `doors`: how
+    /// long they take.
     pub(crate) async fn turn<'a>(
         &'a self,
         device: &'a Device,
         display: &'a Display,
         opens: bool,
+        doors: Doors,
         alone: Option<&'a dyn Alone>,
     ) -> Turn<'a> {
         Turn {
             device,
             display,
             opens,
+            doors,
             alone,
             _place: self.0.lock().await,
         }
@@ -209,7 +248,7 @@ impl Turn<'_> {
         self.after(Kind::Scan { symbol }, false).await
     }
 
-    /// Closes a door (by `close`) and waits for a word.
+    /// Closes a door (by `close`) and waits for a word; at least until the door is shut.
     pub async fn close(&self, close: impl FnOnce()) -> Answer {
         let mut seen = self.display.seen.subscribe();
         close();
@@ -221,7 +260,9 @@ impl Turn<'_> {
                 }
             }
         };
-        timeout(LAST_LOOK, word).await.unwrap_or(Answer::Silence)
+        let shut = tokio::time::sleep(self.doors.shut_within);
+        let (word, ()) = tokio::join!(timeout(LAST_LOOK, word), shut);
+        word.unwrap_or(Answer::Silence)
     }
 
     fn gateway_is_asked(&self) {
@@ -262,7 +303,11 @@ impl Turn<'_> {
                         }
                     }
                 };
-                timeout(SECOND_LOOK, opened).await.unwrap_or(first)
+                let within = match first {
+                    Answer::No(_) => SECOND_LOOK,
+                    _ => self.doors.open_within.max(SECOND_LOOK),
+                };
+                timeout(within, opened).await.unwrap_or(first)
             }
             other => other,
         }

@@ -1,12 +1,13 @@
-//! One connection of a device to its broker, over either version of MQTT, by the rumqttc crates.
+//! One connection of a device to its gateway: over either version of MQTT, by the rumqttc crates, or
+//! over the Linli link on a serial line.
 //!
 //! A connection is made anew each time: what isn't acknowledged is kept by the device's own outbox,
 //! not by the MQTT client, as in firmware that must survive its own power cuts.
 
+mod linli;
 mod v4;
 mod v5;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -16,12 +17,14 @@ use firmware_protocols::topic::{self, Channel};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::{Login, Version};
+use crate::device::Spec;
+use crate::{Version, Way};
+pub use linli::Memory as LinkMemory;
 
 /// What a connection says.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// Logged in and subscribed to the device's own commands and receipts.
+    /// The gateway knows it, and commands and receipts reach it.
     Up,
     /// A message for this device.
     Message { channel: Channel, payload: Bytes },
@@ -51,15 +54,15 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Told> + Send>>;
 #[derive(Debug)]
 pub(crate) struct NoRoom;
 
-/// What a version of MQTT can do for a connection.
+/// What a protocol can do for a connection.
 trait Client: Send + Sync {
-    fn publish(&self, topic: String, payload: Vec<u8>, retain: bool) -> Result<Answer, NoRoom>;
+    fn publish(&self, channel: Channel, payload: Vec<u8>) -> Result<Answer, NoRoom>;
     fn disconnect(&self);
 }
 
-/// A connection. Dropping it closes the socket without a DISCONNECT, so the will is published.
+/// A connection. Dropping it closes the socket without a DISCONNECT, so the will is published; a
+/// serial line falls silent.
 pub(crate) struct Link {
-    device: Ident,
     client: Box<dyn Client>,
     heard: mpsc::Receiver<Heard>,
     pump: JoinHandle<()>,
@@ -75,14 +78,15 @@ const KEEP_ALIVE_S: u16 = 30;
 
 impl Link {
     /// Starts to connect; [`Heard::Up`] or [`Heard::Down`] comes first.
-    pub(crate) fn open(broker: SocketAddr, version: Version, login: &Login) -> Self {
+    pub(crate) fn open(way: &Way, spec: &Spec, boot: u32) -> Self {
         let (says, heard) = mpsc::channel(HEARD_MAX);
-        let (client, pump) = match version {
-            Version::V311 => v4::open(broker, login, says),
-            Version::V5 => v5::open(broker, login, says),
+        let login = &spec.login;
+        let (client, pump) = match (way, spec.version) {
+            (Way::Broker(broker), Version::V311) => v4::open(*broker, login, says),
+            (Way::Broker(broker), Version::V5) => v5::open(*broker, login, says),
+            (Way::Line(line), _) => linli::open(line, spec, boot, says),
         };
         Self {
-            device: login.device.clone(),
             client,
             heard,
             pump,
@@ -95,14 +99,12 @@ impl Link {
         self.heard.recv().await.unwrap_or_else(closed)
     }
 
-    /// Publishes at QoS 1 to one of the device's own topics.
+    /// Says something on one of the device's own channels; over MQTT it is published at QoS 1.
     pub(crate) fn publish(&self, channel: Channel, payload: Vec<u8>) -> Result<Answer, NoRoom> {
-        let retain = channel == Channel::Status;
-        self.client
-            .publish(channel.topic(&self.device), payload, retain)
+        self.client.publish(channel, payload)
     }
 
-    /// Says DISCONNECT and waits until the connection is over, two seconds at most.
+    /// Says goodbye and waits until the connection is over, two seconds at most.
     pub(crate) async fn close(mut self) {
         self.client.disconnect();
         let over = async { while !matches!(self.heard().await, Heard::Down(_)) {} };

@@ -1,7 +1,35 @@
-//! What sensors send: SenML packs (RFC 8428), with integer labels in CBOR and text labels in JSON.
+//! What sensors feel and send: SenML packs (RFC 8428), with integer labels in CBOR and text labels in JSON.
 
 use firmware_protocols::value::{Key, Value};
 use firmware_protocols::{Form, Ident, Kind};
+
+use crate::serial::ModbusSlave;
+
+/// A sensor that says nothing by itself: the gateway reads it.
+pub trait Probe: Send + Sync {
+    /// It feels this many degrees Celsius, and this relative humidity in percent, from now on.
+    fn feel(&self, celsius: f64, humidity: f64);
+}
+
+/// A Modbus slave with the temperature in one input register and the humidity in the next, both in
+/// tenths.
+pub struct ClimateSlave {
+    /// The slave.
+    pub slave: ModbusSlave,
+    /// The register of the temperature.
+    pub first: u16,
+}
+
+impl Probe for ClimateSlave {
+    fn feel(&self, celsius: f64, humidity: f64) {
+        let tenths = |value: f64| (value * 10.0).round() as i16;
+        let (temperature, humidity) = (tenths(celsius), tenths(humidity));
+        self.slave
+            .set_input(self.first, temperature.cast_unsigned());
+        self.slave
+            .set_input(self.first + 1, humidity.cast_unsigned());
+    }
+}
 
 /// A temperature in degrees Celsius and a relative humidity in percent.
 pub fn climate(sensor: &Ident, form: Form, celsius: f64, humidity: f64) -> Kind {

@@ -7,6 +7,7 @@ use firmware_protocols::Ident;
 use tokio::sync::watch;
 
 use crate::device::lock;
+use crate::reading::Probe;
 use crate::witness::{Sight, Witness};
 use crate::{Bank, Desk, Device, Tempo};
 
@@ -52,6 +53,8 @@ pub struct World {
     pub points: BTreeMap<Ident, Point>,
     /// Door readers, sensors, terminals: by id.
     pub devices: BTreeMap<Ident, Device>,
+    /// Sensors that the gateway reads by itself: by id.
+    pub probes: BTreeMap<Ident, Arc<dyn Probe>>,
     witness: Arc<dyn Witness>,
     notices: Arc<dyn Notices>,
     parcels: Mutex<BTreeMap<String, Whereabouts>>,
@@ -73,6 +76,7 @@ impl World {
             tempo,
             points: points.into_iter().map(|p| (p.id().clone(), p)).collect(),
             devices: devices.into_iter().map(|d| (d.id().clone(), d)).collect(),
+            probes: BTreeMap::new(),
             witness,
             notices,
             parcels: Mutex::default(),
@@ -80,6 +84,12 @@ impl World {
             wrong_doors: Mutex::default(),
             over: watch::channel(false).0,
         }
+    }
+
+    /// With sensors that the gateway reads by itself.
+    pub fn with_probes(mut self, probes: BTreeMap<Ident, Arc<dyn Probe>>) -> Self {
+        self.probes = probes;
+        self
     }
 
     /// Every device: those of the points, then the others.
@@ -172,10 +182,13 @@ impl World {
 impl Point {
     /// Its id.
     pub fn id(&self) -> &Ident {
-        self.device().id()
+        match self {
+            Self::Bank(bank) => bank.id(),
+            Self::Desk(desk) => desk.id(),
+        }
     }
 
-    /// Its device.
+    /// Its device: what it is reached by.
     pub fn device(&self) -> &Device {
         match self {
             Self::Bank(bank) => bank.device(),

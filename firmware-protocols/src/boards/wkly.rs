@@ -62,8 +62,7 @@ pub(super) fn find(buffer: &[u8]) -> Found<BoardFrame> {
     }
 }
 
-/// The length may have been damaged. A whole frame within what came since says so, as the four bytes
-/// that begin one don't occur within another: its data are states and numbers of channels.
+/// The length may have been damaged. A whole frame within what came since says so.
 fn waiting(buffer: &[u8]) -> Found<BoardFrame> {
     for begin in BEGIN.len()..buffer.len() {
         let rest = buffer.get(begin..).unwrap_or(&[]);
@@ -79,8 +78,11 @@ fn waiting(buffer: &[u8]) -> Found<BoardFrame> {
     Found::More
 }
 
+/// The four bytes that begin a frame don't occur within one: its data are states and numbers of
+/// channels. So a long one that holds them is none, whatever its check says.
 fn read(frame: &[u8]) -> Option<BoardFrame> {
-    if !is_whole(frame, xor) {
+    let mut within = frame.get(1..)?.windows(BEGIN.len());
+    if !is_whole(frame, xor) || within.any(|bytes| bytes == BEGIN) {
         return None;
     }
     let (address, command) = (*frame.get(5)?, *frame.get(6)?);

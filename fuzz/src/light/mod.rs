@@ -1,5 +1,6 @@
 //! The decoders of the two protocol crates: what devices, gateway and cloud say to each other.
 
+pub mod boards;
 pub mod cloud;
 pub mod commands;
 pub mod deterministic;
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("topic", topic::topic),
     ("link_frame", link::link_frame),
     ("link_session", link_session::link_session),
+    ("board_frame", boards::board_frame),
 ];
 
 /// The longest reason that a reader may give, in characters: reasons are stored and shown.

@@ -6,6 +6,15 @@ use firmware_protocols::Ident;
 
 use super::*;
 
+fn door(wire: &[&str], stored: &[&str]) -> Shown {
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect();
+    Shown {
+        place: "bank-a/1".to_string(),
+        wire: words(wire),
+        stored: words(stored),
+    }
+}
+
 fn good() -> Facts {
     let event = |seq| ("bank-a".to_string(), 1, seq);
     let at = |stage: &str, compartment: Option<u16>| Parcel {
@@ -29,6 +38,7 @@ fn good() -> Facts {
         acknowledged: [event(1), event(2)].into(),
         unanswered: 0,
         stored: vec![event(1), event(2)],
+        shown: vec![door(&["closed", "open"], &["closed", "open"])],
         ledgers: vec![Ledger {
             device: named("bank-a"),
             received: 3,
@@ -103,9 +113,24 @@ fn a_true_evening_balances() {
         "events acknowledged to devices 2 = events stored 2"
     );
     assert_eq!(
-        text[2],
+        text[3],
         "parcels end in the gateway 5 = in the cloud 5 (1 cancelled, 1 collected, 1 deposited, 1 expected, 1 retrieved)"
     );
+}
+
+#[test]
+fn what_was_shown_and_is_not_stored_is_named_by_its_place() {
+    let mut facts = good();
+    facts
+        .shown
+        .push(door(&["closed", "open", "closed"], &["closed", "closed"]));
+    let said = draw(&facts)[1].text.clone();
+    assert_eq!(
+        said,
+        "states that boards and sensors showed on the wire 5 = stored 4: bank-a/1, no. 2: shown open, stored closed"
+    );
+    facts.shown.clear();
+    assert!(draw(&facts).iter().all(|item| item.name != "shown"));
 }
 
 #[test]
@@ -113,6 +138,9 @@ fn every_fault_is_named_by_its_line() {
     assert_eq!(broken(|f| drop(f.stored.pop())), ["events"]);
     assert_eq!(broken(|f| f.stored.push(("x".into(), 1, 1))), ["events"]);
     assert_eq!(broken(|f| f.unanswered = 1), ["events"]);
+    assert_eq!(broken(|f| drop(f.shown[0].stored.pop())), ["shown"]);
+    assert_eq!(broken(|f| drop(f.shown[0].wire.pop())), ["shown"]);
+    assert_eq!(broken(|f| f.shown[0] = door(&[], &[])), ["shown"]);
     assert_eq!(broken(|f| f.ledgers[0].distinct = 1), ["once"]);
     assert_eq!(broken(|f| f.ledgers[0].duplicate = 0), ["once"]);
     assert_eq!(broken(|f| f.ledgers[0].rows = 3), ["once"]);

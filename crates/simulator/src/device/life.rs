@@ -118,10 +118,10 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn open(inner: &'a Inner) -> Self {
-        let spec = &inner.spec;
+        let boot = lock(&inner.outbox).boot;
         Self {
             inner,
-            link: Link::open(inner.broker, spec.version, &spec.login),
+            link: Link::open(&inner.way, &inner.spec, boot),
             answers: JoinSet::new(),
             not_before: None,
         }

@@ -15,7 +15,10 @@ use crate::Login;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::Channel;
 
-struct Three(AsyncClient);
+struct Three {
+    client: AsyncClient,
+    device: Ident,
+}
 
 pub(super) fn open(
     broker: SocketAddr,
@@ -38,14 +41,16 @@ pub(super) fn open(
     network.set_tcp_nodelay(true);
     let (client, mut events) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
     events.set_network_options(network);
-    let pump = tokio::spawn(pump(events, client.clone(), device, says));
-    (Box::new(Three(client)), pump)
+    let pump = tokio::spawn(pump(events, client.clone(), device.clone(), says));
+    (Box::new(Three { client, device }), pump)
 }
 
 impl Client for Three {
-    fn publish(&self, topic: String, payload: Vec<u8>, retain: bool) -> Result<Answer, NoRoom> {
+    fn publish(&self, channel: Channel, payload: Vec<u8>) -> Result<Answer, NoRoom> {
+        let topic = channel.topic(&self.device);
+        let retain = channel == Channel::Status;
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain);
-        let notice = self.0.try_publish_tracked(topic, payload, options);
+        let notice = self.client.try_publish_tracked(topic, payload, options);
         let notice = notice.map_err(|_| NoRoom)?;
         Ok(Box::pin(async move {
             match notice.wait_async().await {
@@ -57,7 +62,7 @@ impl Client for Three {
     }
 
     fn disconnect(&self) {
-        let _ = self.0.try_disconnect();
+        let _ = self.client.try_disconnect();
     }
 }
 

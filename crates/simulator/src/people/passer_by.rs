@@ -101,13 +101,17 @@ pub async fn read_climate(
 ) {
     let mut random = random.fork(sensor.as_str());
     world.tempo.pass(random.below(every_ms)).await;
-    let Some(device) = world.devices.get(&sensor) else {
-        return;
-    };
+    let device = world.devices.get(&sensor);
+    let probe = world.probes.get(&sensor);
     while world.tempo.now_ms() < until_ms {
         let celsius = around_celsius + random.below(20) as f64 / 10.0 - 1.0;
         let humidity = 55.0 + random.below(100) as f64 / 10.0;
-        report(device, reading::climate(&sensor, form, celsius, humidity));
+        if let Some(device) = device {
+            report(device, reading::climate(&sensor, form, celsius, humidity));
+        }
+        if let Some(probe) = probe {
+            probe.feel(celsius, humidity);
+        }
         let pause = world.tempo.pass(every_ms);
         if world.before_the_end(pause).await.is_none() {
             return;

@@ -5,6 +5,8 @@
 //! * [`Board`] — a locker board of the market, over a bank's [`crate::compartments::Compartments`].
 //! * [`ModbusSlave`] — registers, inputs, and relays with a board-timed flash.
 //! * [`LineDevice`] — a scanner or keypad that types lines.
+//! * [`Outlet`] — a place for a device that lives elsewhere: one that speaks the Linli link.
+//! * [`Onlooker`] — hears all that goes over a wire, and keeps what was shown there.
 //! * [`Slave`] — what hangs on a wire, for devices of one's own.
 //!
 //! All are written from what is known of the devices, and share no code with the gateway's drivers:
@@ -16,6 +18,8 @@ pub mod kerong;
 mod line;
 pub mod lines;
 pub mod modbus;
+pub mod onlooker;
+pub mod outlet;
 mod pty;
 pub mod wire;
 pub mod wkly;
@@ -26,6 +30,8 @@ pub use board::{Board, BoardSpec, Pulse, Quirk};
 pub use line::Faults;
 pub use lines::LineDevice;
 pub use modbus::{ModbusSlave, Relays};
+pub use onlooker::Onlooker;
+pub use outlet::Outlet;
 pub use wire::{Settings, Waker, Wire};
 
 /// What a device says.
