@@ -28,7 +28,7 @@
 #endif
 
 /* The largest command that is put together out of several frames: at least LINLI_PAYLOAD_MAX. 700
- * codes have 42,000 bytes. */
+ * codes have at most 42,000 bytes. */
 #ifndef LINLI_COMMAND_MAX
 #define LINLI_COMMAND_MAX LINLI_PAYLOAD_MAX
 #endif
