@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
 
-use super::doors::{HEARD_WITHIN, close_all, open_and_close};
+use super::doors::{close_all, open_and_close};
 use super::{Case, Ended, Stop, ensure, of_bank, one_to_open};
 use crate::bench::{BankOnBench, GHOST};
 use crate::report::Figure;
@@ -88,7 +88,7 @@ async fn dead(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
             .find(|s| is_ghost(&s.device))
     };
     let silent = rig
-        .until(HEARD_WITHIN, || {
+        .until(rig.bench.settings.heard_within(), || {
             ghost().filter(|s| s.answers == Some(false))
         })
         .await;
