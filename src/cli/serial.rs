@@ -1,14 +1,25 @@
 //! `linli serial …`: the ports, and what hangs on them.
+//!
+//! `status` asks the daemon; `list` looks at the machine; `scan` and `monitor` open a port that the
+//! daemon hasn't.
+
+mod list;
+mod monitor;
+mod scan;
 
 use std::io::Write as _;
+use std::path::Path;
 
+use firmware_protocols::Ident;
 use serde_json::Value as Json;
 
 use super::args::SerialCommand;
 use super::look::{Look, Paint, safe, wrap};
+use super::stop::{self, Stop};
 use super::table::{Cell, Column, table};
 use super::words::{self, serial as say};
-use super::{Done, Session};
+use super::{Done, Session, locate};
+use crate::config::serial::{Parity, PortSection, Protocol};
 use crate::control::client::ClientError;
 use crate::control::wire::Request;
 use crate::links::serial::status::{PortView, SlaveView};
@@ -17,9 +28,24 @@ impl Session {
     /// `linli serial …`.
     pub(super) fn serial(&mut self, command: SerialCommand) -> Done {
         match command {
+            SerialCommand::List => self.serial_list(),
+            SerialCommand::Scan(args) => self.serial_scan(&args),
+            SerialCommand::Monitor(args) => self.serial_monitor(&args),
             SerialCommand::Status => self.serial_status(),
             SerialCommand::Commission { device } => self.commission(&device),
         }
+    }
+
+    /// A port that stands in the configuration under this id or path, if one can be read here.
+    fn configured(&self, port: &Path) -> Option<PortSection> {
+        let config = locate::config(&self.global).ok()?;
+        let real = std::fs::canonicalize(port).ok();
+        let is = |known: &PortSection| {
+            Path::new(known.id.as_str()) == port
+                || known.path == port
+                || real.is_some() && std::fs::canonicalize(&known.path).ok() == real
+        };
+        config.ports.into_iter().find(is)
     }
 
     fn serial_status(&mut self) -> Done {
@@ -34,6 +60,31 @@ impl Session {
             serde_json::from_value(ports).map_err(|e| self.stop(&ClientError::Unreadable(e)))?;
         Ok(self.out.write_all(shown(&self.look, &ports).as_bytes())?)
     }
+}
+
+/// A port that doesn't stand in the configuration.
+fn section(path: &Path, protocol: Protocol) -> Result<PortSection, Stop> {
+    let id = Ident::new("port").map_err(|e| Stop::new(stop::INTERNAL, e.to_string()))?;
+    Ok(PortSection {
+        id,
+        path: path.to_path_buf(),
+        protocol,
+        baud: None,
+        parity: Parity::None,
+        stop_bits: 1,
+        timeout_ms: 100,
+        poll_ms: None,
+        echo: None,
+        multi_drop: false,
+    })
+}
+
+/// For what waits on a line and on keys at once.
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    built.map_err(|e| Stop::new(stop::INTERNAL, e.to_string()))
 }
 
 /// Every port, and a table of what hangs on it.

@@ -10,6 +10,7 @@ pub mod compartments;
 pub mod desk;
 pub mod disk;
 pub mod events;
+pub mod scan;
 pub mod serial;
 pub mod slowed;
 

@@ -121,3 +121,119 @@ fn check_door(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) 
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// The example of the handbook.
+    const ESTATE: &str = r#"
+site = "s"
+building = [{ id = "b1" }]
+
+[[port]]
+id = "rs485-1"
+path = "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KZP3D-if00-port0"
+protocol = "modbus"
+baud = 9600
+parity = "none"
+stop_bits = 1
+timeout_ms = 200
+poll_ms = 10000
+
+[[device]]
+id = "cold-room-1"
+building = "b1"
+[device.serial]
+port = "rs485-1"
+address = 1
+registers = [
+    { name = "temperature", function = "input", address = 1, type = "i16", scale = 0.1, unit = "Cel" },
+    { name = "humidity", function = "input", address = 2, scale = 0.1, unit = "%RH" },
+]
+
+[[device]]
+id = "contacts-b1"
+building = "b1"
+[device.serial]
+port = "rs485-1"
+address = 2
+registers = [
+    { name = "cellar-door", function = "discrete", address = 0, door_closed = true, held_open_s = 120 },
+    { name = "meter-cupboard", function = "discrete", address = 1, door_closed = true },
+]
+
+[[bank]]
+id = "bank-c"
+building = "b1"
+address = "Gate 2"
+compartments = [{ count = 8, size = "M" }]
+[[bank.board]]
+port = "rs485-1"
+address = 10
+compartments = [1, 8]
+channels = [1, 2, 3, 4, 5, 6, 7, 8]
+closed = "one"
+relay = { flash_address = 0x0200, flash_time = 5, contact_address = 0 }
+"#;
+
+    #[test]
+    fn the_example_is_taken() {
+        Config::parse(ESTATE).unwrap();
+    }
+
+    #[test]
+    fn each_mistake_names_the_register_and_what_to_do() {
+        for (right, wrong, said) in [
+            (
+                r#"name = "humidity""#,
+                r#"name = "temperature""#,
+                "two registers are named 'temperature'",
+            ),
+            (
+                r#"name = "humidity""#,
+                r#"name = "rel. humidity""#,
+                "letters, digits and -:./_ are allowed",
+            ),
+            (r#"name = "humidity""#, r#"name = """#, "1 to 64 letters"),
+            (r#"unit = "%RH""#, r#"unit = """#, "such as Cel or %RH"),
+            ("scale = 0.1", "scale = 0.0", "a number other than 0"),
+            ("scale = 0.1", "scale = inf", "a number other than 0"),
+            (
+                r#"address = 1, type = "i16""#,
+                r#"address = 65535, type = "f32""#,
+                "begins at the last one, 65535",
+            ),
+            (
+                r#"name = "cellar-door""#,
+                r#"name = "Cellar""#,
+                "its name is a door's",
+            ),
+            (
+                "held_open_s = 120",
+                "held_open_s = 0",
+                "how many seconds the door may stay open",
+            ),
+            (
+                "held_open_s = 120",
+                "scale = 2.0",
+                "has neither scale nor unit",
+            ),
+            (
+                "flash_address = 0x0200",
+                "flash_address = 0xfffc",
+                "beyond 65535 for its last channel",
+            ),
+            (
+                "contact_address = 0",
+                "contact_address = 65530",
+                "beyond 65535 for its last channel",
+            ),
+        ] {
+            assert!(ESTATE.contains(right), "{right}");
+            let text = ESTATE.replacen(right, wrong, 1);
+            let errors = Config::parse(&text).err().unwrap_or_default().join("\n");
+            assert!(errors.contains(said), "{wrong}: {errors}");
+        }
+    }
+}

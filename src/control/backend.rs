@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use super::views::StatusReport;
 use crate::audit::Auditing;
+use crate::config::serial::Protocol;
+use crate::links::serial::tap::Tap;
 
 /// The running daemon, as far as a technician may look into it.
 #[async_trait]
@@ -56,6 +58,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What verifies and signs the parcels' history.
     fn auditing(&self) -> &Auditing;
+
+    /// What lets somebody listen to a serial port, and what is spoken there; by its id or its path.
+    fn serial_tap(&self, port: &str) -> Option<(Tap, Protocol)>;
 
     /// The id of the newest event on disk.
     fn events_watch(&self) -> watch::Receiver<i64>;

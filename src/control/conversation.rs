@@ -12,6 +12,7 @@ use super::act;
 use super::answer::{self, Answer};
 use super::audit;
 use super::backend::Backend;
+use super::monitor;
 use super::open;
 use super::server::Shared;
 use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
@@ -97,6 +98,7 @@ impl Conversation {
                 claims,
             } => open::open(self, &slot, &reason, claims).await,
             Request::Act { act, claims } => act::act(self, act, claims).await,
+            Request::SerialMonitor { port, raw } => monitor::monitor(self, port, raw).await,
             Request::Events {
                 device,
                 kind,
@@ -160,8 +162,7 @@ impl Conversation {
                     let message = "the daemon stops";
                     return self.fail(Failure::new(FailureKind::Stopping, message)).await;
                 },
-                // Closed, or has something else to say: either way the following is over.
-                _ = self.reader.fill_buf() => return self.send(&[], Some(End::default())).await,
+                () = self.gone() => return self.send(&[], Some(End::default())).await,
             }
             tokio::time::sleep(self.shared.limits.gather).await;
         }
@@ -193,6 +194,12 @@ impl Conversation {
         self.shared
             .read(move |backend| answer::events(backend, &filter, after, limit))
             .await
+    }
+
+    /// Resolves when the client closes, or has something else to say: either way what it followed is
+    /// over.
+    pub async fn gone(&mut self) {
+        let _ = self.reader.fill_buf().await;
     }
 
     /// Writes lines, and the end if this is it.
@@ -263,7 +270,10 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::ParcelExport { parcel } => audit::export(backend, &parcel),
         Request::AuditVerify { against } => audit::verify(backend, against),
         Request::AuditKey => audit::key(backend),
-        Request::Events { .. } | Request::Open { .. } | Request::Act { .. } => Err(Failure::new(
+        Request::Events { .. }
+        | Request::Open { .. }
+        | Request::Act { .. }
+        | Request::SerialMonitor { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",
         )),

@@ -22,6 +22,7 @@ pub mod client;
 mod conversation;
 pub mod health;
 mod known;
+mod monitor;
 mod open;
 mod operator;
 pub mod secret;

@@ -125,6 +125,15 @@ pub enum Request {
     },
     /// One [`super::audit::KeyView`].
     AuditKey,
+    /// A [`crate::links::serial::monitor::Heard`] for everything that goes over a serial port, until
+    /// the client closes.
+    SerialMonitor {
+        /// Its id or its path.
+        port: String,
+        /// With the bytes of frames that hold nothing personal.
+        #[serde(default)]
+        raw: bool,
+    },
 }
 
 /// What the staff does. A desk may be left out where there is only one.
@@ -314,6 +323,14 @@ mod tests {
         assert_eq!(
             read(r#"{"request":"parcels","state":"deposited","limit":2}"#),
             parcels
+        );
+        let monitor = Request::SerialMonitor {
+            port: "rs485-a".to_string(),
+            raw: false,
+        };
+        assert_eq!(
+            read(r#"{"request":"serial-monitor","port":"rs485-a"}"#),
+            monitor
         );
         let events = read(r#"{"request":"events"}"#);
         assert!(matches!(events, Request::Events { follow: false, .. }));

@@ -16,6 +16,7 @@ use super::parts::{Link, PartsStatus};
 use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::CloudStatus;
+use crate::config::serial::Protocol;
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
 };
@@ -25,6 +26,7 @@ use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
 use crate::links::serial::Ports;
+use crate::links::serial::tap::Tap;
 use crate::pace::Pace;
 use crate::presence::Presence;
 
@@ -248,6 +250,19 @@ impl Backend for DaemonBackend {
 
     fn auditing(&self) -> &Auditing {
         &self.auditing
+    }
+
+    fn serial_tap(&self, port: &str) -> Option<(Tap, Protocol)> {
+        if let Some(found) = self.ports.tap(port) {
+            return Some(found);
+        }
+        let real = |path: &str| std::fs::canonicalize(path).ok();
+        let wanted = real(port);
+        let views = self.ports.views();
+        let mut same = views
+            .iter()
+            .filter(|view| view.path == port || wanted.is_some() && real(&view.path) == wanted);
+        self.ports.tap(&same.next()?.port)
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

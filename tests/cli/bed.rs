@@ -17,8 +17,10 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
 use linli::audit::Auditing;
+use linli::config::serial::Protocol;
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
+use linli::links::serial::tap::Tap;
 use linli::store::schema::{self, WriterConnection};
 use linli::store::trace::{self, TraceHead};
 use rusqlite::params;
@@ -46,6 +48,8 @@ pub struct Daemon {
     pub away: Mutex<Vec<String>>,
     newest: watch::Sender<i64>,
     auditing: Auditing,
+    /// What goes over the port `rs485-a`, which has CU16 boards.
+    pub tap: Tap,
 }
 
 /// What the staff asked the journal for.
@@ -113,6 +117,9 @@ impl Backend for Daemon {
     fn auditing(&self) -> &Auditing {
         &self.auditing
     }
+    fn serial_tap(&self, port: &str) -> Option<(Tap, Protocol)> {
+        (port == "rs485-a").then(|| (self.tap.clone(), Protocol::KerongCu16))
+    }
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
     }
@@ -150,6 +157,7 @@ impl Bed {
             away: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
             auditing: Auditing::new(&dir.path().join("keys")),
+            tap: Tap::default(),
         });
         let socket = dir.path().join("control.sock");
         let (shutdown, stopped) = watch::channel(false);

@@ -521,6 +521,7 @@ fn control(corpus: &Path) {
         r#"{"request":"act","act":"enable","slot":"bank-a/1"}"#,
         r#"{"request":"audit-verify","against":{"entries":7,"head":"00"}}"#,
         r#"{"request":"audit-key"}"#,
+        r#"{"request":"serial-monitor","port":"/dev/ttyUSB0","raw":true}"#,
         r#"{"request":"parcel-verify","parcel":"\u0000\ud83d\ude00"}"#,
         r#"{"request":"no such thing"}"#,
         r#"["status"]"#,

@@ -196,6 +196,11 @@ impl Wire {
         &self.path
     }
 
+    /// The near end, for a process that inherits it.
+    pub fn near(&self) -> File {
+        self.near.try_clone().unwrap()
+    }
+
     /// Says something to the daemon.
     pub async fn say(&mut self, bytes: &[u8]) {
         timeout(PATIENCE, self.write_all(bytes))

@@ -5,6 +5,8 @@
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
 //! * `osdp_config` — what must be right in the configuration of an OSDP reader.
 //! * `osdp_peer` — OSDP readers by libosdp, from PyPI.
+//! * `technician` — ports scanned and listened to from the command line.
+//! * `typed` — scanners and keypads that type lines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,3 +16,5 @@ mod modbus_peer;
 mod osdp_config;
 #[cfg(feature = "osdp")]
 mod osdp_peer;
+mod technician;
+mod typed;

@@ -144,7 +144,6 @@ serial = { port = "p1", address = 9, registers = [{ name = "x", function = "inpu
 [[bank]]
 id = "bank-a"
 building = "b1"
-occupancy_sensor = false
 compartments = [{ count = 4, size = "S" }]
 [[bank.board]]
 port = "p1"

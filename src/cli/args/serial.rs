@@ -10,6 +10,17 @@ use crate::config::serial::Protocol;
 /// What can be done with serial ports.
 #[derive(Debug, Subcommand)]
 pub enum SerialCommand {
+    /// List the serial ports of this machine, and who uses them; needs no daemon
+    List,
+    /// Find out what hangs on a port: protocol, rate, addresses; needs the port free
+    ///
+    /// First it only listens: a line with traffic of its own is reported and not disturbed. Then it
+    /// asks, with requests for a status only; nothing is opened or changed.
+    Scan(ScanArgs),
+    /// Show what goes over a port, in words, as it happens; sends nothing
+    ///
+    /// What is personal (digits, cards, symbols that were scanned, pickup codes) isn't shown.
+    Monitor(MonitorArgs),
     /// Show each port of the running daemon and what hangs on it
     Status,
     /// Give an OSDP reader a secure channel key of its own; linli must not run meanwhile

@@ -3,6 +3,7 @@
 use super::{Trouble, count, length, number, some};
 use crate::cli::look::Look;
 use crate::control::health::serial::{Noted, Poor, Silent};
+use crate::links::serial::monitor::Heard;
 use crate::links::serial::status::{PortFault, PortView, SlaveView};
 
 /// There is no serial port in the configuration.
@@ -17,17 +18,23 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             path,
             protocol,
             baud,
+            up,
             fault,
             since_ms,
             banks,
             devices,
         } => {
-            let what = format!(
-                "Serial port {port} ({path}) {}, since {}.{}",
-                fault_words(fault, protocol, *baud),
-                look.time(*since_ms),
-                concerned(banks, devices)
-            );
+            let words = fault_words(fault, protocol, *baud);
+            let what = match (fault, up) {
+                (PortFault::InUse { .. }, true) => format!(
+                    "Serial port {port} ({path}) {words}, too, which takes bytes that are meant for linli."
+                ),
+                _ => format!(
+                    "Serial port {port} ({path}) {words}, since {}.{}",
+                    look.time(*since_ms),
+                    concerned(banks, devices)
+                ),
+            };
             (what, remedy(fault, port, path))
         }
         Trouble::SlavesSilent {
@@ -262,4 +269,75 @@ pub fn counted(n: u64) -> String {
         0 => String::new(),
         n => number(n),
     }
+}
+
+/// The machine has no serial port.
+pub const NO_PORTS: &str = "This machine has no serial port. Plug an adapter in; on a board with a UART, switch it on in the device tree.";
+
+/// The daemon has the port.
+pub fn daemon_has(path: &str, port: &str) -> String {
+    format!(
+        "the running linli has {path} (its port '{port}'), so a scan would disturb it. Stop it first: systemctl stop linli, then scan, then systemctl start linli. To only listen: linli serial monitor {port}"
+    )
+}
+
+/// A port that can't be opened.
+pub fn cannot_open(path: &str, fault: &PortFault, protocol: &str, baud: u32) -> String {
+    let what = fault_words(fault, protocol, baud);
+    let remedy = match fault {
+        PortFault::Missing | PortFault::Unplugged | PortFault::NotSerial => {
+            "linli serial list shows the serial ports of this machine".to_string()
+        }
+        PortFault::Denied => {
+            "use sudo, or join its group: sudo usermod -aG dialout $USER, then log in again"
+                .to_string()
+        }
+        PortFault::InUse { by: Some(by) } => format!("stop {by} first"),
+        PortFault::InUse { by: None } => format!("see who has it: sudo fuser -v {path}"),
+        PortFault::Garbled | PortFault::Other { .. } => {
+            "pull the adapter out and plug it in again, see dmesg".to_string()
+        }
+    };
+    format!("{path} {what}: {remedy}")
+}
+
+/// A port that is listened to through the daemon.
+pub fn listening_through_daemon(port: &str) -> String {
+    format!("Listening to {port} through the daemon. Ctrl-C ends it.")
+}
+
+/// A port that is listened to.
+pub fn listening(path: &str, protocol: &str, baud: u32) -> String {
+    format!("Listening to {path} as {protocol} at {baud} baud; nothing is sent. Ctrl-C ends it.")
+}
+
+/// A port of which it isn't known what is spoken.
+pub fn which_protocol(port: &str) -> String {
+    format!(
+        "'{port}' is no port of the running daemon nor of the configuration, so say what is spoken on it: --protocol, and --baud. linli serial scan {port} finds out"
+    )
+}
+
+/// A port that failed while it was listened to.
+pub fn went_away(path: &str, why: &dyn std::fmt::Display) -> String {
+    format!("{path} failed: {why}. Was the adapter unplugged?")
+}
+
+/// How far the bytes are set in below the words.
+pub const HEARD_INDENT: usize = 14;
+
+/// Something that went over a line.
+pub fn heard(look: &Look, heard: &Heard) -> String {
+    let gap = match heard.gap_ms {
+        ms if ms < 1.0 => String::new(),
+        ms if ms < 1_000.0 => format!("+{ms:.0} ms"),
+        ms => format!("+{:.1} s", ms / 1_000.0),
+    };
+    format!(
+        "{}.{:03}  {gap:>8}  {:<7}  {}",
+        look.time(heard.at_ms),
+        heard.at_ms.rem_euclid(1_000),
+        heard.from,
+        heard.words
+    )
 }

@@ -7,11 +7,11 @@
 //! Where it isn't set, it is found out, and only from what proves it:
 //!
 //! * *A request that no answer begins like* (a status request of most protocols, Modbus reading
-//!   functions, everything of OSDP): if exactly its bytes come first, they are the echo. Once is
+//!   functions, everything of OSDP and of our own link): if exactly its bytes come first, they are the echo. Once is
 //!   enough.
 //! * *A request that an answer might begin like, but that no answer follows like that* (the `8A`
 //!   board's status): its bytes prove the echo once another answer begins behind them.
-//! * *Any other* (8A open, Modbus 5 and 6, our own link): proves nothing, and passes through as long
+//! * *Any other* (8A open, Modbus 5 and 6): proves nothing, and passes through as long
 //!   as nothing else proved anything. Drivers ask for status before they open, so by then it is
 //!   known.
 //!
@@ -23,9 +23,9 @@
 
 use crate::config::serial::Protocol;
 
-/// How much may be under way to come back. Frames are far shorter; beyond it the oldest echo isn't
-/// waited for.
-const SENT_MAX: usize = 1_024;
+/// How much may be under way to come back: more than the longest frame. Beyond it the oldest echo
+/// isn't waited for.
+const SENT_MAX: usize = 2_048;
 
 /// So many answers in a row say that there is no echo, or none any more.
 const MISSES: u8 = 3;
@@ -182,8 +182,9 @@ fn proof(protocol: Protocol, sent: &[u8]) -> Proof {
         (Protocol::KerongCu48, [0x02, _, _, 0x60, ..]) => true,
         // An answer says its own length there, and carries at least the status more.
         (Protocol::Wkly, [0x57, 0x4B, 0x4C, 0x59, _, _, 0x83 | 0x84, ..]) => true,
-        // A reader's address has the highest bit set.
-        (Protocol::Osdp, _) => true,
+        // The address says who speaks: the highest bit is set in a reader's, and in our own link in
+        // the gateway's.
+        (Protocol::Osdp | Protocol::Linli, _) => true,
         (Protocol::Modbus, [_, function @ 1..=4, start, _, high, low, _, _]) => {
             let count = usize::from(*high) * 256 + usize::from(*low);
             let bytes = match function {
@@ -198,7 +199,7 @@ fn proof(protocol: Protocol, sent: &[u8]) -> Proof {
     match (protocol, sent) {
         _ if certain => Proof::Certain,
         // The board's answer may begin like the request, and then goes on with 33.
-        (Protocol::EightA, [0x80, _, 0x00, 0x33, _]) => Proof::IfNext(0x80),
+        (Protocol::EightA, [0x80, _, _, 0x33, _]) => Proof::IfNext(0x80),
         _ => Proof::Nothing,
     }
 }

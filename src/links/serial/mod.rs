@@ -17,6 +17,7 @@
 //! * `rounds` says whose turn it is on a line with several slaves.
 //! * `status` is what people see of it.
 //! * `boards`, `linli`, `modbus`, `osdp`, `lines` are the drivers.
+//! * `monitor` says what goes over a line, `scan` finds out what hangs on one.
 
 pub mod bank;
 pub mod boards;
@@ -26,12 +27,14 @@ pub mod lines;
 pub mod linli;
 pub mod list;
 pub mod modbus;
+pub mod monitor;
 mod opening;
 #[cfg(feature = "osdp")]
 pub mod osdp;
 pub mod plan;
 pub mod port;
 pub mod rounds;
+pub mod scan;
 pub mod status;
 pub mod tap;
 pub mod typing;

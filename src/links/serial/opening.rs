@@ -25,11 +25,14 @@ pub fn open(port: &PortSection) -> Result<(SerialStream, PathBuf), PortFault> {
     if !about.file_type().is_char_device() {
         return Err(PortFault::NotSerial);
     }
+    // Kept until the port is open: to close a port that nobody has open drops its control lines.
+    let first = open_file(&device).map_err(|fault| match fault {
+        PortFault::InUse { .. } => in_use(about.rdev()),
+        fault => fault,
+    })?;
     if let Some(by) = others(&device) {
         return Err(PortFault::InUse { by: Some(by) });
     }
-    // Kept until the port is open: to close a port that nobody has open drops its control lines.
-    let first = open_file(&device)?;
     is_free(&first, about.rdev())?;
     let opened = settings(port, &device)
         .open_native_async()
@@ -127,5 +130,27 @@ fn library_fault(error: &tokio_serial::Error, device: u64) -> PortFault {
         _ => PortFault::Other {
             error: error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: Errno) -> PortFault {
+        fault(&errno.into())
+    }
+
+    #[test]
+    fn why_a_port_cannot_be_opened_is_told_apart() {
+        for gone in [Errno::ENOENT, Errno::ENXIO, Errno::ENODEV, Errno::EIO] {
+            assert_eq!(of(gone), PortFault::Missing);
+        }
+        // Root may open everything, so this isn't seen in a test of the whole.
+        assert_eq!(of(Errno::EACCES), PortFault::Denied);
+        assert_eq!(of(Errno::EPERM), PortFault::Denied);
+        assert_eq!(of(Errno::EBUSY), PortFault::InUse { by: None });
+        assert_eq!(of(Errno::ENOTTY), PortFault::NotSerial);
+        assert!(matches!(of(Errno::EMFILE), PortFault::Other { error } if !error.is_empty()));
     }
 }

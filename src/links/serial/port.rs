@@ -42,7 +42,7 @@ const STEADY: Duration = Duration::from_secs(10);
 /// How often an open port is looked after: is its device file still there, and every so many times,
 /// has another process opened it.
 const LOOK: Duration = Duration::from_secs(1);
-const LOOKS_FOR_OTHERS: u32 = 10;
+const LOOKS_FOR_OTHERS: u32 = 5;
 
 /// When the gateway stops: how long a driver may take to end, and then its voices to bring what they
 /// have to disk.
@@ -336,3 +336,7 @@ impl DeviceIntake for Counted {
         self.intake.command_sent(command);
     }
 }
+
+#[cfg(test)]
+#[path = "port_tests.rs"]
+mod tests;

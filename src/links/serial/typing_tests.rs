@@ -8,6 +8,7 @@ fn typing(says: LineMeaning, terminator: Option<&str>, prefix: Option<&str>) -> 
         port: firmware_protocols::Ident::new("p1").unwrap(),
         address: None,
         key_file: None,
+        insecure: false,
         door: None,
         registers: Vec::new(),
         says: Some(says),

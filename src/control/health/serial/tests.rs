@@ -183,3 +183,23 @@ fn what_a_driver_noted_is_passed_on() {
     };
     assert_eq!(slaves[0].note, "wrong key");
 }
+
+#[test]
+fn another_process_on_an_open_port_needs_attention_and_hides_nothing() {
+    let mut shared = port(vec![slave("bank-a", 1, Some(true))]);
+    let by = Some("minicom (77)".to_string());
+    shared.fault = Some(PortFault::InUse { by });
+    let (health, troubles) = verdict(shared.clone(), 10_000);
+    assert_eq!(health, Health::Attention);
+    assert!(
+        matches!(troubles.as_slice(), [Trouble::PortDown { up: true, .. }]),
+        "{troubles:?}"
+    );
+    shared.slaves[0].answers = Some(false);
+    let (health, troubles) = verdict(shared, 10_000);
+    assert_eq!(
+        (health, troubles.len()),
+        (Health::Failing, 2),
+        "{troubles:?}"
+    );
+}

@@ -118,8 +118,6 @@ impl Slave {
             match heard {
                 Heard::Hello(hello) => self.said_hello(&hello),
                 Heard::Events(ticket, payload) => {
-                    let gauge = bus.pace.of(&self.device);
-                    gauge.charge_bytes(payload.len(), 1, 0, Instant::now().into_std());
                     let urgent = is_urgent(&payload);
                     self.parked.push_back((ticket, payload.into(), urgent));
                 }
@@ -143,12 +141,14 @@ impl Slave {
         while self.on_way.len() < ON_WAY_MAX {
             let now = Instant::now().into_std();
             let urgent = self.parked.iter().any(|(_, _, urgent)| *urgent);
-            if !gauge.due(now).is_zero() && !(urgent && gauge.may_hurry(now)) {
+            let hurries = urgent && gauge.may_hurry(now);
+            if !hurries && !gauge.due(now).is_zero() {
                 break;
             }
             let Some((ticket, payload, _)) = self.parked.pop_front() else {
                 break;
             };
+            gauge.charge_bytes(payload.len(), 1, 0, now);
             let (intake, device) = (Arc::clone(&bus.intake), self.device.clone());
             let mut writing: Writing =
                 Box::pin(async move { intake.events(&device, payload).await });

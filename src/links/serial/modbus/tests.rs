@@ -498,6 +498,15 @@ async fn a_line_that_never_falls_silent_holds_up_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_line_that_ends_is_noticed_though_nothing_is_due() {
+    let (ours, theirs) = tokio::io::duplex(4_096);
+    // No device: nothing is ever asked.
+    let bed = Bed::over(ours, &[], Vec::new()).await;
+    drop(theirs);
+    assert!(matches!(bed.driver.await.unwrap(), LineError::Failed(_)));
+}
+
+#[tokio::test]
 async fn nothing_but_noise_is_an_answer_that_cannot_be_read() {
     let bed = Bed::new(&[("cellar", CLIMATE)], |_| vec![0x5a; 70]).await;
     until("unreadable answers", || {
