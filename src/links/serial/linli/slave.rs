@@ -99,12 +99,16 @@ impl Slave {
             }
         };
         let life_ms = message.expiry_ms.unwrap_or(command.ttl_ms);
+        let dropped = self.gateway.dropped();
         self.gateway.put(ToSend {
             id: command.id,
             kind: command.order.name(),
             payload: message.payload.to_vec(),
             until_ms: came_ms.saturating_add(life_ms),
         });
+        if self.gateway.dropped() > dropped {
+            tracing::warn!(device = %self.device, "reads its commands too slowly: the oldest that waited was dropped");
+        }
     }
 
     /// A frame of the device came.
