@@ -160,7 +160,7 @@ fn a_list_without_room_is_withheld_and_one_with_room_comes_whole() {
     });
     let mut bench = Bench::new(dir.path(), false, 0, 0, &["-DLINLI_COMMAND_MAX=42100"]);
     let all = format!("codes {}", bench.put("k-all", list(700)));
-    bench.until("all come", |b| b.printed.iter().any(|line| *line == all));
+    bench.until("all come", |b| b.printed.contains(&all));
 }
 
 /// Some boots, each killed in the middle, a gateway that restarts, a line that loses a frame in eight
@@ -257,7 +257,7 @@ impl Bench {
         let tty = format!("/proc/self/fd/{}", pty.slave.as_raw_fd());
         let tty = std::fs::read_link(tty).unwrap();
         let master: File = pty.master.into();
-        let (send, from_device) = mpsc::channel();
+        let (send, from_device) = mpsc::sync_channel(1_024);
         let mut reading = master.try_clone().unwrap();
         std::thread::spawn(move || {
             let mut chunk = [0; 512];
@@ -267,7 +267,7 @@ impl Bench {
                 }
             }
         });
-        let (_, lines) = mpsc::channel();
+        let (_, lines) = mpsc::sync_channel(1_024);
         let mut bench = Self {
             program,
             memory: dir.join(format!("memory-{}", more.len())),
@@ -314,7 +314,7 @@ impl Bench {
             .spawn()
             .unwrap();
         let out = BufReader::new(device.stdout.take().unwrap());
-        let (send, lines) = mpsc::channel();
+        let (send, lines) = mpsc::sync_channel(1_024);
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
                 if send.send(line).is_err() {
