@@ -157,7 +157,7 @@ impl Simulated {
                     let relay = section.relay.as_ref().context("a relay board")?;
                     let relays = Relays {
                         flash: relay.flash_address,
-                        contact: relay.contact_address.unwrap_or_default(),
+                        contact: relay.contact_address,
                         closed_is_one,
                         count: wiring.keys().copied().max().unwrap_or(0),
                         compartments: compartments.clone(),
