@@ -40,6 +40,9 @@ pub struct Modbus {
     relays: Relays,
     /// The sensors, then the relay boards.
     rounds: Rounds,
+    /// Nothing was asked on this line yet. The first request is a poll: what comes back of it tells
+    /// whether the adapter hears itself. A flash's answer is the flash again, so it wouldn't.
+    fresh: bool,
 }
 
 impl Modbus {
@@ -58,6 +61,7 @@ impl Modbus {
             sensors,
             relays,
             rounds: Rounds::each(&every, Instant::now()),
+            fresh: true,
         })
     }
 
@@ -68,6 +72,13 @@ impl Modbus {
         }
         let now = Instant::now();
         self.relays.tick(now);
+        if std::mem::take(&mut self.fresh) {
+            let index = match self.rounds.next(now) {
+                Turn::Ask(index) => index,
+                Turn::Rest(_) => 0,
+            };
+            return self.ask(index, master).await;
+        }
         if self.relays.unlock(master, &mut self.rounds).await? {
             return Ok(());
         }
@@ -92,12 +103,12 @@ impl Modbus {
         };
         let outcome = master.read(sensor.address, &block).await;
         let now = Instant::now();
-        let unreadable = matches!(outcome, Err(Trouble::Unreadable));
+        let unreadable = matches!(outcome, Err(Trouble::Unreadable | Trouble::Busy));
         let over = match outcome {
             Ok((contents, trip)) => sensor.answered(&block, &contents, trip, now),
             Err(Trouble::Refused(code, trip)) => sensor.refused(&block, code, trip, now),
             Err(Trouble::Line(e)) => return Err(e),
-            Err(Trouble::Silence | Trouble::Unreadable) => {
+            Err(Trouble::Silence | Trouble::Unreadable | Trouble::Busy) => {
                 if !sensor.in_vain(&block, unreadable, now) {
                     let pause = self.rounds.missed(index, now);
                     sensor.missed(unreadable, pause);
@@ -164,6 +175,7 @@ impl Driver for Modbus {
             sensor.show_in(&bus.status);
         }
         self.relays.show_in(&bus.status);
+        self.fresh = true;
         let master = Master::new(line, bus.port.clone(), Arc::clone(&bus.status));
         let mut stopped = bus.stopped.clone();
         let speaking = async {

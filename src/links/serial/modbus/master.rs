@@ -36,6 +36,11 @@ pub enum Trouble {
     /// Bytes came, but no answer.
     #[error("an answer that can't be read")]
     Unreadable,
+    /// The line never fell silent, so nothing was sent.
+    #[error(
+        "the line never falls silent, so nothing was sent: look for what else talks on it, and that A and B aren't swapped"
+    )]
+    Busy,
     /// The slave refused, after so long.
     #[error("refused: {}", words(*.0))]
     Refused(ExceptionCode, Duration),
@@ -142,7 +147,9 @@ impl Master {
         expected: Expected,
         request: Request<'_>,
     ) -> Result<(Option<Response>, Duration), Trouble> {
-        self.quiet().await?;
+        if !self.quiet().await? {
+            return Err(Trouble::Busy);
+        }
         self.sieve.expect(expected);
         let mut codec = rtu::attach_slave(self.sieve.clone(), Slave(expected.address));
         let began = Instant::now();
@@ -167,18 +174,18 @@ impl Master {
         }
     }
 
-    /// Waits until the line has been silent for three and a half characters.
-    async fn quiet(&self) -> Result<(), LineError> {
+    /// Waits until the line has been silent for three and a half characters. `false` if it babbles.
+    async fn quiet(&self) -> Result<bool, LineError> {
         self.sieve.expect_none();
         let give_up = Instant::now() + BABBLE_MOST;
         while Instant::now() < give_up {
             let silent = self.sieve.last() + self.silence;
             match timeout_at(silent, self.hear()).await {
                 Ok(heard) => heard?,
-                Err(_) => break,
+                Err(_) => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn hear(&self) -> Result<(), LineError> {

@@ -260,6 +260,10 @@ impl Board {
     /// What the board says to a flash. Where there is a contact, only a refusal counts.
     fn answered_unlock(&self, bank: &mut Bank, unlock: &Unlock, answer: Result<Duration, Trouble>) {
         let now = Instant::now();
+        if let Err(ref busy @ Trouble::Busy) = answer {
+            self.missed(busy, Duration::ZERO);
+            return bank.unlock_failed(unlock, &busy.to_string());
+        }
         bank.unlock_sent(unlock, now);
         let sees = self.relay.contact_address.is_some();
         match answer {
@@ -291,7 +295,7 @@ impl Board {
 
     fn missed(&self, trouble: &Trouble, pause: Duration) {
         match (&self.status, trouble) {
-            (Some(status), Trouble::Unreadable) => status.unreadable(pause),
+            (Some(status), Trouble::Unreadable | Trouble::Busy) => status.unreadable(pause),
             (Some(status), _) => status.missed(pause),
             (None, _) => {}
         }

@@ -486,14 +486,28 @@ async fn what_a_device_passes_over_in_silence_does_not_keep_back_the_rest() {
 async fn a_line_that_never_falls_silent_holds_up_nothing_else() {
     let (ours, mut theirs) = tokio::io::duplex(4_096);
     let flood = tokio::spawn(async move { while theirs.write_all(&[0x5a; 512]).await.is_ok() {} });
-    let bed = Bed::over(ours, &[("cellar", CLIMATE)], Vec::new()).await;
+    let bed = Bed::over(
+        ours,
+        &[("cellar", CLIMATE)],
+        relays::bank("contact_address = 8"),
+    )
+    .await;
     until("unreadable answers", || {
         (bed.slave("cellar").unreadable > 2).then_some(())
     })
     .await;
     bed.command("cellar", "c-1", Order::Identify).await;
     assert_eq!(bed.result("c-1").await.0, Done::Refused);
-    bed.stop().await;
+    bed.command("bank-a", "o-1", Order::Open { compartment: 1 })
+        .await;
+    let (outcome, reason) = bed.result("o-1").await;
+    assert_eq!(outcome, Done::Failed);
+    assert!(
+        reason.starts_with("the line never falls silent, so nothing was sent"),
+        "{reason}"
+    );
+    let heard = bed.stop().await;
+    assert!(heard.sent.lock().unwrap().is_empty());
     flood.abort();
 }
 

@@ -5,7 +5,7 @@ use firmware_protocols::event::Door;
 use super::*;
 
 /// A bank of one board at address 5 with four locks; `relay` is more of its settings.
-fn bank(relay: &str) -> Vec<BankPlan> {
+pub(super) fn bank(relay: &str) -> Vec<BankPlan> {
     let board = format!(
         "port = 'climate'\naddress = 5\ncompartments = [1, 4]\nrelay = {{ flash_address = 0x200, flash_time = 7, {relay} }}"
     );
@@ -133,6 +133,19 @@ async fn without_contacts_the_boards_word_must_do_and_silence_is_not_known() {
         "no door was seen: {:?}",
         doors(&bed)
     );
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn an_echo_is_no_answer_of_a_board() {
+    // The adapter hears itself, and the board is dead.
+    let bed = Bed::with_banks(&[], bank(""), with_sum).await;
+    bed.command("bank-a", "o-1", OPEN_2).await;
+    let (outcome, reason) = bed.result("o-1").await;
+    assert_eq!(outcome, Done::Failed, "{reason}");
+    assert_eq!(bed.slave("bank-a").answered, 0);
+    assert_eq!(bed.status.view().echo, Some(true));
+    assert_eq!(flashes(&bed), 1);
     bed.stop().await;
 }
 
