@@ -29,67 +29,61 @@ fn longest_number(text: &str) -> usize {
     runs.map(str::len).max().unwrap_or(0)
 }
 
+/// Plays an evening that must balance: its story, and the balance.
+fn evening(temp: &Path, args: &[&str]) -> (Vec<Value>, Value) {
+    let ran = demo(temp, args).arg("--json").output().unwrap();
+    let told = String::from_utf8(ran.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{told}\n{errors}");
+    let mut story: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let balance = story.pop().unwrap();
+    assert_eq!(balance["holds"], true);
+    let items = balance["balance"].as_array().unwrap();
+    assert!(items.iter().all(|item| item["holds"] == true));
+    assert_eq!(balance["figures"]["parcels"], 16);
+    let key_to_open = &balance["figures"]["key_to_open_us"];
+    assert!(key_to_open["p99"].as_u64().unwrap() > 0);
+    for line in &story {
+        let text = line["text"].as_str().unwrap();
+        assert!(longest_number(text) < 6, "never a code: {text}");
+    }
+    (story, balance)
+}
+
+/// All of these happened.
+fn has_all(story: &[Value], whats: &[&str]) {
+    for what in whats {
+        assert!(
+            story.iter().any(|line| line["what"] == *what),
+            "{what}: {story:?}"
+        );
+    }
+}
+
 #[test]
 fn the_evening_balances_tells_its_story_in_json_and_keeps_what_it_is_told_to() {
     let temp = tempfile::tempdir().unwrap();
     let kept = temp.path().join("kept");
     let keep = ["--keep", kept.to_str().unwrap()];
-    let short = [
-        "--json",
-        "--seconds",
-        "15",
-        "--households",
-        "40",
-        "--seed",
-        "3",
-    ];
-    let ran = demo(temp.path(), &[&short[..], &keep].concat())
-        .output()
-        .unwrap();
-    let told = String::from_utf8(ran.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(0), "{told}\n{errors}");
-
-    let lines: Vec<Value> = told
-        .lines()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect();
-    let (balance, story) = lines.split_last().unwrap();
-    assert_eq!(balance["holds"], true);
-    assert!(
-        balance["balance"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|b| b["holds"] == true)
+    let short = ["--seconds", "15", "--households", "40", "--seed", "3"];
+    let (story, _) = evening(temp.path(), &[&short[..], &keep].concat());
+    has_all(
+        &story,
+        &[
+            "announced",
+            "courier",
+            "brought",
+            "collected",
+            "refused",
+            "not-taken",
+            "taken-back",
+            "cloud-away",
+            "fault",
+        ],
     );
-    assert_eq!(balance["figures"]["parcels"], 16);
-    assert!(
-        balance["figures"]["key_to_open_us"]["p99"]
-            .as_u64()
-            .unwrap()
-            > 0
-    );
-    for what in [
-        "announced",
-        "courier",
-        "brought",
-        "collected",
-        "refused",
-        "not-taken",
-        "taken-back",
-        "cloud-away",
-        "fault",
-    ] {
-        assert!(
-            story.iter().any(|line| line["what"] == what),
-            "{what}: {told}"
-        );
-    }
-    for line in story {
-        let text = line["text"].as_str().unwrap();
-        assert!(longest_number(text) < 6, "never a code: {text}");
-    }
     for file in ["linli.db", "linli.toml", "demo.log", "cloud.db"] {
         assert!(kept.join(file).is_file(), "{file} in {:?}", entries(&kept));
     }
@@ -97,6 +91,40 @@ fn the_evening_balances_tells_its_story_in_json_and_keeps_what_it_is_told_to() {
     let again = demo(temp.path(), &keep).output().unwrap();
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
+}
+
+#[test]
+fn the_evening_balances_with_its_lockers_on_serial_lines() {
+    let temp = tempfile::tempdir().unwrap();
+    let short = ["--serial", "--seconds", "30", "--households", "40"];
+    let (story, balance) = evening(temp.path(), &[&short[..], &["--seed", "3"]].concat());
+    has_all(&story, &["brought", "collected", "taken-back"]);
+    let faults: Vec<&str> = story
+        .iter()
+        .filter(|line| line["what"] == "fault")
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
+    for words in [
+        "panel-a: its connection breaks",
+        "bank-a: the adapter of its locker boards is pulled out",
+        "bank-a: the adapter is in again, with another device file",
+        "bank-b: its controller loses power",
+        "bank-b: a bad contact",
+    ] {
+        assert!(
+            faults.iter().any(|fault| fault.contains(words)),
+            "{words}: {faults:?}"
+        );
+    }
+    let items = balance["balance"].as_array().unwrap();
+    let shown = items.iter().find(|item| item["name"] == "shown").unwrap();
+    let text = shown["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("states that boards and sensors showed"),
+        "{text}"
+    );
+    // The ports are gone with it.
+    assert_eq!(entries(temp.path()), Vec::<String>::new());
 }
 
 #[test]

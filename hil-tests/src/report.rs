@@ -172,15 +172,20 @@ impl Report {
             };
             let figures = case.figures.iter();
             let figures: Vec<String> = figures
-                .map(|figure| format!("{} {:.1} {}", figure.name, figure.value, figure.unit))
+                .map(|figure| {
+                    format!("{} {:.1} {}", figure.name, figure.value, figure.unit)
+                        .trim_end()
+                        .to_owned()
+                })
                 .collect();
             writeln!(
                 text,
-                "| {} | {} | {} | {outcome} | {} |",
+                "| {} | {} | {} | {outcome} | {} | {:.1} |",
                 case.case,
                 case.on,
                 case.clause,
-                figures.join(", ")
+                figures.join(", "),
+                case.took_ms as f64 / 1_000.0
             )?;
         }
         Ok(())

@@ -157,7 +157,7 @@ impl Simulated {
                     let relay = section.relay.as_ref().context("a relay board")?;
                     let relays = Relays {
                         flash: relay.flash_address,
-                        contact: relay.contact_address.unwrap_or_default(),
+                        contact: relay.contact_address,
                         closed_is_one,
                         count: wiring.keys().copied().max().unwrap_or(0),
                         compartments: compartments.clone(),
@@ -211,13 +211,13 @@ pub fn set_registers(
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let bit = (index + round).is_multiple_of(2);
         let value = match register.function {
-            Coil => {
-                slave.set_coil(register.address, bit);
-                Expected::Bit(bit)
-            }
-            Discrete => {
-                slave.set_discrete(register.address, bit);
-                Expected::Bit(bit)
+            Coil | Discrete => {
+                match register.function {
+                    Coil => slave.set_coil(register.address, bit),
+                    _ => slave.set_discrete(register.address, bit),
+                }
+                // A door's contact is read as whether the door is open.
+                Expected::Bit(register.door_closed.map_or(bit, |closed| bit != closed))
             }
             function => {
                 let (words, raw) = words_of(register.kind, index, round);

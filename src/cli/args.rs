@@ -230,7 +230,7 @@ pub struct DemoArgs {
     /// The seed: the same one plays the same evening
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Put half of the devices on simulated serial lines: locker boards, the Linli link, Modbus
+    /// Put both banks, a door reader and two sensors on simulated serial lines
     #[arg(long)]
     pub serial: bool,
     /// Keep what the gateway and the cloud stored in this folder

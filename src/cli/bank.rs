@@ -223,6 +223,7 @@ fn begun(before: &Before, args: &WalkTestArgs, now_ms: i64) -> Result<Record, St
         ended_ms: now_ms,
         clock: status.report.clock.quality.clone(),
         occupancy: args.occupancy,
+        asked: !args.yes,
         broken_off: None,
         passed: false,
         change: Vec::new(),

@@ -91,6 +91,9 @@ pub enum Trouble {
         protocol: String,
         /// Bits a second.
         baud: u32,
+        /// It is open all the same.
+        #[serde(default)]
+        up: bool,
         /// What is wrong.
         fault: PortFault,
         /// Since when.
@@ -228,7 +231,9 @@ impl Trouble {
             | Self::Cloud {
                 codes_wait: true, ..
             } => Health::Failing,
-            Self::PortDown { banks, .. } if !banks.is_empty() => Health::Failing,
+            Self::PortDown {
+                banks, up, fault, ..
+            } if !banks.is_empty() && (!up || *fault == PortFault::Garbled) => Health::Failing,
             Self::SlavesSilent { slaves, .. } if slaves.iter().any(|slave| slave.bank) => {
                 Health::Failing
             }

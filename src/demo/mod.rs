@@ -46,8 +46,8 @@ pub struct DemoOptions {
     pub seed: u64,
     /// How long the evening from 16:50 to 20:00 takes, seconds, 15 to 3,600. Default 60.
     pub seconds: u64,
-    /// Half of the devices hang on serial lines: a bank on locker boards, one on the Linli link, a door
-    /// reader, two sensors.
+    /// A bank on locker boards, one on the Linli link, a door reader and two sensors hang on simulated
+    /// serial lines; the others speak MQTT as ever.
     pub serial: bool,
     /// Print the story as one JSON object a line, and the balance as the last one.
     pub json: bool,

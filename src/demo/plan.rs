@@ -87,11 +87,11 @@ pub(super) fn device_ids(wiring: Option<&Wiring>) -> anyhow::Result<Vec<Ident>> 
 /// as the evening runs many times as fast but the machine doesn't, and a serial line neither.
 pub(super) fn config_text(state_dir: &Path, cloud_url: &str, wiring: Option<&Wiring>) -> String {
     let hangs = |device: &str| wiring.map_or(String::new(), |wiring| wiring.hangs(device));
-    let ttl_s = wiring.map_or(300, |_| 600);
+    let (ttl_s, retry_s) = wiring.map_or((300, 3), |_| (600, 120));
     let mut text = format!(
         "site = \"{SITE}\"\nstate_dir = {state_dir:?}\n\n\
          [broker]\nlisten = \"127.0.0.1:0\"\n\n[cloud]\nurl = \"{cloud_url}\"\n\n\
-         [rules]\ncommand_ttl_s = {ttl_s}\ncourier_session_s = 1200\n\n\
+         [rules]\ncommand_ttl_s = {ttl_s}\ncommand_retry_s = {retry_s}\ncourier_session_s = 1200\n\n\
          [[building]]\nid = \"b1\"\n[[building]]\nid = \"b2\"\n[[building]]\nid = \"b3\"\n\n"
     );
     for (bank, building, address) in [

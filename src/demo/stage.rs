@@ -70,7 +70,7 @@ const POST: Duration = Duration::from_millis(100);
 
 impl Stage {
     /// Starts cloud, gateway and devices, with the store in `state_dir`. The clock of the play runs
-    /// `speed` times as fast as the real one from 16:50 on. `recipients`: by parcel. `serial`: half of
+    /// `speed` times as fast as the real one from 16:50 on. `recipients`: by parcel. `serial`: some of
     /// the devices hang on serial lines.
     pub(super) async fn set(
         state_dir: &Path,

@@ -216,6 +216,30 @@ fn one_that_failed_can_be_repeated_and_one_skipped() {
 }
 
 #[test]
+fn a_door_with_another_number_is_seen_by_eyes_only() {
+    let args = ["--compartments", "1,3"];
+    let mut played = Played::start(&args, "opened", &[RIGHT[0], RIGHT[2]]);
+    for (compartment, opened) in [(1, "3"), (3, "1")] {
+        played.types(&format!("bank-a/{compartment}: Enter opens it"), "");
+        played.answer_one();
+        played.types("r repeats it", opened);
+    }
+    let (code, out, err, bed) = played.end();
+    assert_eq!(code, Some(1), "{out}{err}");
+    let record = saved(&bed);
+    assert_eq!(record["asked"], true);
+    let first = &record["compartments"][0];
+    assert_eq!(
+        (&first["verdict"], &first["opened"]),
+        (&"other-door".into(), &3.into())
+    );
+    assert!(
+        out.contains("what should open compartment 1 opens 3"),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_record_is_saved_also_when_it_is_broken_off() {
     let mut played = Played::start(&["--yes"], "opened", &[RIGHT[0], &[(3, "open")]]);
     played.answer_one();

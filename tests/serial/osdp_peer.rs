@@ -148,7 +148,7 @@ impl Peer {
 
     /// The configuration of a port with these devices. They are given time: this machine may be busy.
     fn config(&self, devices: &[String]) -> String {
-        self.config_within(1_000, devices)
+        self.config_within(600, devices)
     }
 
     fn config_within(&self, timeout_ms: u64, devices: &[String]) -> String {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value as Json;
 use simulator::compartments::Compartments;
 use simulator::serial::board::Speech;
-use simulator::serial::{Board, BoardSpec, LineDevice, ModbusSlave, Settings, Slave, Wire};
+use simulator::serial::{Board, BoardSpec, LineDevice, ModbusSlave, Quirk, Settings, Slave, Wire};
 use tempfile::TempDir;
 
 use crate::bed::Bed;
@@ -316,6 +316,95 @@ async fn the_daemon_s_own_port_is_listened_to_and_not_scanned() {
         "{said}"
     );
     bed.stop().await;
+}
+
+/// A bank of four on a simulated board, and somebody who pushes each door shut that opens.
+async fn walked(prepare: impl FnOnce(&Board), args: &[&str]) -> (i32, Json) {
+    let doors = Compartments::new(4);
+    let board = Board::new(BoardSpec::new(Speech::KerongCu16, 0), &doors, 1);
+    prepare(&board);
+    let (dir, wire) = wire(19_200, vec![Box::new(board.clone())]);
+    let mut bed = Bed::start(&format!(
+        "[[port]]\nid = \"rs485-a\"\npath = {:?}\nprotocol = \"kerong-cu16\"\npoll_ms = 20\n\
+         [[bank]]\nid = \"bank-a\"\nbuilding = \"b1\"\noccupancy_sensor = false\n\
+         compartments = [{{ count = 4, size = \"M\" }}]\n\
+         [[bank.board]]\nport = \"rs485-a\"\naddress = 0\ncompartments = [1, 4]\n",
+        wire.path()
+    ))
+    .await;
+    bed.said("bank-a", "compartment", 4).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let closing = std::thread::spawn({
+        let (over, doors) = (Arc::clone(&over), doors.clone());
+        move || {
+            // Each door stands open for a moment, as behind a hand.
+            let mut open = [0; 4];
+            while !over.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                for (door, looks) in (1..).zip(&mut open) {
+                    *looks = if doors.is_open(door) == Some(true) {
+                        *looks + 1
+                    } else {
+                        0
+                    };
+                    if *looks > 20 {
+                        doors.close(door);
+                    }
+                }
+            }
+        }
+    });
+    let out = dir.path().display().to_string();
+    let walk = [
+        "bank",
+        "walk-test",
+        "bank-a",
+        "--yes",
+        "--json",
+        "--out",
+        &out,
+    ];
+    let output = bed.linli(&[&walk, args].concat()).await;
+    over.store(true, Ordering::Relaxed);
+    closing.join().unwrap();
+    bed.stop().await;
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(board.forbidden().is_empty());
+    let record = serde_json::from_slice(&output.stdout).expect(&shown);
+    (output.status.code().unwrap(), record)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_on_a_board_passes_its_walk_test() {
+    let (code, record) = walked(|_| {}, &["--wait", "20"]).await;
+    assert_eq!(code, 0, "{record:#}");
+    assert_eq!(record["passed"], true);
+    let tried = record["compartments"].as_array().unwrap();
+    assert!(
+        tried.iter().all(|entry| entry["openings"] == 1),
+        "{record:#}"
+    );
+    assert!(
+        tried.iter().all(|entry| entry["closed_after_ms"].is_u64()),
+        "{record:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_of_the_other_polarity_is_learnt_by_a_walk_test() {
+    let inverted = |board: &Board| board.set(Quirk::WrongPolarity, true);
+    let (code, record) = walked(inverted, &["--wait", "20", "--compartments", "1-2"]).await;
+    assert_eq!(code, 1, "{record:#}");
+    let tried = record["compartments"].as_array().unwrap();
+    assert!(
+        tried.iter().all(|entry| entry["verdict"] == "inverted"),
+        "{record:#}"
+    );
+    let change = record["change"][0].as_str().unwrap();
+    assert!(
+        change.ends_with("address = 0: closed = \"zero\""),
+        "{change}"
+    );
 }
 
 fn piped(mut command: Command) -> Child {

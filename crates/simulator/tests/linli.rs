@@ -13,11 +13,11 @@ use firmware_protocols::link::gateway::{Gateway, Heard, Terms};
 use firmware_protocols::link::wire::Link;
 use firmware_protocols::link::{ToSend, again_ms};
 use firmware_protocols::{Command, Form, Ident, Kind, Order};
-use simulator::device::{Model, Obeyed, Spec};
+use simulator::device::{Deaf, Model, Obeyed, Spec};
 use simulator::serial::{Outlet, Settings, Wire};
 use simulator::{Device, Line, Login, Port, Tempo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::{SerialPort as _, SerialPortBuilderExt as _, SerialStream};
 
 const BAUD: u32 = 115_200;
 
@@ -162,4 +162,31 @@ async fn what_a_device_says_is_promised_once_it_is_on_disk_whatever_becomes_of_i
     assert_eq!(promised.collect::<BTreeSet<_>>(), stored);
     assert_eq!(screen.0.lock().unwrap().len(), 1, "a command came twice");
     assert_eq!(device.tally().quarantined, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_speaks_at_a_device_file_as_well() {
+    let (far, mut near) = SerialStream::pair().unwrap();
+    // The device opens it by its path, as it would a port of its own.
+    near.set_exclusive(false).unwrap();
+    let path = near.name().unwrap().into();
+    let stored = Stored::default();
+    let gateway = tokio::spawn(keep(far, Arc::clone(&stored), hello_again()));
+    let login = Login {
+        device: Ident::new("door-1").unwrap(),
+        password: None,
+    };
+    let line = Line::new(Port::Path(path));
+    let device = Device::start(
+        Spec::new(login, "reader"),
+        line,
+        Tempo::real(),
+        Arc::new(Deaf),
+    );
+    device.until_online().await;
+    let place = device.report(alarm()).unwrap();
+    device.until_settled(place).await;
+    device.stop().await;
+    gateway.abort();
+    assert!(stored.lock().unwrap().contains(&place));
 }

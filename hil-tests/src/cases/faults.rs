@@ -15,8 +15,8 @@ use crate::rig::Rig;
 
 /// How long a fault lasts before something is opened in it.
 const LASTS: Duration = Duration::from_millis(700);
-/// How long the gateway may take to notice that an adapter is gone or back.
-const NOTICED_WITHIN: Duration = Duration::from_secs(15);
+/// How long it is watched that nothing opens once the adapter is back.
+const LATER: Duration = Duration::from_secs(2);
 
 /// The cases of a bank.
 pub fn cases(bank: &BankOnBench) -> Vec<Case> {
@@ -140,17 +140,24 @@ async fn replugged(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
     close_all(&rig, &bank).await?;
     let port = bank.port.id.clone();
     let device_before = rig.port(&port).and_then(|view| view.device);
-    let before = pulses(&rig, &slot);
+    let (mark, before) = (rig.mark(), pulses(&rig, &slot));
+    let noticed = rig.bench.settings.heard_within();
     rig.hands.unplug(&port).await?;
     let gone = rig
-        .until(NOTICED_WITHIN, || rig.port(&port).filter(|view| !view.up))
+        .until(noticed, || rig.port(&port).filter(|view| !view.up))
         .await;
     let unknown = rig
-        .until(NOTICED_WITHIN, || {
+        .until(noticed, || {
             (rig.door(&slot).as_deref() == Some("unknown")).then_some(())
         })
         .await;
     let opened = rig.open(&slot).await?;
+    // And one that finds the port away: made before anybody knew.
+    rig.command(
+        &slot,
+        &format!("hil-away-{}", rig.mark()),
+        Duration::from_secs(30),
+    );
     rig.hands.plug_in(&port).await?;
     ensure(gone.is_some(), || {
         "nobody noticed that it is gone".to_owned()
@@ -168,17 +175,18 @@ async fn replugged(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
         )
     })?;
     let back = rig
-        .until(NOTICED_WITHIN, || rig.port(&port).filter(|view| view.up))
+        .until(noticed, || rig.port(&port).filter(|view| view.up))
         .await;
     ensure(back.is_some(), || {
         "it is in again, and isn't used".to_owned()
     })?;
     all_answer(&rig, &bank).await?;
     all_known(&rig, &bank).await?;
-    tokio::time::sleep(Duration::from_millis(rig.bench.settings.watch_ms)).await;
-    ensure(pulses(&rig, &slot) == before, || {
-        format!("the lock of {slot} got a pulse for a command that couldn't be sent in its time")
-    })?;
+    tokio::time::sleep(LATER).await;
+    ensure(
+        pulses(&rig, &slot) == before && rig.openings_seen(&slot, mark) == 0,
+        || format!("{slot} opened later for a command that found the port away"),
+    )?;
     let device = back.and_then(|view| view.device);
     if rig.simulation().is_some() {
         ensure(device != device_before, || {

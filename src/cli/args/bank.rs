@@ -33,7 +33,8 @@ pub struct WalkTestArgs {
     /// Test the occupancy sensors: put a hand in when asked
     #[arg(long)]
     pub occupancy: bool,
-    /// Ask nothing: open one after the other as doors are closed
+    /// Ask nothing: open one after the other as doors are closed; whether each door carries its
+    /// number is then not known
     #[arg(long, short)]
     pub yes: bool,
     /// How long a door may take to be opened and closed, seconds

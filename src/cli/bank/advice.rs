@@ -27,8 +27,10 @@ pub fn advice(verdicts: &BTreeMap<u16, Verdict>, boards: &[BoardSection]) -> Vec
         lines.push(say::inverted_at_controller(&inverted));
     }
     for (n, verdict) in &elsewhere {
-        if let Verdict::Swapped { with, own_door } = verdict {
-            lines.push(say::swapped(*n, *with, *own_door));
+        match verdict {
+            Verdict::Swapped { with, own_door } => lines.push(say::swapped(*n, *with, *own_door)),
+            Verdict::OtherDoor { opened } => lines.push(say::other_door(*n, *opened)),
+            _ => {}
         }
     }
     lines
@@ -54,19 +56,18 @@ fn polarity(board: &BoardSection, its: &BTreeMap<u16, &Verdict>) -> Option<Strin
     }
 }
 
-/// Locks that open each other's doors are put right by `channels`, if they only changed places on
-/// the board; contacts alone, or wires to another board, only by rewiring.
+/// Locks that changed places together with their contacts are put right by `channels`, if they are on
+/// one board; what only half changed places, or leads to another board, only by rewiring.
 fn channels(board: &BoardSection, its: &BTreeMap<u16, &Verdict>) -> Vec<String> {
     let mut lines = Vec::new();
     let mut opens: BTreeMap<u16, u16> = BTreeMap::new();
     for (n, verdict) in its {
-        if let Verdict::Swapped { with, own_door } = verdict {
-            match own_door {
-                Some(false) => {
-                    opens.insert(*n, *with);
-                }
-                _ => lines.push(say::swapped(*n, *with, *own_door)),
+        match verdict {
+            Verdict::Swapped { with, own_door } => lines.push(say::swapped(*n, *with, *own_door)),
+            Verdict::OtherDoor { opened } => {
+                opens.insert(*n, *opened);
             }
+            _ => {}
         }
     }
     let sources: BTreeSet<u16> = opens.keys().copied().collect();
@@ -76,7 +77,7 @@ fn channels(board: &BoardSection, its: &BTreeMap<u16, &Verdict>) -> Vec<String> 
     }
     if sources != targets {
         let each = opens.iter();
-        lines.extend(each.map(|(n, with)| say::swapped(*n, *with, Some(false))));
+        lines.extend(each.map(|(n, opened)| say::other_door(*n, *opened)));
         return lines;
     }
     let now: BTreeMap<u16, u16> = board.mapping().into_iter().collect();
@@ -111,11 +112,8 @@ mod tests {
 
     const BOARD: &str = "port = \"a\"\naddress = 1\ncompartments = [1, 4]";
 
-    fn opens(with: u16) -> Verdict {
-        Verdict::Swapped {
-            with,
-            own_door: Some(false),
-        }
+    fn opens(opened: u16) -> Verdict {
+        Verdict::OtherDoor { opened }
     }
 
     #[test]
@@ -161,16 +159,18 @@ mod tests {
     #[test]
     fn wires_that_lead_elsewhere_are_for_hands() {
         let half = on_board(BOARD, &[(2, opens(4)), (4, Verdict::Jammed)]);
-        assert!(
-            half[0].contains("2") && !half[0].contains("channels ="),
-            "{half:?}"
-        );
-        let contact = Verdict::Swapped {
-            with: 4,
-            own_door: Some(true),
-        };
-        let contacts = on_board(BOARD, &[(2, contact)]);
-        assert!(contacts[0].contains("contact"), "{contacts:?}");
+        assert!(!half[0].contains("channels ="), "{half:?}");
+        for (own_door, part) in [(true, "the contact of"), (false, "the lock of")] {
+            let half = Verdict::Swapped {
+                with: 4,
+                own_door: Some(own_door),
+            };
+            let lines = on_board(BOARD, &[(2, half)]);
+            assert!(
+                lines[0].contains(part) && !lines[0].contains("channels"),
+                "{lines:?}"
+            );
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ pub enum Verdict {
         /// swapped; null if nobody said.
         own_door: Option<bool>,
     },
+    /// Its contact moved, but the door that opened carries another number: lock and contact of both
+    /// changed places.
+    OtherDoor {
+        /// The number.
+        opened: u16,
+    },
     /// It moved, and others with it.
     Together {
         /// Which.
@@ -109,6 +115,20 @@ pub struct Watch {
 
 /// The most changes of a door that are kept: a contact that chatters doesn't fill the memory.
 const CHANGES_MAX: usize = 64;
+
+impl Verdict {
+    /// The same, when somebody says that the door with this number opened instead.
+    pub fn with_other_door(self, number: u16) -> Self {
+        match self {
+            Self::Swapped { with, .. } if with == number => Self::Swapped {
+                with,
+                own_door: Some(false),
+            },
+            Self::NotCarriedOut { .. } => self,
+            _ => Self::OtherDoor { opened: number },
+        }
+    }
+}
 
 impl Watch {
     /// Begins. `before` is what is known of every compartment, `late` one that was tried before and
@@ -382,6 +402,18 @@ mod tests {
         assert_eq!(said.verdict(None), Verdict::Together { others: vec![3] });
         let late = watch(CLOSED, &[(1, OPEN), (2, OPEN), (1, CLOSED), (2, CLOSED)]);
         assert_eq!(late.verdict(None), Verdict::Passed);
+    }
+
+    #[test]
+    fn only_eyes_tell_that_a_door_carries_another_number() {
+        let passed = watch(CLOSED, &[(2, OPEN), (2, CLOSED)]).verdict(None);
+        assert_eq!(passed.with_other_door(4), Verdict::OtherDoor { opened: 4 });
+        let swapped = watch(CLOSED, &[(4, OPEN), (4, CLOSED)]).verdict(None);
+        let locks = Verdict::Swapped {
+            with: 4,
+            own_door: Some(false),
+        };
+        assert_eq!(swapped.with_other_door(4), locks);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Record {
     pub clock: String,
     /// Whether the occupancy sensors were tried.
     pub occupancy: bool,
+    /// Whether somebody was asked what only eyes can see.
+    pub asked: bool,
     /// Why it ended before its end.
     pub broken_off: Option<String>,
     /// Every compartment that was to be tried passed.
@@ -211,6 +213,7 @@ mod tests {
             ended_ms: NOW_MS + 60_000,
             clock: "synchronised".to_string(),
             occupancy: false,
+            asked: true,
             broken_off: None,
             passed: false,
             change: vec!["turn it round".to_string()],

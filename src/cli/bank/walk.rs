@@ -81,7 +81,7 @@ impl Walk {
         }
     }
 
-    /// Tries a compartment until it passed, or the technician goes on.
+    /// Tries a compartment until the technician goes on.
     pub fn compartment(&mut self, entry: &mut Entry, nth: usize, of: usize) -> Result<(), Broken> {
         let slot = format!("{}/{}", self.bank, entry.compartment);
         let known = self.known.get(&entry.compartment);
@@ -100,12 +100,16 @@ impl Walk {
             let tried = self.attempt(entry, &slot);
             tell(&say::result(&slot, entry));
             tried?;
-            if entry.passed() {
-                return Ok(());
-            }
-            match self.answer(say::ASK_AGAIN)?.as_str() {
-                "q" => return Err(Broken::Quit),
-                "r" => {}
+            let answer = self.answer(&say::ask_after(entry.compartment))?;
+            match (answer.as_str(), answer.parse()) {
+                ("q", _) => return Err(Broken::Quit),
+                ("r", _) => {}
+                (_, Ok(number)) if number != entry.compartment => {
+                    if let Came::Tried(verdict) = &entry.came {
+                        entry.came = Came::Tried(verdict.clone().with_other_door(number));
+                    }
+                    return Ok(());
+                }
                 _ => return Ok(()),
             }
         }

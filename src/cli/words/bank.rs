@@ -75,8 +75,12 @@ pub fn result(slot: &str, entry: &Entry) -> String {
     format!("{slot}: {}", came(entry))
 }
 
-/// Asks after one that didn't pass.
-pub const ASK_AGAIN: &str = "Enter goes on, r repeats it, q ends the test: ";
+/// Asks after each.
+pub fn ask_after(compartment: u16) -> String {
+    format!(
+        "Enter goes on; if another door than {compartment} opened, its number; r repeats it, q ends the test: "
+    )
+}
 
 /// The record was saved.
 pub fn saved(files: &[PathBuf]) -> String {
@@ -145,6 +149,13 @@ pub fn facts(look: &Look, record: &Record) -> Vec<(&'static str, String)> {
     facts.push(("began", look.date_time_zone(record.started_ms)));
     facts.push(("ended", look.date_time_zone(record.ended_ms)));
     facts.push(("clock of the gateway", record.clock.clone()));
+    if !record.asked {
+        facts.push((
+            "questions",
+            "none were asked (--yes), so nobody said whether each door carries its number"
+                .to_string(),
+        ));
+    }
     facts
 }
 
@@ -229,6 +240,9 @@ fn verdict_words(verdict: &Verdict) -> String {
             };
             format!("swapped: compartment {with} was reported instead; {which}")
         }
+        Verdict::OtherDoor { opened } => {
+            format!("another door: number {opened} opened, its contact is reported as this one's")
+        }
         Verdict::Together { others } => {
             format!("not alone: compartment {} moved, too", some(others))
         }
@@ -280,19 +294,26 @@ pub fn change_channels(address: u8, channels: &[u16]) -> String {
     )
 }
 
-/// Wires that lead elsewhere.
+/// The contact of another compartment moved instead.
 pub fn swapped(compartment: u16, with: u16, own_door: Option<bool>) -> String {
     match own_door {
         Some(true) => format!(
-            "at the board: the contact of compartment {compartment} is connected where that of {with} belongs; move the contact's wires"
+            "at the board: the contact of {compartment} is connected where that of {with} belongs; move the contact's wires"
         ),
         Some(false) => format!(
-            "at the board: what should open compartment {compartment} opens {with}; move the wires of lock and contact, or correct channels in the configuration"
+            "at the board: the lock of {with} is connected where that of {compartment} belongs; move the lock's wires"
         ),
         None => format!(
-            "at the board: compartment {compartment} and {with} are mixed up; repeat the test of {compartment} and see which door opens"
+            "at the board: compartments {compartment} and {with} are mixed up; repeat the test of {compartment} and see which door opens"
         ),
     }
+}
+
+/// Another door opened, its contact with it.
+pub fn other_door(compartment: u16, opened: u16) -> String {
+    format!(
+        "what should open compartment {compartment} opens {opened}: move the plugs of lock and contact, or correct the order (channels in the configuration, or the controller's own)"
+    )
 }
 
 /// The name of a record's files, without the kind: in UTC, so that it sorts.

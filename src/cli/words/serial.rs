@@ -18,17 +18,23 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
             path,
             protocol,
             baud,
+            up,
             fault,
             since_ms,
             banks,
             devices,
         } => {
-            let what = format!(
-                "Serial port {port} ({path}) {}, since {}.{}",
-                fault_words(fault, protocol, *baud),
-                look.time(*since_ms),
-                concerned(banks, devices)
-            );
+            let words = fault_words(fault, protocol, *baud);
+            let what = match (fault, up) {
+                (PortFault::InUse { .. }, true) => format!(
+                    "Serial port {port} ({path}) {words}, too, which takes bytes that are meant for linli."
+                ),
+                _ => format!(
+                    "Serial port {port} ({path}) {words}, since {}.{}",
+                    look.time(*since_ms),
+                    concerned(banks, devices)
+                ),
+            };
             (what, remedy(fault, port, path))
         }
         Trouble::SlavesSilent {

@@ -53,26 +53,29 @@ pub struct Noted {
 pub fn troubles(report: &StatusReport, devices: &[DeviceView]) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for port in &report.serial {
-        match &port.fault {
-            Some(fault) => troubles.push(down(port, fault, report, devices)),
-            None if port.up => {
-                troubles.extend(silent(port, report, devices));
-                troubles.extend(poor(port));
-                troubles.extend(noted(port));
-            }
-            None => {}
+        let fault = port.fault.as_ref();
+        troubles.extend(fault.map(|fault| down(port, fault, report, devices)));
+        if is_heard(port) {
+            troubles.extend(silent(port, report, devices));
+            troubles.extend(poor(port));
+            troubles.extend(noted(port));
         }
     }
     troubles
 }
 
-/// Whether a trouble of its port, or of its own address there, names this device already.
+/// Whether a trouble of its port, or of its own address there, names this device already; or it hangs
+/// on a port and is given time after the start.
 pub fn named(report: &StatusReport, device: &str) -> bool {
     let its = |port: &&PortView| port.devices.iter().any(|on| on == device);
     let mut ports = report.serial.iter().filter(its);
     ports.any(|port| {
+        if report.uptime_ms <= SETTLING_MS {
+            return true;
+        }
         let mut slaves = port.slaves.iter().filter(|slave| slave.device == device);
-        port.fault.is_some() || slaves.any(|slave| is_silent(slave, report.uptime_ms))
+        !is_heard(port) && port.fault.is_some()
+            || slaves.any(|slave| is_silent(slave, report.uptime_ms))
     })
 }
 
@@ -83,6 +86,11 @@ impl SlaveView {
             && self.asked >= REQUESTS_MIN
             && self.quality.is_some_and(|quality| quality < QUALITY_MIN)
     }
+}
+
+/// Whether what hangs on it can be heard: another process on the same port takes only some of it.
+fn is_heard(port: &PortView) -> bool {
+    port.up && !matches!(port.fault, Some(PortFault::Garbled))
 }
 
 /// One that never answered is given time after the start: it may start with us.
@@ -109,6 +117,7 @@ fn down(
         path: port.path.clone(),
         protocol: port.protocol.clone(),
         baud: port.baud,
+        up: port.up,
         fault: fault.clone(),
         since_ms: before(report, port.for_ms),
         banks,

@@ -132,6 +132,7 @@ fn only_grants_with_a_direction_count_and_without_a_credential_there_is_no_house
             (Outcome::Granted, None),
             (Outcome::Forced, Some(Direction::Out)),
             (Outcome::HeldOpen, Some(Direction::In)),
+            (Outcome::Presented, Some(Direction::In)),
         ] {
             let credential = Some(quick(&[&format!("h{n}")]));
             world.event(

@@ -29,8 +29,8 @@ const ILLEGAL_VALUE: u8 = 3;
 pub struct Relays {
     /// The coil that flashes relay 1.
     pub flash: u16,
-    /// The discrete input of relay 1's door contact.
-    pub contact: u16,
+    /// The discrete input of relay 1's door contact, if there are contacts.
+    pub contact: Option<u16>,
     /// The contact's level when the door is closed.
     pub closed_is_one: bool,
     /// How many.
@@ -248,7 +248,7 @@ impl Shared {
 
     fn discrete(&self, state: &State, address: u16) -> Option<bool> {
         if let Some(relays) = &self.relays
-            && let Some(below) = address.checked_sub(relays.contact)
+            && let Some(below) = relays.contact.and_then(|first| address.checked_sub(first))
             && below < relays.count
         {
             let compartment = relays.wiring.get(&(below + 1));
@@ -420,7 +420,7 @@ mod tests {
         let compartments = Compartments::new(4);
         let relays = Relays {
             flash: 0x0200,
-            contact: 0,
+            contact: Some(0),
             closed_is_one: true,
             count: 4,
             compartments: compartments.clone(),

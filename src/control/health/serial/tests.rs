@@ -108,7 +108,8 @@ fn a_board_without_an_answer_is_given_time_after_the_start() {
     let mut sick = report();
     sick.uptime_ms = SETTLING_MS;
     sick.serial = vec![on_port];
-    let devices = [device("bank-a", "bank", Some(true))];
+    // Its driver has given it up already.
+    let devices = [device("bank-a", "bank", Some(false))];
     assert_eq!(judged(&sick, &devices), (Health::Well, Vec::new()));
     sick.uptime_ms += 1;
     let (health, troubles) = judged(&sick, &devices);
@@ -182,4 +183,24 @@ fn what_a_driver_noted_is_passed_on() {
         panic!("{troubles:?}");
     };
     assert_eq!(slaves[0].note, "wrong key");
+}
+
+#[test]
+fn another_process_on_an_open_port_needs_attention_and_hides_nothing() {
+    let mut shared = port(vec![slave("bank-a", 1, Some(true))]);
+    let by = Some("minicom (77)".to_string());
+    shared.fault = Some(PortFault::InUse { by });
+    let (health, troubles) = verdict(shared.clone(), 10_000);
+    assert_eq!(health, Health::Attention);
+    assert!(
+        matches!(troubles.as_slice(), [Trouble::PortDown { up: true, .. }]),
+        "{troubles:?}"
+    );
+    shared.slaves[0].answers = Some(false);
+    let (health, troubles) = verdict(shared, 10_000);
+    assert_eq!(
+        (health, troubles.len()),
+        (Health::Failing, 2),
+        "{troubles:?}"
+    );
 }

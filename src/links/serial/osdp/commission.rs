@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use osdp::command::{Command, Id, KeySet};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroize as _;
 
 use super::channel::{ACK, Channel, NAK, Refusal, Step};
 use super::frame::Frames;
@@ -213,8 +214,12 @@ impl Talk<'_> {
     /// Gives the reader its key. Whether it arrived is seen by whether the reader goes by it: some answer
     /// in the clear, some not at all.
     async fn hand_over(&mut self, key: &Key) -> Result<(), Failure> {
-        let command = Command::KeySet(KeySet::scbk(*key.bytes()));
-        let request = sendable(self.channel.ask(&command))?;
+        let mut command = Command::KeySet(KeySet::scbk(*key.bytes()));
+        let request = self.channel.ask(&command).map(<[u8]>::to_vec);
+        if let Command::KeySet(copy) = &mut command {
+            copy.key.zeroize();
+        }
+        let request = request.map_err(|_| Failure::Unreadable)?;
         match self.ask(request).await {
             Ok(Step::Reply { code: NAK, data }) => {
                 Err(Failure::KeyRefused(data.first().copied().unwrap_or(0)))

@@ -90,6 +90,8 @@ pub(super) struct Reader {
     there: Option<bool>,
     identity: Option<PdId>,
     introduced: Option<(String, Able)>,
+    /// Why it couldn't be used last, as logged.
+    noted: Option<String>,
     voice: Voice,
     intake: Arc<dyn DeviceIntake>,
 }
@@ -121,6 +123,7 @@ impl Reader {
             there: None,
             identity: None,
             introduced: None,
+            noted: None,
             voice: Voice::start(
                 plan.id.clone(),
                 plan.boot,
@@ -202,7 +205,10 @@ impl Reader {
 
     /// It can't be used: says why to people, and to whoever waits for it.
     pub fn unusable(&mut self, note: String) {
-        tracing::debug!(device = %self.id, %note, "a reader can't be used");
+        if self.noted.as_ref() != Some(&note) {
+            tracing::warn!(device = %self.id, %note, "a reader can't be used");
+            self.noted = Some(note.clone());
+        }
         self.away("the reader can't be used at the moment: see linli status");
         self.note(Some(note));
     }
@@ -372,6 +378,7 @@ impl Reader {
     }
 
     fn come(&mut self) {
+        self.noted = None;
         self.note(self.usual_note());
         if self.there != Some(true) {
             self.there = Some(true);
