@@ -174,7 +174,8 @@ pub struct Wire {
 
 impl Wire {
     pub fn new() -> Self {
-        let far = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK).unwrap();
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let far = posix_openpt(flags).unwrap();
         grantpt(&far).unwrap();
         unlockpt(&far).unwrap();
         let path = PathBuf::from(ptsname_r(&far).unwrap());

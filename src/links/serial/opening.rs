@@ -49,9 +49,29 @@ pub(super) fn others(device: &Path) -> Option<String> {
 }
 
 fn having(device: u64) -> Vec<(u32, String)> {
-    users(Path::new("/proc"), |file| {
+    let mut users = users(Path::new("/proc"), |file| {
         std::fs::metadata(file.link)
             .is_ok_and(|about| about.file_type().is_char_device() && about.rdev() == device)
+    });
+    users.retain(|(pid, _)| !is_far_end(*pid, device));
+    users
+}
+
+/// Whether a process has the far end of a pseudo-terminal: then it is the device there, and no other
+/// user of the port.
+fn is_far_end(pid: u32, device: u64) -> bool {
+    const NEAR_ENDS: std::ops::RangeInclusive<u64> = 136..=143;
+    let (major, minor) = (device >> 8 & 0xFFF, device & 0xFF | device >> 12 & !0xFF);
+    if !NEAR_ENDS.contains(&major) {
+        return false;
+    }
+    let number = format!("{}", (major - NEAR_ENDS.start()) * 256 + minor);
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo"));
+    let mut files = files.into_iter().flatten().flatten();
+    files.any(|file| {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        let mut indices = text.lines().filter_map(|it| it.strip_prefix("tty-index:"));
+        indices.any(|index| index.trim() == number)
     })
 }
 
