@@ -152,7 +152,7 @@ impl Wiring {
             port(
                 &self.cold,
                 "modbus",
-                &format!("poll_ms = {read_every_ms}\ntimeout_ms = 400\n"),
+                &format!("poll_ms = {read_every_ms}\ntimeout_ms = 2000\n"),
             ),
         ]
         .concat()

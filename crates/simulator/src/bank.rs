@@ -5,11 +5,12 @@
 mod own_codes;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::{Done, Door, Secret};
 use firmware_protocols::{Ident, Kind, Order};
+use tokio::sync::watch;
 
 pub use crate::compartments::Compartment;
 use crate::compartments::Compartments;
@@ -27,12 +28,18 @@ pub struct Bank {
     compartments: Compartments,
     /// The controller's own mechanics, if it has one.
     lockers: Option<Arc<Lockers>>,
+    /// How many doors fall shut at the moment.
+    falling: watch::Sender<u32>,
     queue: Queue,
 }
 
-/// How long the door of a bank with boards takes to fall shut, in real time: boards are only asked now
-/// and then, and in a play that runs fast a hand would be quicker than any of them.
-const FALLS_SHUT: Duration = Duration::from_millis(150);
+/// How long the door of a bank with boards takes to fall shut, in real time, at least; and how often
+/// its sensor is asked meanwhile, unless nobody asks. In a play that runs fast a hand would be quicker
+/// than any board is asked.
+const FALLS_SHUT: Duration = Duration::from_millis(100);
+const FALLS_SHUT_LOOKS: u64 = 3;
+const FALLS_SHUT_LONGEST: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long somebody who is told that a door of such a bank opens looks for it, in real time: between
 /// two pulses of a board there is a pause, and a bolt takes its time.
 const SPRINGS_OPEN: Duration = Duration::from_secs(2);
@@ -75,6 +82,7 @@ impl Bank {
             display,
             compartments,
             lockers: Some(lockers),
+            falling: watch::Sender::default(),
             queue: Queue::default(),
         }
     }
@@ -98,6 +106,7 @@ impl Bank {
             display,
             compartments,
             lockers: None,
+            falling: watch::Sender::default(),
             queue: Queue::default(),
         }
     }
@@ -126,7 +135,7 @@ impl Bank {
             Some(_) => Doors::default(),
             None => Doors {
                 open_within: SPRINGS_OPEN,
-                shut_within: FALLS_SHUT,
+                falling: Some(self.falling.subscribe()),
             },
         };
         let (device, display) = (&self.device, &self.display);
@@ -184,11 +193,20 @@ impl Bank {
     }
 
     fn let_fall_shut(&self, compartment: u16) {
-        let compartments = self.compartments.clone();
+        let (compartments, falling) = (self.compartments.clone(), self.falling.clone());
+        falling.send_modify(|doors| *doors += 1);
+        let enough = compartments.looks(compartment) + FALLS_SHUT_LOOKS;
         tokio::spawn(async move {
-            // Shut before whoever let it go makes room for the next one.
-            tokio::time::sleep(FALLS_SHUT - FALLS_SHUT / 5).await;
+            let (let_go, mut fell) = (Instant::now(), FALLS_SHUT);
+            while fell < FALLS_SHUT_LONGEST {
+                tokio::time::sleep(fell.saturating_sub(let_go.elapsed())).await;
+                if compartments.looks(compartment) >= enough {
+                    break;
+                }
+                fell += LOOK_AGAIN;
+            }
             compartments.close(compartment);
+            falling.send_modify(|doors| *doors -= 1);
         });
     }
 

@@ -1,6 +1,7 @@
 //! What really is the case in a bank's compartments, whatever sensors and boards say: doors, locks
 //! and what lies inside. People and locks both work on it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::device::lock;
@@ -27,6 +28,7 @@ struct Inner {
     all: Mutex<Vec<Compartment>>,
     moved: Mutex<Vec<Moved>>,
     unlocked: Mutex<Vec<Moved>>,
+    looks: Vec<AtomicU64>,
 }
 
 impl Compartments {
@@ -36,6 +38,7 @@ impl Compartments {
             all: Mutex::new(vec![Compartment::default(); usize::from(count)]),
             moved: Mutex::default(),
             unlocked: Mutex::default(),
+            looks: (0..count).map(|_| AtomicU64::new(0)).collect(),
         }))
     }
 
@@ -54,8 +57,11 @@ impl Compartments {
         self.with(compartment, |c| c.clone())
     }
 
-    /// Whether its door is open; `None` if there is no such compartment.
+    /// Whether its door is open, as its sensor feels it; `None` if there is no such compartment.
     pub fn is_open(&self, compartment: u16) -> Option<bool> {
+        if let Some(looks) = self.looks_at(compartment) {
+            looks.fetch_add(1, Ordering::Relaxed);
+        }
         self.with(compartment, |c| c.open)
     }
 
@@ -128,6 +134,16 @@ impl Compartments {
     /// holds for it.
     pub fn on_unlock(&self, unlocked: Moved) {
         lock(&self.0.unlocked).push(unlocked);
+    }
+
+    /// How often its door's sensor was asked.
+    pub fn looks(&self, compartment: u16) -> u64 {
+        let looks = self.looks_at(compartment);
+        looks.map_or(0, |looks| looks.load(Ordering::Relaxed))
+    }
+
+    fn looks_at(&self, compartment: u16) -> Option<&AtomicU64> {
+        self.0.looks.get(usize::from(compartment).checked_sub(1)?)
     }
 
     fn tell(&self, compartment: u16) {

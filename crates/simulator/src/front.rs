@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use firmware_protocols::command::Tone;
 use firmware_protocols::event::Secret;
 use firmware_protocols::{Kind, Order};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::device::{Model, Obeyed, Place, lock};
@@ -146,13 +146,13 @@ pub(crate) trait Alone: Send + Sync {
     fn decide(&self, device: &Device, digits: &str, sent: Option<Place>) -> Answer;
 }
 
-/// How long the doors beside a front take, in real time.
-#[derive(Debug, Clone, Copy, Default)]
+/// How the doors beside a front move.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Doors {
-    /// From the word that one opens until it does.
+    /// How long one takes to open after the word that it does, in real time.
     pub(crate) open_within: Duration,
-    /// From letting one go until it is shut.
-    pub(crate) shut_within: Duration,
+    /// How many are falling shut, where that takes time.
+    pub(crate) falling: Option<watch::Receiver<u32>>,
 }
 
 /// A person's turn at the front; the next one waits until it is dropped.
@@ -172,7 +172,7 @@ pub(crate) struct Queue(tokio::sync::Mutex<()>);
 
 impl Queue {
     /// Waits for one's turn. `opens`: whether a right code opens a compartment here. `doors`: how
-    /// long they take.
+    /// they move.
     pub(crate) async fn turn<'a>(
         &'a self,
         device: &'a Device,
@@ -260,9 +260,11 @@ impl Turn<'_> {
                 }
             }
         };
-        let shut = tokio::time::sleep(self.doors.shut_within);
-        let (word, ()) = tokio::join!(timeout(LAST_LOOK, word), shut);
-        word.unwrap_or(Answer::Silence)
+        let word = timeout(LAST_LOOK, word).await.unwrap_or(Answer::Silence);
+        if let Some(falling) = &self.doors.falling {
+            let _ = falling.clone().wait_for(|doors| *doors == 0).await;
+        }
+        word
     }
 
     fn gateway_is_asked(&self) {

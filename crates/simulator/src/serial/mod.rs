@@ -53,6 +53,12 @@ pub trait Slave: Send {
     /// A byte came, whole at `at`. Returns what it says to that.
     fn hear(&mut self, byte: u8, at: Instant) -> Option<Say>;
 
+    /// The same, with whether the gateway sent it, for who looks on and wants to know.
+    fn hear_from(&mut self, gateway: bool, byte: u8, at: Instant) -> Option<Say> {
+        let _ = gateway;
+        self.hear(byte, at)
+    }
+
     /// When it wants to do something without being asked; `None` for never.
     fn due(&self) -> Option<Instant> {
         None

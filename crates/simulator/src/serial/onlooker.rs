@@ -33,7 +33,9 @@ enum Listens {
 
 #[derive(Default)]
 struct Record {
-    tail: Vec<u8>,
+    /// The last bytes of the gateway, and of the others.
+    asking: Vec<u8>,
+    answering: Vec<u8>,
     /// The register and the count of the last request, by address.
     asked: BTreeMap<u8, (u16, u16)>,
     shown: BTreeMap<Place, Vec<u16>>,
@@ -71,15 +73,25 @@ impl Onlooker {
 }
 
 impl Slave for Onlooker {
-    fn hear(&mut self, byte: u8, _: Instant) -> Option<Say> {
+    fn hear(&mut self, byte: u8, at: Instant) -> Option<Say> {
+        self.hear_from(false, byte, at)
+    }
+
+    fn hear_from(&mut self, gateway: bool, byte: u8, _: Instant) -> Option<Say> {
         let mut record = lock(&self.record);
-        if record.tail.len() == TAIL_MAX {
-            record.tail.remove(0);
+        let tail = match gateway {
+            true => &mut record.asking,
+            false => &mut record.answering,
+        };
+        if tail.len() == TAIL_MAX {
+            tail.remove(0);
         }
-        record.tail.push(byte);
-        match self.listens {
-            Listens::Cu16 => record.cu16(),
-            Listens::Modbus => record.modbus(),
+        tail.push(byte);
+        match (self.listens, gateway) {
+            (Listens::Cu16, false) => record.cu16(),
+            (Listens::Cu16, true) => {}
+            (Listens::Modbus, true) => record.modbus_request(),
+            (Listens::Modbus, false) => record.modbus_answer(),
         }
         None
     }
@@ -88,14 +100,15 @@ impl Slave for Onlooker {
 impl Record {
     /// A status reply: `02 ADDR 35 H1 H2 I1 I2 03 SUM`, the board in ADDR's high nibble.
     fn cu16(&mut self) {
-        let Some(&[2, address, 0x35, h1, h2, i1, i2, 3, sum]) = self.tail.last_chunk::<9>() else {
+        let Some(&[2, address, 0x35, h1, h2, i1, i2, 3, sum]) = self.answering.last_chunk::<9>()
+        else {
             return;
         };
         let body = [2, address, 0x35, h1, h2, i1, i2, 3];
         if body.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) != sum {
             return;
         }
-        self.tail.clear();
+        self.answering.clear();
         let (hooks, infrared) = (u16::from_le_bytes([h1, h2]), u16::from_le_bytes([i1, i2]));
         for channel in 1..=16 {
             let bit = |bits: u16| bits >> (channel - 1) & 1;
@@ -103,33 +116,34 @@ impl Record {
         }
     }
 
-    /// `ADDR FN REG REG COUNT COUNT CRC CRC` asks for registers, `ADDR FN BYTES … CRC CRC` answers.
-    fn modbus(&mut self) {
-        if let Some(request) = self.tail.last_chunk::<8>()
+    /// `ADDR FN REG REG COUNT COUNT CRC CRC` asks for registers.
+    fn modbus_request(&mut self) {
+        if let Some(request) = self.asking.last_chunk::<8>()
             && let &[address, 3 | 4, r1, r2, c1, c2, ..] = request
             && crc_fits(request)
         {
             let asked = (u16::from_be_bytes([r1, r2]), u16::from_be_bytes([c1, c2]));
             self.asked.insert(address, asked);
-            self.tail.clear();
-            return;
+            self.asking.clear();
         }
-        let answers = |(address, (_, count)): (&u8, &(u16, u16))| {
+    }
+
+    /// `ADDR FN BYTES … CRC CRC` answers.
+    fn modbus_answer(&mut self) {
+        let answers = |(address, (first, count)): (&u8, &(u16, u16))| {
             let length = 5 + 2 * usize::from(*count);
-            let frame = self.tail.get(self.tail.len().checked_sub(length)?..)?;
+            let tail = &self.answering;
+            let frame = tail.get(tail.len().checked_sub(length)?..)?;
             let &[from, 3 | 4, bytes, ..] = frame else {
                 return None;
             };
             let fits = from == *address && usize::from(bytes) + 5 == length && crc_fits(frame);
-            fits.then(|| (*address, frame.to_vec()))
+            fits.then(|| (*address, *first, frame.to_vec()))
         };
-        let Some((address, frame)) = self.asked.iter().find_map(answers) else {
+        let Some((address, first, frame)) = self.asked.iter().find_map(answers) else {
             return;
         };
-        let Some((first, _)) = self.asked.remove(&address) else {
-            return;
-        };
-        self.tail.clear();
+        self.answering.clear();
         let values = frame.get(3..frame.len() - 2).unwrap_or(&[]).chunks_exact(2);
         for (register, value) in (first..).zip(values) {
             let value = value
@@ -167,9 +181,9 @@ fn crc_fits(frame: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn hears(onlooker: &mut Onlooker, bytes: &[u8]) {
+    fn hears(onlooker: &mut Onlooker, gateway: bool, bytes: &[u8]) {
         for byte in bytes {
-            assert_eq!(onlooker.hear(*byte, Instant::now()), None);
+            assert_eq!(onlooker.hear_from(gateway, *byte, Instant::now()), None);
         }
     }
 
@@ -190,8 +204,9 @@ mod tests {
                     .iter()
                     .fold(0, |sum: u8, byte| sum.wrapping_add(*byte)),
             );
-            hears(&mut onlooker, &[0x55, 0x02, 0x10, 0x30, 0x03, 0x45]);
-            hears(&mut onlooker, &frame);
+            hears(&mut onlooker, true, &[0x02, 0x10, 0x30, 0x03, 0x45]);
+            hears(&mut onlooker, false, &[0x55]);
+            hears(&mut onlooker, false, &frame);
         }
         let shown = onlooker.shown();
         assert_eq!(shown[&(1, 1)], [1]);
@@ -209,11 +224,14 @@ mod tests {
         let answer = [
             0x11, 0x03, 0x06, 0xAE, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xAD,
         ];
-        hears(&mut onlooker, &answer);
+        hears(&mut onlooker, false, &answer);
         assert!(onlooker.shown().is_empty(), "nobody asked");
         for _ in 0..2 {
-            hears(&mut onlooker, &request);
-            hears(&mut onlooker, &answer);
+            // Somebody who can't wait asks again while the answer comes.
+            hears(&mut onlooker, true, &request);
+            hears(&mut onlooker, false, &answer[..4]);
+            hears(&mut onlooker, true, &request);
+            hears(&mut onlooker, false, &answer[4..]);
         }
         let shown = onlooker.shown();
         assert_eq!(shown[&(0x11, 107)], [0xAE41]);

@@ -297,7 +297,7 @@ impl Running {
                 {
                     said.push_back((index, say, heard.at));
                 }
-                if let Some(say) = slave.hear(heard.byte, heard.at) {
+                if let Some(say) = slave.hear_from(heard.by.is_none(), heard.byte, heard.at) {
                     said.push_back((index, say, heard.at));
                 }
             }
