@@ -28,6 +28,8 @@ pub struct Bank {
     compartments: Compartments,
     /// The controller's own mechanics, if it has one.
     lockers: Option<Arc<Lockers>>,
+    /// How long somebody who is told that a door opens looks for it, in real time.
+    open_within: Duration,
     /// How many doors fall shut at the moment.
     falling: watch::Sender<u32>,
     queue: Queue,
@@ -40,8 +42,8 @@ const FALLS_SHUT: Duration = Duration::from_millis(100);
 const FALLS_SHUT_LOOKS: u64 = 3;
 const FALLS_SHUT_LONGEST: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long somebody who is told that a door of such a bank opens looks for it, in real time: between
-/// two pulses of a board there is a pause, and a bolt takes its time.
+/// How long somebody who is told that a door opens looks for it, in real time, where a serial line is in
+/// between: between two pulses of a board there is a pause, and a frame may have to be sent again.
 const SPRINGS_OPEN: Duration = Duration::from_secs(2);
 
 /// The events of an opening: the entry, the door open, the door closed.
@@ -66,6 +68,11 @@ impl Bank {
         way: impl Into<Way>,
         tempo: Tempo,
     ) -> Self {
+        let way = way.into();
+        let open_within = match &way {
+            Way::Broker(_) => Duration::ZERO,
+            Way::Line(_) => SPRINGS_OPEN,
+        };
         let checks_codes = spec.capabilities.iter().any(|word| word == "codes");
         let (display, compartments) = (Arc::<Display>::default(), Compartments::new(count));
         let lockers = Arc::new(Lockers {
@@ -82,6 +89,7 @@ impl Bank {
             display,
             compartments,
             lockers: Some(lockers),
+            open_within,
             falling: watch::Sender::default(),
             queue: Queue::default(),
         }
@@ -106,6 +114,7 @@ impl Bank {
             display,
             compartments,
             lockers: None,
+            open_within: SPRINGS_OPEN,
             falling: watch::Sender::default(),
             queue: Queue::default(),
         }
@@ -131,12 +140,9 @@ impl Bank {
         let alone = self.lockers.as_deref();
         let alone = alone.filter(|lockers| lockers.own_codes.is_some());
         let alone = alone.map(|lockers| lockers as &dyn Alone);
-        let doors = match self.lockers {
-            Some(_) => Doors::default(),
-            None => Doors {
-                open_within: SPRINGS_OPEN,
-                falling: Some(self.falling.subscribe()),
-            },
+        let doors = Doors {
+            open_within: self.open_within,
+            falling: Some(self.falling.subscribe()),
         };
         let (device, display) = (&self.device, &self.display);
         self.queue.turn(device, display, true, doors, alone).await

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,12 +14,12 @@ use firmware_protocols::frame::{Found, Framing as _};
 use firmware_protocols::link::gateway::{Gateway, Heard, Terms};
 use firmware_protocols::link::wire::Link;
 use firmware_protocols::link::{ToSend, again_ms};
-use firmware_protocols::{Command, Form, Ident, Kind, Order};
+use firmware_protocols::{Form, Ident, Kind, Order};
 use simulator::device::{Deaf, Model, Obeyed, Spec};
 use simulator::serial::{Outlet, Settings, Wire};
 use simulator::{Device, Line, Login, Port, Tempo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_serial::{SerialPort as _, SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 
 const BAUD: u32 = 115_200;
 
@@ -78,7 +80,7 @@ impl Model for Screen {
 }
 
 fn hello_again() -> ToSend {
-    let command = Command {
+    let command = firmware_protocols::Command {
         id: "s-1".to_owned(),
         expires: 4_000_000_000_000,
         ttl_ms: 60_000,
@@ -166,27 +168,35 @@ async fn what_a_device_says_is_promised_once_it_is_on_disk_whatever_becomes_of_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_speaks_at_a_device_file_as_well() {
-    let (far, mut near) = SerialStream::pair().unwrap();
-    // The device opens it by its path, as it would a port of its own.
-    near.set_exclusive(false).unwrap();
-    let path = near.name().unwrap().into();
+    let dir = tempfile::tempdir().unwrap();
+    let ends = ["far", "near"].map(|end| dir.path().join(end));
+    let pty = |end: &PathBuf| format!("pty,raw,echo=0,link={}", end.display());
+    let mut cable = Command::new("socat")
+        .args(ends.each_ref().map(pty))
+        .spawn()
+        .expect("socat is needed to join two pseudo-terminals");
+    until("both ends", || ends.iter().all(|end| end.exists())).await;
+    let [far, near] = ends;
+    let far = tokio_serial::new(far.to_string_lossy(), BAUD);
+    let far = far.open_native_async().unwrap();
     let stored = Stored::default();
     let gateway = tokio::spawn(keep(far, Arc::clone(&stored), hello_again()));
     let login = Login {
         device: Ident::new("door-1").unwrap(),
         password: None,
     };
-    let line = Line::new(Port::Path(path));
+    let line = Line::new(Port::Path(near));
     let device = Device::start(
         Spec::new(login, "reader"),
         line,
         Tempo::real(),
         Arc::new(Deaf),
     );
-    device.until_online().await;
     let place = device.report(alarm()).unwrap();
-    device.until_settled(place).await;
+    until("the promise", || !device.is_waiting(place)).await;
     device.stop().await;
     gateway.abort();
+    cable.kill().unwrap();
+    cable.wait().unwrap();
     assert!(stored.lock().unwrap().contains(&place));
 }
