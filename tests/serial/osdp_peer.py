@@ -16,6 +16,7 @@ import json
 import os
 import select
 import sys
+import time
 import tty
 
 import osdp_sys
@@ -60,6 +61,10 @@ def hear():
     try:
         data = os.read(master, 4096)
     except BlockingIOError:
+        return
+    except OSError:
+        # Nobody has the other end open.
+        time.sleep(0.002)
         return
     for tap, _ in readers.values():
         tap.heard.extend(data)
@@ -123,6 +128,8 @@ def do(what):
 
 
 print(os.ttyname(near), flush=True)
+# A port that another process has open isn't used.
+os.close(near)
 while True:
     # Nothing is said while a reader is in the middle of a frame: at most so long apart.
     ready, _, _ = select.select([0, master], [], [], 0.002)
