@@ -23,6 +23,7 @@ mod memory;
 mod payload;
 mod peers;
 mod process;
+mod serial;
 mod start;
 mod stored;
 mod throughput;
@@ -46,9 +47,10 @@ pub struct Bench {
 type Part = fn(&Bench, &mut Table);
 
 /// Cheap ones first.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("throughput", throughput::measure),
     ("keypad", keypad::measure),
+    ("serial", serial::measure),
     ("memory", memory::measure),
     ("start", start::measure),
     ("growth", growth::measure),

@@ -2,7 +2,7 @@
  * The device's side of the Linli link, for firmware: see LINK.md.
  *
  * C99, no allocation, no dependencies beyond the headers that a freestanding compiler has, no I/O and
- * no clock of its own. Everything is in one struct of about 4.5 KB; see LINLI_PAYLOAD_MAX.
+ * no clock of its own. Everything is in one struct of about 3.3 KB; see LINLI_PAYLOAD_MAX.
  *
  * The firmware does three things in its main loop:
  *
@@ -28,7 +28,7 @@
 #endif
 
 /* The largest command that is put together out of several frames: at least LINLI_PAYLOAD_MAX. 700
- * codes have 42,000 bytes. */
+ * codes have at most 42,000 bytes. */
 #ifndef LINLI_COMMAND_MAX
 #define LINLI_COMMAND_MAX LINLI_PAYLOAD_MAX
 #endif

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use firmware_protocols::{Ident, Slot};
@@ -29,6 +30,10 @@ pub struct Settings {
     /// How long an opening may take until the door was seen open, ms. Default 3,000.
     #[serde(default = "default_confirm_ms")]
     pub confirm_within_ms: u64,
+    /// How long a device, a port or a door's state may take to be heard of at first, or after it was
+    /// away, ms. Default 15,000: the gateway's longest pause, and some.
+    #[serde(default = "default_heard_ms")]
+    pub heard_within_ms: u64,
     /// How long it is watched that nothing else opens, ms. Default 4,000: longer than the gateway
     /// waits until it sends a command again.
     #[serde(default = "default_watch_ms")]
@@ -82,6 +87,13 @@ pub struct BankOnBench {
     pub count: u16,
     /// Those that may be opened.
     pub may_open: Vec<u16>,
+}
+
+impl Settings {
+    /// How long something may take to be heard of.
+    pub fn heard_within(&self) -> Duration {
+        Duration::from_millis(self.heard_within_ms)
+    }
 }
 
 impl Bench {
@@ -238,6 +250,10 @@ fn slot_of(config: &Config, text: &str) -> anyhow::Result<Slot> {
 
 const fn default_confirm_ms() -> u64 {
     3_000
+}
+
+const fn default_heard_ms() -> u64 {
+    15_000
 }
 
 const fn default_watch_ms() -> u64 {

@@ -8,12 +8,17 @@ use firmware_protocols::Ident;
 use hil_tests::report::{Outcome, Report};
 use simulator::serial::Quirk;
 
+/// Doesn't wait long for what is bound not to come.
+fn impatient(bench: &str) -> String {
+    bench.replace("[bench]", "[bench]\nheard_within_ms = 4000")
+}
+
 /// Runs cases on a bank of which something is wrong.
 async fn with(quirk: Quirk, cases: &[&str]) -> Report {
     let bank = Ident::new("bank-cu48").unwrap();
     let bench = only_port("bus-cu48");
     // Less patience where something is bound to fail.
-    let bench = bench.replace("[bench]", "[bench]\nconfirm_within_ms = 2000");
+    let bench = impatient(&bench);
     run(&bench, |all| all.banks[&bank].set(quirk, true), cases).await
 }
 
@@ -93,7 +98,7 @@ async fn boards_that_are_dead_or_garbled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_sensor_and_a_scanner_nobody_connected() {
     let cold = Ident::new("cold-1").unwrap();
-    let bench = only_port("bus-modbus");
+    let bench = impatient(&only_port("bus-modbus"));
     let report = run(
         &bench,
         |all| all.sensors[&cold].set_dead(true),

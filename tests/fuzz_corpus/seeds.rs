@@ -34,6 +34,7 @@ pub fn write(corpus: &Path) {
     mqtt::door(corpus);
     mqtt::packets(corpus);
     export(corpus);
+    link(corpus);
 }
 
 fn put(corpus: &Path, target: &str, name: &str, bytes: &[u8]) {
@@ -97,6 +98,62 @@ fn from_vectors(corpus: &Path, vectors: &Json) {
                     put(corpus, "intake", &format!("{form} {name}"), &bytes);
                 }
             }
+        }
+    }
+}
+
+/// Frames and streams of the link's vectors; and histories, each byte what happens next.
+fn link(corpus: &Path) {
+    let vectors =
+        fs::read(crate::corpus().join("../../firmware-protocols/link-vectors.json")).unwrap();
+    let vectors: Json = serde_json::from_slice(&vectors).unwrap();
+    for group in ["frames", "streams"] {
+        for vector in vectors[group].as_array().unwrap() {
+            let name = format!("{group} {}", vector["name"].as_str().unwrap());
+            let wire = unhex(vector["wire"].as_str().unwrap());
+            put(corpus, "link_frame", &name, &wire);
+        }
+    }
+    // Low half of a byte: 0, 1 lose; 2, 3 repeat; 4, 5 damage; 6, 7 noise; 8 the disk refuses; 9 it
+    // sleeps; 10 hold; 11 a restart; 12 a command; 13 events; 14 nothing. High half: how, and how long.
+    let histories: [(&str, &[u8]); 10] = [
+        ("nothing happens", &[0x0e, 0x1e, 0x2e]),
+        ("events", &[0x0e, 0x2e, 0xfd, 0x2e, 0x3d, 0x2e]),
+        (
+            "lost both ways",
+            &[0x0e, 0x2e, 0x2d, 0x10, 0x2d, 0x11, 0x2e, 0x30],
+        ),
+        (
+            "repeated and damaged",
+            &[0x0e, 0x2e, 0x4d, 0x02, 0x03, 0x14, 0x25, 0x2d, 0x3e],
+        ),
+        ("noise", &[0x0e, 0x2e, 0x26, 0x17, 0x2d, 0xf6, 0xf7, 0x2e]),
+        (
+            "the disk refuses and sleeps",
+            &[0x0e, 0x2e, 0x28, 0x7d, 0x2e, 0x09, 0x2d, 0x5e, 0x09],
+        ),
+        (
+            "over the limit",
+            &[0x0e, 0x2e, 0x0a, 0xfd, 0x6e, 0x0a, 0x2e],
+        ),
+        (
+            "the device restarts",
+            &[0x0e, 0x2e, 0x7d, 0x0b, 0x2d, 0x1b, 0x2e],
+        ),
+        (
+            "the gateway restarts",
+            &[0x0e, 0x2e, 0x7d, 0x6b, 0x2d, 0x5b, 0x2e],
+        ),
+        (
+            "commands and a list",
+            &[0x0e, 0x2e, 0xfc, 0x2c, 0x10, 0x9c, 0x2e, 0x1c, 0x6e],
+        ),
+    ];
+    for (name, history) in histories {
+        for (mode, first) in [("free", 0x0e), ("polled", 0x0f), ("small", 0x10)] {
+            let mut history = history.to_vec();
+            history[0] = first;
+            put(corpus, "link_session", &format!("{mode} {name}"), &history);
         }
     }
 }

@@ -155,7 +155,10 @@ impl Commands {
     pub fn read(&mut self, seq: u16) -> Option<ToSend> {
         let sent = self.under_way.take_if(|sent| sent.seq == seq)?;
         match (sent.list, sent.last) {
-            (true, true) => self.list.take(),
+            (true, true) => {
+                self.list_done = 0;
+                self.list.take()
+            }
             (true, false) => {
                 self.list_done = sent.end;
                 None

@@ -141,7 +141,7 @@ impl Gateway {
     pub fn is_alive(&self, now_ms: u64) -> bool {
         let heard = self.heard_ms;
         let lately = heard.is_some_and(|heard| now_ms.saturating_sub(heard) < ALIVE_MS);
-        lately && self.link.as_ref().is_some_and(|link| link.confirmed)
+        lately && self.link.is_some()
     }
 
     /// How many commands were dropped because too many waited.

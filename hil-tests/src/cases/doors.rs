@@ -10,9 +10,6 @@ use crate::bench::BankOnBench;
 use crate::report::Figure;
 use crate::rig::Rig;
 
-/// How long a board may take to be heard at first, or after it was away: the longest pause of a
-/// silent one, and some.
-pub const HEARD_WITHIN: Duration = Duration::from_secs(15);
 /// How long a closed door may take to be known as closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -50,7 +47,9 @@ pub async fn all_answer(rig: &Rig, bank: &BankOnBench) -> Result<(), Stop> {
     for board in &bank.boards {
         let look = || rig.slave(&bank.port.id, &bank.id, Some(board.address));
         let heard = rig
-            .until(HEARD_WITHIN, || look().filter(|s| s.answers == Some(true)))
+            .until(rig.bench.settings.heard_within(), || {
+                look().filter(|s| s.answers == Some(true))
+            })
             .await;
         ensure(heard.is_some(), || {
             let port = rig.port(&bank.port.id);
@@ -98,7 +97,9 @@ pub async fn all_known(rig: &Rig, bank: &BankOnBench) -> Result<(), Stop> {
         (1..=bank.count).filter(|n| !is_known(n)).collect()
     };
     let all = rig
-        .until(HEARD_WITHIN, || unknown().is_empty().then_some(()))
+        .until(rig.bench.settings.heard_within(), || {
+            unknown().is_empty().then_some(())
+        })
         .await;
     ensure(all.is_some(), || {
         format!("the doors of {:?} are unknown", unknown())

@@ -17,8 +17,6 @@ use crate::rig::Rig;
 const LASTS: Duration = Duration::from_millis(700);
 /// How long it is watched that nothing opens once the adapter is back.
 const LATER: Duration = Duration::from_secs(2);
-/// How long the gateway may take to notice that an adapter is gone or back.
-const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 /// The cases of a bank.
 pub fn cases(bank: &BankOnBench) -> Vec<Case> {
@@ -143,12 +141,13 @@ async fn replugged(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
     let port = bank.port.id.clone();
     let device_before = rig.port(&port).and_then(|view| view.device);
     let (mark, before) = (rig.mark(), pulses(&rig, &slot));
+    let noticed = rig.bench.settings.heard_within();
     rig.hands.unplug(&port).await?;
     let gone = rig
-        .until(NOTICED_WITHIN, || rig.port(&port).filter(|view| !view.up))
+        .until(noticed, || rig.port(&port).filter(|view| !view.up))
         .await;
     let unknown = rig
-        .until(NOTICED_WITHIN, || {
+        .until(noticed, || {
             (rig.door(&slot).as_deref() == Some("unknown")).then_some(())
         })
         .await;
@@ -176,7 +175,7 @@ async fn replugged(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
         )
     })?;
     let back = rig
-        .until(NOTICED_WITHIN, || rig.port(&port).filter(|view| view.up))
+        .until(noticed, || rig.port(&port).filter(|view| view.up))
         .await;
     ensure(back.is_some(), || {
         "it is in again, and isn't used".to_owned()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
 
-use super::doors::{HEARD_WITHIN, close_all, open_and_close};
+use super::doors::{close_all, open_and_close};
 use super::{Case, Ended, Stop, ensure, of_bank, one_to_open};
 use crate::bench::{BankOnBench, GHOST};
 use crate::report::Figure;
@@ -88,7 +88,7 @@ async fn dead(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
             .find(|s| is_ghost(&s.device))
     };
     let silent = rig
-        .until(HEARD_WITHIN, || {
+        .until(rig.bench.settings.heard_within(), || {
             ghost().filter(|s| s.answers == Some(false))
         })
         .await;
@@ -137,12 +137,13 @@ async fn dead(rig: Arc<Rig>, bank: BankOnBench) -> Ended {
 }
 
 async fn quality(rig: Arc<Rig>, port: Ident) -> Ended {
-    let Some(view) = rig.port(&port) else {
-        return Err(Stop::Failed(format!("port {port} isn't there")));
+    let within = rig.bench.settings.heard_within();
+    let view = || rig.port(&port);
+    let up = rig.until(within, || view().filter(|view| view.up)).await;
+    let Some(view) = up else {
+        let fault = view().and_then(|view| view.fault);
+        return Err(Stop::Failed(format!("port {port} isn't open: {fault:?}")));
     };
-    ensure(view.up, || {
-        format!("port {port} isn't open: {:?}", view.fault)
-    })?;
     let least = rig.bench.settings.quality_min;
     let mut figures = Vec::new();
     for slave in view.slaves.iter().filter(|s| !is_ghost(&s.device)) {

@@ -13,8 +13,6 @@ use crate::report::Figure;
 use crate::rig::Rig;
 use crate::simulated::{Expected, set_registers};
 
-/// What a reading may take beside the time between two polls.
-const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How long a line may take until it is on disk; a person takes longer to scan.
 const TYPED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -54,7 +52,8 @@ async fn readings(rig: Arc<Rig>, device: Ident, names: Vec<String>) -> Ended {
     let port = port.map(|(_, on, _)| on.port.clone());
     let ports = &rig.bench.config.ports;
     let port = port.and_then(|id| ports.iter().find(|port| port.id == id));
-    let within = READ_WITHIN + port.map_or(Duration::ZERO, |port| port.poll() * 2);
+    let within =
+        rig.bench.settings.heard_within() + port.map_or(Duration::ZERO, |port| port.poll() * 2);
     for round in 0..2 {
         let mark = rig.mark();
         let slave = rig.simulation().and_then(|s| s.sensors.get(&device));
@@ -143,9 +142,12 @@ async fn line(rig: Arc<Rig>, device: Ident, says: LineMeaning) -> Ended {
             .and_then(|id| rig.port(id))
             .filter(|port| port.up)
     };
-    ensure(rig.until(READ_WITHIN, up).await.is_some(), || {
-        format!("the port of {device} isn't open")
-    })?;
+    ensure(
+        rig.until(rig.bench.settings.heard_within(), up)
+            .await
+            .is_some(),
+        || format!("the port of {device} isn't open"),
+    )?;
     let mark = rig.mark();
     let typed = rig.hands.type_line(&device, line).await?;
     let events = || rig.events(&device, kind, mark);

@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -106,11 +106,8 @@ impl Happenings {
             return self.queue.recv().ok();
         };
         let left = until.saturating_duration_since(Instant::now());
-        match self.queue.recv_timeout(left) {
-            Ok(happening) => Some(happening),
-            // It can't be disconnected: this struct itself holds a sender.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // It can't be disconnected: this struct itself holds a sender.
+        self.queue.recv_timeout(left).ok()
     }
 }
 

@@ -64,11 +64,15 @@ pub fn troubles(report: &StatusReport, devices: &[DeviceView]) -> Vec<Trouble> {
     troubles
 }
 
-/// Whether a trouble of its port, or of its own address there, names this device already.
+/// Whether a trouble of its port, or of its own address there, names this device already; or it hangs
+/// on a port and is given time after the start.
 pub fn named(report: &StatusReport, device: &str) -> bool {
     let its = |port: &&PortView| port.devices.iter().any(|on| on == device);
     let mut ports = report.serial.iter().filter(its);
     ports.any(|port| {
+        if report.uptime_ms <= SETTLING_MS {
+            return true;
+        }
         let mut slaves = port.slaves.iter().filter(|slave| slave.device == device);
         !is_heard(port) && port.fault.is_some()
             || slaves.any(|slave| is_silent(slave, report.uptime_ms))

@@ -268,7 +268,7 @@ fn line(buffer: &[u8]) -> Found<Said> {
             used: ends,
         };
     }
-    match buffer.iter().position(|byte| is_end(byte)) {
+    match buffer.iter().position(is_end) {
         Some(length) => Found::Frame {
             frame: Said::personal(format!("a line of {length} characters (not shown)")),
             used: length

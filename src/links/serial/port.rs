@@ -253,7 +253,7 @@ async fn gone(device: &Path, status: &PortStatus) {
             return;
         }
         looks = looks.wrapping_add(1);
-        if looks % LOOKS_FOR_OTHERS != 0 {
+        if !looks.is_multiple_of(LOOKS_FOR_OTHERS) {
             continue;
         }
         let path = device.to_path_buf();

@@ -157,7 +157,7 @@ async fn it_keeps_so_many_while_the_disk_refuses_and_counts_what_is_lost() {
     settled(&voice).await;
     let kept = intake.kept();
     assert_eq!(kept.len(), WAITING_MAX);
-    assert!(kept.iter().map(|event| event.seq).eq(1..));
+    assert!(kept.iter().map(|event| event.seq).eq(1..=kept.len() as u64));
     voice.say(opened(1));
     settled(&voice).await;
     let kept = intake.kept();
@@ -196,7 +196,7 @@ async fn events_too_large_for_one_payload_go_in_several() {
         voice.say(Kind::Result {
             command: format!("c-{n}"),
             outcome: Done::Failed,
-            reason: Some("x".repeat(1_000)),
+            reason: Some("x".repeat(256)),
         });
     }
     settled(&voice).await;

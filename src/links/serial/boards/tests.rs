@@ -115,7 +115,7 @@ fn bank(id: &str, boards: &[(u8, u16)], more: &str) -> BankPlan {
 /// line in memory takes no time.
 fn start(protocol: Protocol, banks: Vec<BankPlan>, replies: bool) -> Bed {
     let text = format!(
-        "id = \"lockers\"\npath = \"/dev/null\"\nprotocol = \"{}\"\nbaud = 115200\ntimeout_ms = 60\npoll_ms = 20",
+        "id = \"lockers\"\npath = \"/dev/null\"\nprotocol = \"{}\"\nbaud = 115200\ntimeout_ms = 120\npoll_ms = 20",
         protocol.word()
     );
     let port: PortSection = toml::from_str(&text).unwrap();
@@ -335,7 +335,7 @@ async fn a_dead_board_delays_neither_the_others_nor_their_unlocks() {
     bed.until("o-1 done").await;
     bed.until("o-5 done").await;
     assert!(
-        began.elapsed() < Duration::from_secs(1),
+        began.elapsed() < Duration::from_secs(2),
         "{:?}",
         began.elapsed()
     );

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firmware_protocols::link::gateway::{Gateway, Heard, Refusal, Terms};
-use firmware_protocols::link::{Frame, Hello, Ticket, ToSend};
+use firmware_protocols::link::{Frame, Hello, Kind, Ticket, ToSend};
 use firmware_protocols::topic::Channel;
 use firmware_protocols::{Command, Ident};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::intake::{Answer, is_urgent};
 use crate::links::ToDevice;
 use crate::links::serial::Bus;
 use crate::links::serial::plan::DevicePlan;
+use crate::links::serial::rounds::SILENT_AFTER;
 use crate::links::serial::status::SlaveStatus;
 
 /// How many payloads of a device may be on their way to the disk.
@@ -41,6 +42,8 @@ pub(super) struct Slave {
     online: bool,
     /// An answer is awaited since.
     asked: Option<Instant>,
+    /// Point to point: so many answers in a row didn't come.
+    missed: u32,
 }
 
 impl Slave {
@@ -55,6 +58,7 @@ impl Slave {
             on_way: VecDeque::new(),
             online: false,
             asked: None,
+            missed: 0,
         }
     }
 
@@ -95,12 +99,16 @@ impl Slave {
             }
         };
         let life_ms = message.expiry_ms.unwrap_or(command.ttl_ms);
+        let dropped = self.gateway.dropped();
         self.gateway.put(ToSend {
             id: command.id,
             kind: command.order.name(),
             payload: message.payload.to_vec(),
             until_ms: came_ms.saturating_add(life_ms),
         });
+        if self.gateway.dropped() > dropped {
+            tracing::warn!(device = %self.device, "reads its commands too slowly: the oldest that waited was dropped");
+        }
     }
 
     /// A frame of the device came.
@@ -198,10 +206,14 @@ impl Slave {
     /// Point to point: the next frame's bytes.
     pub(super) fn next(&mut self, now_ms: u64) -> Option<Vec<u8>> {
         let frame = self.gateway.next(now_ms)?;
-        if frame.over {
+        if frame.over || frame.kind == Kind::Ask {
             let missed = self.asked.replace(Instant::now()).is_some();
+            self.missed = if missed { self.missed + 1 } else { 0 };
             if let Some(status) = self.status.as_ref().filter(|_| missed) {
                 status.missed(Duration::ZERO);
+            }
+            if self.missed == SILENT_AFTER {
+                self.silent();
             }
         }
         Some(frame.encode())

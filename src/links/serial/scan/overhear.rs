@@ -86,7 +86,7 @@ fn frames(protocol: Protocol, bytes: &[u8]) -> (usize, usize) {
 fn lines(bytes: &[u8]) -> (usize, usize) {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t') || is_end(byte);
-    if !bytes.iter().all(is_text) || !bytes.iter().any(|byte| is_end(byte)) {
+    if !bytes.iter().all(is_text) || !bytes.iter().any(is_end) {
         return (0, 0);
     }
     let lines = bytes.split(is_end).filter(|line| !line.is_empty());
