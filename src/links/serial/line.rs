@@ -155,7 +155,9 @@ impl Line {
     /// Sends a request and waits `within` for the first frame that `answers` it; `within` begins
     /// when the request is written, so it covers both frames' own time on the line. Every other
     /// frame is shown to `answers` too. So are frames that came before the request, but these answer
-    /// nothing, whatever it says of them; what else came before is noise.
+    /// nothing, whatever it says of them; what else came before is noise. A frame that is coming in
+    /// just then, as from a board that tells changes by itself, is let through first: talking into it
+    /// would cost both.
     ///
     /// # Errors
     /// If nothing answers in time, or the port fails.
@@ -170,6 +172,7 @@ impl Line {
         while let Some(frame) = self.front(protocol) {
             let _ = answers(frame);
         }
+        self.let_through(protocol, &mut answers).await?;
         self.forget();
         self.send(request).await?;
         let deadline = Instant::now() + within;
@@ -186,6 +189,34 @@ impl Line {
             true => NoAnswer::Unreadable,
             false => NoAnswer::Silence,
         })
+    }
+
+    /// Waits for the rest of a frame that has begun: until the line is silent, at most for the bytes
+    /// and the time of the longest frame.
+    async fn let_through<P: Framing, T>(
+        &mut self,
+        protocol: &P,
+        answers: &mut impl FnMut(P::Frame) -> Option<T>,
+    ) -> Result<(), LineError> {
+        let patience = Instant::now() + self.status.port().time_of(P::MAX_BYTES);
+        let mut left = P::MAX_BYTES;
+        while !self.buffer.is_empty() && left > 0 {
+            let until = self.quiet_until.min(patience);
+            let mut chunk = [0; CHUNK];
+            let Ok(read) = timeout_at(until, self.read(&mut chunk)).await else {
+                return Ok(());
+            };
+            let came = chunk.get(..read?).unwrap_or(&[]);
+            if came.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            left = left.saturating_sub(came.len());
+            self.buffer.extend_from_slice(came);
+            while let Some(frame) = self.front(protocol) {
+                let _ = answers(frame);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what was read and isn't a frame: it is counted as noise.

@@ -129,6 +129,44 @@ async fn an_answer_that_came_too_late_answers_no_other_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frame_that_is_coming_in_is_let_through_before_a_request() {
+    let (mut line, mut far, status) = line(BUS, None);
+    let within = Duration::from_millis(100);
+    let byte = Duration::from_micros(1_042);
+    // Begun when the request is due, a byte every so often.
+    far.write_all(b"#").await.unwrap();
+    let device = async {
+        for rest in [b"7", b"."] {
+            tokio::time::sleep(byte).await;
+            far.write_all(rest).await.unwrap();
+        }
+        let mut asked = [0; 1];
+        far.read_exact(&mut asked).await.unwrap();
+        far.write_all(b"#2.").await.unwrap();
+        far
+    };
+    let mut shown = Vec::new();
+    let exchange = line.exchange(&Small, b"?", within, |frame| {
+        shown.push(frame);
+        Some(frame)
+    });
+    let (answer, mut far) = tokio::join!(exchange, device);
+    assert_eq!(answer.unwrap(), 2);
+    assert_eq!((shown, status.view().noise_bytes), (vec![7, 2], 0));
+    // What isn't followed by anything holds a request up for the silence between frames only.
+    far.write_all(b"#").await.unwrap();
+    let before = Instant::now();
+    let silent = line.exchange(&Small, b"?", within, Some).await;
+    assert!(matches!(silent, Err(NoAnswer::Silence)), "{silent:?}");
+    assert!(
+        before.elapsed() < within + byte * 5,
+        "{:?}",
+        before.elapsed()
+    );
+    assert_eq!(status.view().noise_bytes, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_that_do_not_answer_are_told_from_silence() {
     let (mut line, mut far, _) = line(BUS, None);
     let within = Duration::from_millis(100);
