@@ -170,14 +170,17 @@ impl Sensor {
         now: Instant,
     ) -> bool {
         self.seen(block, round_trip);
-        let split = match code {
+        let parts = match code {
             ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue => {
                 self.split(block)
             }
-            _ => false,
+            _ => Vec::new(),
         };
-        if !split {
+        if parts.is_empty() {
             self.blame(block, &master::words(code));
+        }
+        for part in parts.into_iter().rev() {
+            self.poll.rest.push_front(part);
         }
         self.end_of_step(now)
     }
@@ -194,7 +197,7 @@ impl Sensor {
             return false;
         }
         self.missed(unreadable, Duration::ZERO);
-        if often && !self.split(block) {
+        if often && self.split(block).is_empty() {
             self.blame(
                 block,
                 "no answer to it, while others are answered: correct 'function' and 'address' by its manual",
@@ -265,11 +268,11 @@ impl Sensor {
         true
     }
 
-    /// Its parts take its place from the next poll on. Returns whether it has any.
-    fn split(&mut self, block: &Block) -> bool {
+    /// Its parts take its place from the next poll on. Returns them; there may be none.
+    fn split(&mut self, block: &Block) -> Vec<Block> {
         let parts = block.split(&self.registers);
         if parts.is_empty() {
-            return false;
+            return parts;
         }
         tracing::info!(device = %self.id, start = block.start, count = block.count, "a Modbus device refuses neighbours together: each is read on its own");
         self.in_vain.remove(&place(block));
@@ -278,7 +281,7 @@ impl Sensor {
                 blocks.splice(at..=at, parts.iter().cloned());
             }
         }
-        true
+        parts
     }
 
     fn blame(&mut self, block: &Block, why: &str) {
