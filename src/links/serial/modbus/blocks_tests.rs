@@ -103,6 +103,13 @@ fn numbers_are_what_people_write() {
 }
 
 #[test]
+fn the_last_address_is_a_request_too() {
+    let last = register(RegisterFunction::Holding, 65_534, RegisterKind::U32);
+    let blocks = group(&[last], |_| true);
+    assert_eq!((blocks[0].start, blocks[0].count), (65_534, 2));
+}
+
+#[test]
 fn what_is_no_number_is_no_value() {
     let float = register(RegisterFunction::Input, 0, RegisterKind::F32);
     for bits in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(f32::to_bits) {
@@ -158,9 +165,11 @@ proptest! {
             let most = if block.function.is_bit() { 2_000 } else { 125 };
             prop_assert!((1..=most).contains(&block.count));
             for register in block.registers.iter().map(|index| &registers[*index]) {
-                let (from, to) = (register.address, register.address + register.kind().words());
+                let from = u32::from(register.address);
+                let to = from + u32::from(register.kind().words());
+                let start = u32::from(block.start);
                 prop_assert_eq!(register.function, block.function);
-                prop_assert!(from >= block.start && u32::from(to) <= u32::from(block.start) + u32::from(block.count));
+                prop_assert!(from >= start && to <= start + u32::from(block.count));
             }
         }
     }
