@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{count, length};
 use crate::config::serial::Protocol;
-use crate::links::serial::scan::request::model;
+use crate::links::serial::boards::model;
 use crate::links::serial::scan::{Finding, Outcome, Progress, Rate};
 
 /// Nothing fits what was asked for.

@@ -41,6 +41,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the gateway sleeps at most: nothing in the protocol is rarer.
 const SLEEP_LONGEST: Duration = Duration::from_secs(2);
 
+/// So many frames of others, echoes among them, and a turn is over: somebody speaks all the time.
+const OTHERS_MAX: usize = 16;
+
 /// The driver.
 pub struct Linli {
     slaves: Vec<Slave>,
@@ -262,8 +265,8 @@ impl Linli {
     ) -> Result<Answered, LineError> {
         let longest = bus.port.time_of(Link::MAX_BYTES);
         let mut begins = bus.port.timeout() + bus.port.time_of(asked_bytes);
-        let (mut events, mut frames) = (false, 0);
-        while frames <= WINDOW_MAX {
+        let (mut events, mut frames, mut others) = (false, 0, 0);
+        while frames <= WINDOW_MAX && others <= OTHERS_MAX {
             let watching = Watching::default();
             let mut came = line.next(&watching, Instant::now() + begins).await?;
             if came.is_none() && watching.has_begun() {
@@ -277,6 +280,7 @@ impl Linli {
             };
             self.heard(&frame, bus).await;
             if frame.from_gateway || frame.address != address {
+                others += 1;
                 continue;
             }
             frames += 1;

@@ -6,11 +6,12 @@
 //!   would take an event out of the reader.
 //! * Linli link: the request for a hello.
 
-use firmware_protocols::boards::{BoardFrame, BoardLine, Direction, Model, Request};
+use firmware_protocols::boards::{BoardFrame, BoardLine, Direction, Request};
 use firmware_protocols::frame::{Found, Framing};
 use firmware_protocols::link::{Frame, Hello, Kind, Link, wire};
 
 use crate::config::serial::Protocol;
+use crate::links::serial::boards::model;
 use crate::links::serial::monitor::{boards, link, modbus, osdp};
 
 /// A request.
@@ -43,26 +44,9 @@ pub const fn addresses(protocol: Protocol) -> Option<(u8, u8)> {
         Protocol::KerongCu16 => Some((0, 15)),
         Protocol::KerongCu48 | Protocol::EightA | Protocol::Wkly => Some((0, 255)),
         Protocol::Modbus => Some((1, 247)),
-        Protocol::Osdp | Protocol::Linli => Some((if_osdp(protocol), 126)),
+        Protocol::Osdp => Some((0, 126)),
+        Protocol::Linli => Some((1, 126)),
         Protocol::Lines => None,
-    }
-}
-
-const fn if_osdp(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Osdp => 0,
-        _ => 1,
-    }
-}
-
-/// The locker boards that speak a protocol.
-pub const fn model(protocol: Protocol) -> Option<Model> {
-    match protocol {
-        Protocol::KerongCu16 => Some(Model::KerongCu16),
-        Protocol::KerongCu48 => Some(Model::KerongCu48),
-        Protocol::EightA => Some(Model::EightA),
-        Protocol::Wkly => Some(Model::Wkly),
-        Protocol::Linli | Protocol::Modbus | Protocol::Osdp | Protocol::Lines => None,
     }
 }
 
