@@ -63,7 +63,7 @@ pub fn unreachable(socket: &Path, why: &dyn Display) -> String {
 /// The daemon went away.
 pub fn broken_off(why: &dyn Display) -> String {
     format!(
-        "the daemon broke off: {why}. Is it being restarted? Try again, or see its log: journalctl -u linli"
+        "the daemon broke off: {why}. Is it being restarted? What was asked for may have been done: after an 'open' see linli commands before you try again. Its log: journalctl -u linli"
     )
 }
 

@@ -10,6 +10,7 @@ use super::{BankSection, Config};
 /// Adds every error.
 pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
     check_ports(&config.ports, errors);
+    check_shared(config, errors);
     let ports: BTreeMap<&Ident, &PortSection> =
         config.ports.iter().map(|port| (&port.id, port)).collect();
     let mut addresses = BTreeSet::new();
@@ -79,6 +80,23 @@ fn check_ports(ports: &[PortSection], errors: &mut Vec<String>) {
         if port.multi_drop && port.protocol != Protocol::Linli {
             errors.push(format!(
                 "port '{id}' has multi_drop, which only the protocol 'linli' knows: remove it"
+            ));
+        }
+    }
+}
+
+/// A Linli link is for one device, unless it says otherwise.
+fn check_shared(config: &Config, errors: &mut Vec<String>) {
+    let alone = |port: &&PortSection| port.protocol == Protocol::Linli && !port.multi_drop;
+    for port in config.ports.iter().filter(alone) {
+        let count = config
+            .on_ports()
+            .filter(|(_, on, _)| on.port == port.id)
+            .count();
+        if count > 1 {
+            errors.push(format!(
+                "port '{}' has {count} devices: set multi_drop = true, and the devices to polled mode, or give each a port",
+                port.id
             ));
         }
     }

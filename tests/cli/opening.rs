@@ -65,7 +65,7 @@ fn what_the_controller_says_decides() {
     assert!(
         refused
             .err
-            .contains("stays shut: its controller refused. It says: too late."),
+            .contains("wasn't opened: its controller refused. It says: too late."),
         "{refused:?}"
     );
     bed.command_is("failed", None);

@@ -131,6 +131,8 @@ pub struct Far {
     /// How many codes the last list had.
     pub codes: Option<usize>,
     pub dead: bool,
+    /// It hears everything, and nothing of what it says arrives.
+    pub mute: bool,
     began: Instant,
 }
 
@@ -186,6 +188,7 @@ impl Far {
             carried_out: Vec::new(),
             codes: None,
             dead: false,
+            mute: false,
             began: Instant::now(),
         }))
     }
@@ -252,7 +255,7 @@ impl Far {
         }
         let now_ms = self.now_ms();
         let frame = self.machine.next(now_ms, &mut self.store)?;
-        Some(frame.encode())
+        (!self.mute).then(|| frame.encode())
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Commands {
     short_done: usize,
     list_done: usize,
     under_way: Option<UnderWay>,
+    /// The short command whose last part was handed out and not told of yet.
+    left: Option<String>,
     last_seq: u16,
     dropped: u64,
 }
@@ -86,6 +88,8 @@ struct UnderWay {
     end: usize,
     /// Whether it is the command's last part.
     last: bool,
+    /// It was told that it leaves.
+    told: bool,
 }
 
 impl Commands {
@@ -129,6 +133,10 @@ impl Commands {
         let withheld = withheld(command, room);
         let whole = withheld.as_ref().unwrap_or(&command.payload);
         let bytes = whole.get(from..end)?;
+        if sent.last && !sent.list && !sent.told && withheld.is_none() {
+            sent.told = true;
+            self.left = Some(command.id.clone());
+        }
         let left_ms = command.until_ms.saturating_sub(now_ms);
         Some(Outgoing {
             seq,
@@ -174,6 +182,12 @@ impl Commands {
         }
     }
 
+    /// The id of a short command that has left whole since this was asked last: from then on the
+    /// device may carry it out, whether it says so or not.
+    pub fn take_left(&mut self) -> Option<String> {
+        self.left.take()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.short.is_empty() && self.list.is_none()
@@ -205,6 +219,7 @@ impl Commands {
             list,
             end,
             last: end == total,
+            told: false,
         });
         Some(())
     }

@@ -12,7 +12,7 @@
 //! Invariant: no frame acknowledges events that weren't said to be on disk.
 //! Invariant: no command is sent once its time is over.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::commands::{Commands, Room, ToSend};
@@ -147,6 +147,12 @@ impl Gateway {
     /// How many commands were dropped because too many waited.
     pub fn dropped(&self) -> u64 {
         self.commands.dropped()
+    }
+
+    /// The id of a command, other than a list of codes, of which the last frame that was handed out is
+    /// the whole or the rest. From then on the device may carry it out, whether it says so or not.
+    pub fn take_left(&mut self) -> Option<String> {
+        self.commands.take_left()
     }
 
     /// Whether commands wait.

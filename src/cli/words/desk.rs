@@ -133,13 +133,13 @@ pub fn opened(opening: &Opening) -> String {
             "{slot} was unlocked, after {after}; its door wasn't seen open yet. Pull it, or look whether it jams."
         ),
         "refused" => format!(
-            "{slot} stays shut: its controller refused.{answer} Is its clock right? Try again, then look at the controller."
+            "{slot} wasn't opened: its controller refused.{answer} Try again, then look at the controller."
         ),
         "failed" => format!(
-            "{slot} stays shut: its controller tried in vain.{answer} Does the door jam, is the lock's cable in?"
+            "{slot} isn't known to be open: its controller tried in vain.{answer} Look at the door, and at its neighbours: does it jam, is the lock's cable in, are wires swapped?"
         ),
         "expired" => format!(
-            "{slot} stays shut: its time ended before the command left this box. Is the bank connected? See linli devices, then try again"
+            "{slot} wasn't opened: its time ended before the command left this box. Is the bank connected? See linli devices, then try again"
         ),
         _ => format!(
             "No answer from {slot} within {after}, so whether it opened isn't known. Look at the door, and at the bank's connection: linli devices"

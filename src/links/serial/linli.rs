@@ -133,7 +133,9 @@ impl Linli {
             slave.hand_on(bus).await;
             slave.judge(now_ms, bus);
             while let Some(bytes) = slave.next(now_ms) {
-                if let Err(e) = line.send(&bytes).await {
+                let sent = line.send(&bytes).await;
+                slave.tell_left(bus);
+                if let Err(e) = sent {
                     return e;
                 }
             }
@@ -230,7 +232,9 @@ impl Linli {
         };
         let (address, poll) = (slave.address(), slave.poll(now_ms));
         let asked = Instant::now();
-        line.send(&poll).await?;
+        let sent = line.send(&poll).await;
+        slave.tell_left(bus);
+        sent?;
         let answer = self.answer(address, poll.len(), line, bus).await?;
         let now = Instant::now();
         let now_ms = self.now_ms();

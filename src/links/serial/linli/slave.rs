@@ -131,9 +131,6 @@ impl Slave {
                 }
                 Heard::Read(command) => {
                     tracing::debug!(device = %self.device, id = %command.id, "has read a command");
-                    if command.kind == "open" {
-                        bus.intake.command_sent(command.id);
-                    }
                 }
                 Heard::Refused(why) => self.refuse(&why),
             }
@@ -217,6 +214,14 @@ impl Slave {
             }
         }
         Some(frame.encode())
+    }
+
+    /// The last frame was sent, or perhaps was: a command in it has left the box. Not only once the
+    /// device has acknowledged it, as that may be lost when the door is open already.
+    pub(super) fn tell_left(&mut self, bus: &Bus) {
+        if let Some(command) = self.gateway.take_left() {
+            bus.intake.command_sent(command);
+        }
     }
 
     /// Point to point: when [`Self::next`] has something, if nothing happens meanwhile.

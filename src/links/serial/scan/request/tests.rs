@@ -1,5 +1,6 @@
 //! Answers of each protocol, echoes, noise; and that nothing asked can open or set anything.
 
+use firmware_protocols::boards::Model;
 use std::sync::LazyLock;
 
 use super::*;
