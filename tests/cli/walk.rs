@@ -255,6 +255,22 @@ fn a_record_is_saved_also_when_it_is_broken_off() {
     assert_eq!(record["compartments"][3]["verdict"], "not-reached");
 }
 
+/// Found by a stranger: his answers ended while a door was opening, and the record said that nothing was
+/// opened.
+#[test]
+fn a_door_that_is_opening_when_the_answers_end_stands_in_the_record() {
+    let mut played = Played::start(&["--occupied"], "opened", &[RIGHT[0]]);
+    played.types("bank-a/1", "");
+    played.running.child.stdin = None;
+    played.answer_one();
+    let (code, _, err, bed) = played.end();
+    assert_eq!(code, Some(1), "{err}");
+    let record = saved(&bed);
+    assert_eq!(record["compartments"][0]["verdict"], "passed", "{record}");
+    assert_eq!(record["compartments"][0]["command"], "o-9");
+    assert!(record["broken_off"].is_string(), "{record}");
+}
+
 #[test]
 fn a_daemon_that_goes_away_breaks_it_off() {
     let mut played = Played::start(&["--yes"], "opened", &[RIGHT[0], &[]]);

@@ -15,6 +15,9 @@ use crate::control::client::ClientError;
 use crate::control::views::BankView;
 use crate::store::read::EventRow;
 
+/// How long an opening is looked at further when nobody answers any more: longer than a board may take.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
 /// How long after the technician said that the door is closed its last word may take: sensors are
 /// read several times before they are believed.
 const GRACE: Duration = Duration::from_millis(1_500);
@@ -141,11 +144,15 @@ impl Walk {
     fn listen(&mut self, watch: &mut Watch, entry: &mut Entry, slot: &str) -> Result<(), Broken> {
         let start = Instant::now();
         let mut until = start + self.wait;
-        let mut settled = false;
+        let (mut settled, mut no_answers) = (false, false);
+        let ended = |no_answers: bool| match no_answers {
+            true => Err(Broken::NoAnswers),
+            false => Ok(()),
+        };
         self.happenings.open(slot.to_string(), say::REASON);
         while !(settled && watch.is_over()) {
             let Some(happening) = self.happenings.next(Some(until)) else {
-                return Ok(());
+                return ended(no_answers);
             };
             match happening {
                 Happening::Said(row) => {
@@ -167,10 +174,15 @@ impl Walk {
                 Happening::Settled(Err(why)) => return Err(Broken::Daemon(why.to_string())),
                 Happening::Typed(Some(line)) if line == "q" => return Err(Broken::Quit),
                 Happening::Typed(Some(_)) => until = until.min(Instant::now() + GRACE),
+                // Its door may be opening: the record is to say what came of it.
+                Happening::Typed(None) => {
+                    no_answers = true;
+                    until = until.min(Instant::now() + LAST_LOOK);
+                }
                 other => self.ends(other)?,
             }
         }
-        Ok(())
+        ended(no_answers)
     }
 
     /// Whether the door that was asked for opened, if somebody says.
