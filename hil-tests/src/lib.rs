@@ -1,7 +1,7 @@
 //! Hardware in the loop: one suite for serial devices, on real hardware that a bench file names or on
 //! simulated devices, always through the real gateway.
 //!
-//! * [`bench`] — what hangs where: the gateway's own configuration of ports, banks and devices, and
+//! * [`mod@bench`] — what hangs where: the gateway's own configuration of ports, banks and devices, and
 //!   what the suite may do with them.
 //! * [`rig`] — the running gateway: commands by its control socket, what became of them from its store.
 //! * [`hands`] — who closes doors and pulls plugs: the simulator, a person, or nobody.
