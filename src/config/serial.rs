@@ -68,6 +68,18 @@ impl Protocol {
         }
     }
 
+    /// The addresses that its devices can have; `None` if they have none.
+    pub const fn addresses(self) -> Option<(u8, u8)> {
+        match self {
+            Self::KerongCu16 => Some((0, 15)),
+            Self::KerongCu48 | Self::EightA | Self::Wkly => Some((0, 255)),
+            Self::Modbus => Some((1, 247)),
+            Self::Osdp => Some((0, 126)),
+            Self::Linli => Some((1, 126)),
+            Self::Lines => None,
+        }
+    }
+
     /// Whether locker boards speak it: compartments can be mapped to it.
     pub const fn has_boards(self) -> bool {
         matches!(
@@ -287,6 +299,17 @@ impl PortSection {
     /// Bits a second.
     pub fn baud(&self) -> u32 {
         self.baud.unwrap_or(self.protocol.default_baud())
+    }
+
+    /// Why so many devices can't hang on it, with the remedy; `None` if they can.
+    pub fn crowded(&self, devices: usize) -> Option<String> {
+        let alone = self.protocol == Protocol::Linli && !self.multi_drop;
+        (alone && devices > 1).then(|| {
+            format!(
+                "port '{}' has {devices} devices: set multi_drop = true, and the devices to polled mode, or give each a port",
+                self.id
+            )
+        })
     }
 
     /// How long an answer may take, beside the frames' own time on the line.

@@ -85,20 +85,11 @@ fn check_ports(ports: &[PortSection], errors: &mut Vec<String>) {
     }
 }
 
-/// A Linli link is for one device, unless it says otherwise.
+/// Some ports are for one device.
 fn check_shared(config: &Config, errors: &mut Vec<String>) {
-    let alone = |port: &&PortSection| port.protocol == Protocol::Linli && !port.multi_drop;
-    for port in config.ports.iter().filter(alone) {
-        let count = config
-            .on_ports()
-            .filter(|(_, on, _)| on.port == port.id)
-            .count();
-        if count > 1 {
-            errors.push(format!(
-                "port '{}' has {count} devices: set multi_drop = true, and the devices to polled mode, or give each a port",
-                port.id
-            ));
-        }
+    for port in &config.ports {
+        let here = config.on_ports().filter(|(_, on, _)| on.port == port.id);
+        errors.extend(port.crowded(here.count()));
     }
 }
 
@@ -171,15 +162,16 @@ fn check_board(
         ));
         return;
     }
-    let (most, channels) = match protocol {
-        Protocol::KerongCu16 => (15, 16),
-        Protocol::KerongCu48 => (255, 48),
-        Protocol::EightA => (255, 24),
-        Protocol::Modbus => (247, 64),
-        _ => (255, 255),
+    let channels = match protocol {
+        Protocol::KerongCu16 => 16,
+        Protocol::KerongCu48 => 48,
+        Protocol::EightA => 24,
+        Protocol::Modbus => 64,
+        _ => 255,
     };
-    let least = u8::from(protocol == Protocol::Modbus);
-    if !(least..=most).contains(&address) {
+    if let Some((least, most)) = protocol.addresses()
+        && !(least..=most).contains(&address)
+    {
         errors.push(format!(
             "bank '{id}' has a board with address {address}: {} boards have {least} to {most}",
             protocol.word()
@@ -237,12 +229,9 @@ fn check_board(
 
 fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<String>) {
     let protocol = port.protocol;
-    let range = match protocol {
-        Protocol::Linli => Some((1, 126)),
-        Protocol::Modbus => Some((1, 247)),
-        Protocol::Osdp => Some((0, 126)),
-        _ => None,
-    };
+    // Boards are a bank's, and refused below.
+    let is_board = protocol.has_boards() && protocol != Protocol::Modbus;
+    let range = protocol.addresses().filter(|_| !is_board);
     match (range, on.address) {
         (Some((least, most)), Some(address)) if !(least..=most).contains(&address) => {
             errors.push(format!(
@@ -260,7 +249,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
         )),
         _ => {}
     }
-    if protocol.has_boards() && protocol != Protocol::Modbus {
+    if is_board {
         errors.push(format!(
             "'{id}' hangs on port '{}', which speaks {}: only boards of a bank can ([[bank.board]])",
             port.id,

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{BoardFrame, Channels, Request, before, closed_by, is_whole, sum};
+use super::{BoardFrame, Channels, Request, before, closed_by, front, is_whole, sum};
 use crate::frame::Found;
 
 const BEGIN: u8 = 0x02;
@@ -35,16 +35,9 @@ pub(super) fn find(buffer: &[u8]) -> Found<BoardFrame> {
         (Some(&REPLY), Some(6)) => 12,
         _ => return Found::Noise(1),
     };
-    let Some(frame) = buffer.get(..length) else {
-        return Found::More;
-    };
-    match read(frame) {
-        Some(read) if is_whole(frame, sum) => Found::Frame {
-            frame: read,
-            used: length,
-        },
-        _ => Found::Noise(1),
-    }
+    front(buffer, length, |frame| {
+        read(frame).filter(|_| is_whole(frame, sum))
+    })
 }
 
 fn read(frame: &[u8]) -> Option<BoardFrame> {

@@ -8,7 +8,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{BoardFrame, Channels, Direction, Request, before, closed_by, is_whole, xor};
+use super::{BoardFrame, Channels, Direction, Request, before, closed_by, front, is_whole, xor};
 use crate::frame::Found;
 
 const OPEN: u8 = 0x8a;
@@ -43,13 +43,7 @@ pub(super) fn find(buffer: &[u8], direction: Direction) -> Found<BoardFrame> {
     if may_be_long && buffer.len() < 7 && buffer.get(5).is_none_or(|byte| *byte == ASK) {
         return Found::More;
     }
-    let Some(short) = buffer.get(..5) else {
-        return Found::More;
-    };
-    match read_short(short, direction) {
-        Some(frame) => Found::Frame { frame, used: 5 },
-        None => Found::Noise(1),
-    }
+    front(buffer, 5, |short| read_short(short, direction))
 }
 
 /// The states of all channels: the last byte of the three is channels 1 to 8.

@@ -308,6 +308,24 @@ fn before(buffer: &[u8], begins: impl Fn(u8) -> bool) -> Option<usize> {
     (count > 0).then_some(count)
 }
 
+/// What a buffer's front is that would be a frame of this length.
+fn front(
+    buffer: &[u8],
+    length: usize,
+    read: impl Fn(&[u8]) -> Option<BoardFrame>,
+) -> Found<BoardFrame> {
+    let Some(bytes) = buffer.get(..length) else {
+        return Found::More;
+    };
+    match read(bytes) {
+        Some(frame) => Found::Frame {
+            frame,
+            used: length,
+        },
+        None => Found::Noise(1),
+    }
+}
+
 /// The low byte of the sum.
 fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))

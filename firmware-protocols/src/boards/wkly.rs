@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{BoardFrame, Request, before, closed_by, is_whole, xor};
+use super::{BoardFrame, Request, before, closed_by, front, is_whole, xor};
 use crate::frame::Found;
 
 const BEGIN: [u8; 4] = *b"WKLY";
@@ -50,15 +50,9 @@ pub(super) fn find(buffer: &[u8]) -> Found<BoardFrame> {
     if !(MIN_BYTES..=MAX_BYTES).contains(&length) {
         return Found::Noise(1);
     }
-    match buffer.get(..length) {
-        Some(frame) => match read(frame) {
-            Some(frame) => Found::Frame {
-                frame,
-                used: length,
-            },
-            None => Found::Noise(1),
-        },
-        None => waiting(buffer),
+    match front(buffer, length, read) {
+        Found::More => waiting(buffer),
+        found => found,
     }
 }
 

@@ -88,8 +88,6 @@ struct UnderWay {
     end: usize,
     /// Whether it is the command's last part.
     last: bool,
-    /// It was told that it leaves.
-    told: bool,
 }
 
 impl Commands {
@@ -118,6 +116,7 @@ impl Commands {
     /// The frame to be sent now. One that was sent is sent again after `again_ms`.
     pub fn next(&mut self, now_ms: u64, again_ms: u64, room: Room) -> Option<Outgoing> {
         self.expire(now_ms);
+        let first = self.under_way.is_none();
         match &self.under_way {
             Some(sent) if now_ms < sent.sent_ms.saturating_add(again_ms) => return None,
             Some(_) => {}
@@ -133,8 +132,7 @@ impl Commands {
         let withheld = withheld(command, room);
         let whole = withheld.as_ref().unwrap_or(&command.payload);
         let bytes = whole.get(from..end)?;
-        if sent.last && !sent.list && !sent.told && withheld.is_none() {
-            sent.told = true;
+        if first && sent.last && !sent.list && withheld.is_none() {
             self.left = Some(command.id.clone());
         }
         let left_ms = command.until_ms.saturating_sub(now_ms);
@@ -219,7 +217,6 @@ impl Commands {
             list,
             end,
             last: end == total,
-            told: false,
         });
         Some(())
     }

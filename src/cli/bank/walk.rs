@@ -145,14 +145,10 @@ impl Walk {
         let start = Instant::now();
         let mut until = start + self.wait;
         let (mut settled, mut no_answers) = (false, false);
-        let ended = |no_answers: bool| match no_answers {
-            true => Err(Broken::NoAnswers),
-            false => Ok(()),
-        };
         self.happenings.open(slot.to_string(), say::REASON);
         while !(settled && watch.is_over()) {
             let Some(happening) = self.happenings.next(Some(until)) else {
-                return ended(no_answers);
+                break;
             };
             match happening {
                 Happening::Said(row) => {
@@ -182,7 +178,10 @@ impl Walk {
                 other => self.ends(other)?,
             }
         }
-        ended(no_answers)
+        match no_answers {
+            true => Err(Broken::NoAnswers),
+            false => Ok(()),
+        }
     }
 
     /// Whether the door that was asked for opened, if somebody says.

@@ -60,12 +60,8 @@ impl Linli {
     /// has no random numbers.
     pub fn new(plan: &PortPlan) -> anyhow::Result<Self> {
         let port = &plan.port;
-        if plan.devices.len() > 1 && !port.multi_drop {
-            anyhow::bail!(
-                "port '{}' has {} devices: set multi_drop = true, and the devices to polled mode, or give each a port",
-                port.id,
-                plan.devices.len()
-            );
+        if let Some(why) = port.crowded(plan.devices.len()) {
+            anyhow::bail!(why);
         }
         let terms = Terms {
             polled: port.multi_drop,
@@ -95,16 +91,21 @@ impl Linli {
         at.map_or(longest, |at| at.min(longest))
     }
 
-    fn put(&mut self, outgoing: Outgoing) -> Option<usize> {
+    /// A message for a device, which is polled for it as soon as its turn can be.
+    fn put(&mut self, outgoing: Outgoing) {
         let device = &outgoing.message.device;
-        let index = self.slaves.iter().position(|slave| slave.is(device))?;
+        let Some(index) = self.slaves.iter().position(|slave| slave.is(device)) else {
+            return;
+        };
         let came = Instant::from_std(outgoing.came);
         let came = came.saturating_duration_since(self.began).as_millis();
         let came_ms = u64::try_from(came).unwrap_or(u64::MAX);
         if let Some(slave) = self.slaves.get_mut(index) {
             slave.put(outgoing.message, came_ms);
         }
-        Some(index)
+        if let Some(rounds) = &mut self.rounds {
+            rounds.hurry(index, Instant::now().into_std());
+        }
     }
 
     /// A frame came: it is the business of the device at its address.
@@ -150,9 +151,7 @@ impl Linli {
             tokio::select! {
                 biased;
                 () = stops(&mut bus.stopped) => return LineError::Stopped,
-                Some(outgoing) = bus.outbound.recv() => {
-                    self.put(outgoing);
-                }
+                Some(outgoing) = bus.outbound.recv() => self.put(outgoing),
                 settled = slave.settled() => slave.settle(now_ms, settled),
                 came = line.next(&Link, due) => match came {
                     Ok(Some(frame)) => self.heard(&frame, bus).await,
@@ -171,9 +170,7 @@ impl Linli {
             }
             let now = Instant::now();
             while let Ok(outgoing) = bus.outbound.try_recv() {
-                if let (Some(index), Some(rounds)) = (self.put(outgoing), &mut self.rounds) {
-                    rounds.hurry(index, now.into_std());
-                }
+                self.put(outgoing);
             }
             self.settle().await;
             for slave in &mut self.slaves {
@@ -192,11 +189,7 @@ impl Linli {
                     tokio::select! {
                         biased;
                         () = stops(&mut bus.stopped) => return LineError::Stopped,
-                        Some(outgoing) = bus.outbound.recv() => {
-                            if let (Some(index), Some(rounds)) = (self.put(outgoing), &mut self.rounds) {
-                                rounds.hurry(index, now.into_std());
-                            }
-                        }
+                        Some(outgoing) = bus.outbound.recv() => self.put(outgoing),
                         () = sleep_until(until) => {}
                     }
                 }

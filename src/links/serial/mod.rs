@@ -21,6 +21,7 @@
 
 pub mod bank;
 pub mod boards;
+pub mod check;
 mod echo;
 pub mod line;
 pub mod lines;

@@ -336,8 +336,8 @@ fn rtu(address: u8, pdu: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The CRC of 'MODBUS over Serial Line' V1.02, 6.2.2.
-fn crc_of(bytes: &[u8]) -> u16 {
+/// The CRC of 'MODBUS over Serial Line' V1.02, 6.2.2; zero over a whole frame, its own CRC with it.
+pub(super) fn crc_of(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| match crc & 1 {
             1 => (crc >> 1) ^ 0xA001,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::modbus::crc_of;
 use super::{Say, Slave};
 use crate::device::lock;
 
@@ -120,7 +121,7 @@ impl Record {
     fn modbus_request(&mut self) {
         if let Some(request) = self.asking.last_chunk::<8>()
             && let &[address, 3 | 4, r1, r2, c1, c2, ..] = request
-            && crc_fits(request)
+            && crc_of(request) == 0
         {
             let asked = (u16::from_be_bytes([r1, r2]), u16::from_be_bytes([c1, c2]));
             self.asked.insert(address, asked);
@@ -137,7 +138,7 @@ impl Record {
             let &[from, 3 | 4, bytes, ..] = frame else {
                 return None;
             };
-            let fits = from == *address && usize::from(bytes) + 5 == length && crc_fits(frame);
+            let fits = from == *address && usize::from(bytes) + 5 == length && crc_of(frame) == 0;
             fits.then(|| (*address, *first, frame.to_vec()))
         };
         let Some((address, first, frame)) = self.asked.iter().find_map(answers) else {
@@ -163,18 +164,6 @@ impl Record {
             false => self.more += 1,
         }
     }
-}
-
-/// CRC-16 of the Modbus specification (over serial line, § 6.2.2), sent low byte first, over a frame
-/// with its CRC.
-fn crc_fits(frame: &[u8]) -> bool {
-    let crc = frame.iter().fold(0xFFFF_u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| match crc & 1 {
-            1 => crc >> 1 ^ 0xA001,
-            _ => crc >> 1,
-        })
-    });
-    crc == 0
 }
 
 #[cfg(test)]

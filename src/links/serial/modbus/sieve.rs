@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::super::check::MODBUS;
 use super::super::line::Line;
 use super::super::status::PortStatus;
 
@@ -235,21 +236,7 @@ fn find(heard: &[u8], expected: Expected) -> Option<(usize, usize)> {
         let (frame, sum) = front
             .get(..bytes)?
             .split_at_checked(bytes.checked_sub(2)?)?;
-        (sum == crc(frame).to_le_bytes()).then_some((from, from + bytes))
-    })
-}
-
-/// CRC-16 of Modbus over serial line (v1.02, § 6.2.2).
-fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xffff, |mut crc: u16, byte| {
-        crc ^= u16::from(*byte);
-        for _ in 0..8 {
-            crc = match crc & 1 {
-                1 => (crc >> 1) ^ 0xa001,
-                _ => crc >> 1,
-            };
-        }
-        crc
+        (sum == MODBUS.checksum(frame).to_le_bytes()).then_some((from, from + bytes))
     })
 }
 
@@ -260,7 +247,7 @@ mod tests {
     use super::*;
 
     fn with_sum(frame: &[u8]) -> Vec<u8> {
-        [frame, &crc(frame).to_le_bytes()].concat()
+        [frame, &MODBUS.checksum(frame).to_le_bytes()].concat()
     }
 
     const FOUR_BYTES: Expected = Expected {

@@ -7,6 +7,7 @@
 use firmware_protocols::frame::{Found, Framing};
 
 use super::Said;
+use crate::links::serial::check::MODBUS;
 
 /// The longest frame.
 pub const FRAME_MAX_BYTES: usize = 256;
@@ -172,23 +173,14 @@ pub const fn exception(code: u8) -> &'static str {
 pub fn is_whole(frame: &[u8]) -> bool {
     frame
         .split_last_chunk::<2>()
-        .is_some_and(|(said, check)| crc(said).to_le_bytes() == *check)
+        .is_some_and(|(said, check)| MODBUS.checksum(said).to_le_bytes() == *check)
 }
 
 /// The frame with its CRC.
 pub fn closed(mut frame: Vec<u8>) -> Vec<u8> {
-    let check = crc(&frame);
+    let check = MODBUS.checksum(&frame);
     frame.extend(check.to_le_bytes());
     frame
-}
-
-fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xffff, |crc: u16, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            let carry = crc & 1;
-            crc >> 1 ^ if carry == 1 { 0xa001 } else { 0 }
-        })
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use firmware_protocols::frame::{Found, Framing};
 
 use super::Said;
+use crate::links::serial::check::OSDP;
 
 const BEGIN: u8 = 0x53;
 const FRAME_MAX_BYTES: usize = 1_440;
@@ -85,7 +86,7 @@ fn read(frame: &[u8]) -> Option<Packet> {
         }
         _ => {
             let (said, check) = frame.split_last_chunk::<2>()?;
-            (crc(said).to_le_bytes() == *check).then_some(said)?
+            (OSDP.checksum(said).to_le_bytes() == *check).then_some(said)?
         }
     };
     let mut rest = body.get(5..)?;
@@ -207,19 +208,9 @@ pub const fn refusal(code: u8) -> &'static str {
 /// The question of what a reader is, in a sequence of its own.
 pub fn identify(address: u8) -> Vec<u8> {
     let mut frame = vec![BEGIN, address & !REPLY, 9, 0, WITH_CRC, 0x61, 0x00];
-    let check = crc(&frame);
+    let check = OSDP.checksum(&frame);
     frame.extend(check.to_le_bytes());
     frame
-}
-
-/// CRC-16, polynomial 1021, from 1D0F.
-fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0x1d0f, |crc: u16, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
-            let carry = crc & 0x8000;
-            crc << 1 ^ if carry != 0 { 0x1021 } else { 0 }
-        })
-    })
 }
 
 fn checksum(bytes: &[u8]) -> u8 {

@@ -151,7 +151,7 @@ fn time_of(rate: Rate, bytes: usize) -> Duration {
 }
 
 fn pass(protocol: Protocol, rate: Rate, wanted: &Wanted) -> Pass {
-    let first = request::addresses(protocol).map_or(0, |(least, _)| least);
+    let first = protocol.addresses().map_or(0, |(least, _)| least);
     let usual: Vec<u8> = (first..).take(usize::from(ADDRESSES)).collect();
     let addresses = wanted.addresses.as_deref().unwrap_or(&usual);
     let asked = addresses

@@ -38,22 +38,10 @@ pub enum Reply {
     Unreadable(usize),
 }
 
-/// The addresses that a protocol has.
-pub const fn addresses(protocol: Protocol) -> Option<(u8, u8)> {
-    match protocol {
-        Protocol::KerongCu16 => Some((0, 15)),
-        Protocol::KerongCu48 | Protocol::EightA | Protocol::Wkly => Some((0, 255)),
-        Protocol::Modbus => Some((1, 247)),
-        Protocol::Osdp => Some((0, 126)),
-        Protocol::Linli => Some((1, 126)),
-        Protocol::Lines => None,
-    }
-}
-
 /// The requests by which a device at an address can be found, the first that are tried first. None
 /// if such devices have no such address, or can't be asked.
 pub fn probes(protocol: Protocol, address: u8) -> Vec<Probe> {
-    let Some((least, most)) = addresses(protocol) else {
+    let Some((least, most)) = protocol.addresses() else {
         return Vec::new();
     };
     if !(least..=most).contains(&address) {
