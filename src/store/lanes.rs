@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::uplink::{CodeForResident, LaneBatch};
+use cloud_protocol::CodeForResident;
+use cloud_protocol::uplink::{LaneBatch};
 use cloud_protocol::{Acked, Batch, Chain, Item, Lane, Report};
 use firmware_protocols::Value;
 use rusqlite::{Connection, OptionalExtension as _, params};

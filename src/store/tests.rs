@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
-use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
+use cloud_protocol::CodeForResident;
+use cloud_protocol::uplink::{ParcelReport, ParcelState};
 use cloud_protocol::{Acked, Chain, Downlink, Lane, Report, badge_digest};
 use estate::change::{Change, Snapshot};
 use estate::context::{CodeDigest, Random};

@@ -295,7 +295,7 @@ fn proof(f: Fields<'_>) -> Result<Proof, Malformed> {
     }
 }
 
-fn settings(f: Fields<'_>) -> Result<BTreeMap<String, i64>, Malformed> {
+pub(crate) fn settings(f: Fields<'_>) -> Result<BTreeMap<String, i64>, Malformed> {
     let value = f.need("settings")?;
     let Value::Map(entries) = value else {
         return Err(Malformed::field("settings", "a map", value.kind()));

@@ -7,21 +7,33 @@
 //! * [`received`] — a batch as the receiving side sees it.
 //! * [`downlink`] — what the cloud tells the gateway.
 //! * [`chain`] — the hash chain over a lane's items.
+//! * [`code`] — a pickup code on its way to its resident.
+//! * [`enrol`] — enrolment, the change of a gateway's key, and what the cloud says of a gateway.
+//! * `secure` — signatures, sealing, compression (feature `secure`, which needs `std`).
 //! * [`problem`] — RFC 9457 problems and their types.
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 extern crate alloc;
 
+#[cfg(feature = "secure")]
+extern crate std;
+
 pub mod chain;
+pub mod code;
 pub mod downlink;
+pub mod enrol;
 pub mod problem;
 mod read;
 pub mod received;
+#[cfg(feature = "secure")]
+pub mod secure;
 pub mod uplink;
 
 pub use chain::Chain;
+pub use code::{CodeForResident, SealedCode, SealingKey};
 pub use downlink::{Downlink, DownlinkItem};
+pub use enrol::{Enrolment, GatewayView, KeyChange, LaneView};
 pub use problem::{Problem, ProblemType};
 pub use received::Received;
 pub use uplink::{Acked, Batch, Item, Lane, LaneBatch, Report};
@@ -40,7 +52,7 @@ pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 
 /// The longest that a request may ask a long poll to wait, in seconds; more counts as this.
-pub const WAIT_MAX_SECONDS: u64 = 60;
+pub const WAIT_MAX_SECONDS: u64 = 600;
 
 /// The domain that separates the digest of a courier's badge from any other SHA-256.
 pub const BADGE_DOMAIN: &[u8] = b"linli/v1/badge\0";

@@ -6,12 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use firmware_protocols::Ident;
-use firmware_protocols::event::Secret;
 use firmware_protocols::fields::{Fields, Malformed};
 use firmware_protocols::value::{Key, Value, map};
 
+use crate::code::CodeForResident;
 use crate::downlink::{Size, Zone};
-use crate::read::{bytes, digits, name_of, text_opt, time, within};
+use crate::read::{bytes, name_of, text_opt, time, within};
 use crate::received::Received;
 use crate::{Chain, NUMBER_MAX};
 
@@ -160,17 +160,6 @@ impl ClaimKind {
     }
 }
 
-/// A pickup code on its way to the resident's notice.
-///
-/// The salt keeps the digits from being guessed out of the lane's hash chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeForResident {
-    /// The digits.
-    pub digits: Secret,
-    /// 16 random bytes.
-    pub salt: Vec<u8>,
-}
-
 /// The states of a parcel that the cloud hears of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ParcelState {
@@ -293,7 +282,7 @@ impl Report {
                 ("bank", p.bank.as_ref().map(|id| id.as_str().into())),
                 ("compartment", p.compartment.map(Value::from)),
                 ("desk", p.desk.as_ref().map(|id| id.as_str().into())),
-                ("code", p.code.as_ref().map(CodeForResident::to_value)),
+                ("code", p.code.as_ref().and_then(CodeForResident::to_value)),
                 ("unlisted", p.unlisted.then(|| true.into())),
                 ("return_of", p.return_of.as_deref().map(Value::from)),
             ]),
@@ -394,25 +383,6 @@ impl Report {
             }),
             unknown => Err(Malformed(format!("unknown kind '{unknown}'"))),
         }
-    }
-}
-
-impl CodeForResident {
-    /// The field `code` of a parcel's report.
-    pub fn to_value(&self) -> Value {
-        map([
-            ("digits", Some(self.digits.reveal().into())),
-            ("salt", Some(Value::Bytes(self.salt.clone()))),
-        ])
-    }
-
-    /// Reads the field.
-    pub fn from_value(value: &Value) -> Result<Self, Malformed> {
-        let f = Fields::of(value).map_err(|e| within("field 'code'", &e))?;
-        Ok(Self {
-            digits: digits(f, "digits")?,
-            salt: bytes::<16>(f, "salt")?.to_vec(),
-        })
     }
 }
 

@@ -10,7 +10,7 @@ use alloc::string::{String, ToString};
 
 use cloud_protocol::Downlink;
 use cloud_protocol::downlink::{ExpectedParcel, Proof};
-use cloud_protocol::uplink::CodeForResident;
+use cloud_protocol::CodeForResident;
 use firmware_protocols::event::Secret;
 
 use crate::code::Length;
@@ -277,10 +277,7 @@ impl Estate {
         parcel: &ExpectedParcel,
     ) -> Option<(CodeForResident, Length)> {
         let (digits, length) = self.issue_code(turn, &parcel.point, &parcel.parcel)?;
-        let code = CodeForResident {
-            digits: Secret::new(digits),
-            salt: turn.random::<16>().to_vec(),
-        };
+        let code = CodeForResident::Plain(Secret::new(digits));
         Some((code, length))
     }
 

@@ -6,7 +6,8 @@ use core::fmt;
 
 use cloud_protocol::Report;
 use cloud_protocol::downlink::ExpectedParcel;
-use cloud_protocol::uplink::{CodeForResident, ParcelReport, ParcelState};
+use cloud_protocol::CodeForResident;
+use cloud_protocol::uplink::{ParcelReport, ParcelState};
 use firmware_protocols::{Ident, Slot};
 
 use crate::context::Deadline;
