@@ -138,6 +138,46 @@ pub struct Cloud {
     pub url: String,
     /// The gateway's id there. Default: the site's.
     pub gateway: Option<Ident>,
+    /// A file with the one-time token to enrol with. Once enrolled it isn't read any more.
+    pub token_file: Option<PathBuf>,
+    /// The certificate authorities to trust instead of the machine's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// A certificate for this gateway, PEM, if the cloud asks for one.
+    pub client_certificate_file: Option<PathBuf>,
+    /// Its key, PEM.
+    pub client_key_file: Option<PathBuf>,
+    /// The line to it.
+    #[serde(default)]
+    pub line: LineSection,
+}
+
+/// The line to the cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LineSection {
+    /// Whether each byte costs: long polls are quieter then.
+    pub metered: bool,
+    /// What may cross it in a month, MiB, both ways; 0 for no limit. What waits of demand is sent
+    /// coarser and later when it gets short; parcels never are.
+    pub monthly_mib: u32,
+    /// On which day of the month the count starts again, 1 to 28.
+    pub month_starts: u8,
+    /// How long a long poll waits, s, 1 to 600. Default: 50, metered 300.
+    pub wait_s: Option<u16>,
+    /// Over how long what isn't urgent is spread, s, so that estates don't all send on the hour.
+    pub spread_s: u32,
+}
+
+impl Default for LineSection {
+    fn default() -> Self {
+        Self {
+            metered: false,
+            monthly_mib: 0,
+            month_starts: 1,
+            wait_s: None,
+            spread_s: 900,
+        }
+    }
 }
 
 /// How events are written.

@@ -482,7 +482,7 @@ async fn the_downlink_catches_up_in_order() {
 
 #[tokio::test]
 async fn plain_http_over_a_network_is_refused_before_anything_is_sent() {
-    let e = CloudConfig::new("http://192.168.1.9:8470", ident("estate-1")).unwrap_err();
+    let e = CloudConfig::new("http://192.168.1.9:8470", ident("estate-1"), "unused").unwrap_err();
     assert_eq!(e, ConfigError::PlainHttp("192.168.1.9".to_string()));
     assert!(
         e.to_string()

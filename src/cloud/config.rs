@@ -1,6 +1,7 @@
 //! Where the cloud is and how it is spoken to.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cloud_protocol::WAIT_MAX_SECONDS;
@@ -28,6 +29,47 @@ pub struct CloudConfig {
     pub backoff: BackoffRange,
     /// How long the uplink may go on sending what waits when the gateway stops.
     pub drain: Duration,
+    /// The folder in which the gateway's key and what it was told at its enrolment are kept.
+    pub folder: PathBuf,
+    /// Where the one-time token is found while the gateway isn't enrolled.
+    pub token_file: Option<PathBuf>,
+    /// How the cloud and the gateway prove who they are in TLS.
+    pub tls: TlsFiles,
+    /// What the line costs.
+    pub line: LineConfig,
+}
+
+/// PEM files for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFiles {
+    /// The authorities to trust instead of the machine's.
+    pub ca: Option<PathBuf>,
+    /// The gateway's certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// What the line costs, and how it is spared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineConfig {
+    /// Whether each byte costs.
+    pub metered: bool,
+    /// Bytes that may cross it in a month, both ways.
+    pub monthly_bytes: Option<u64>,
+    /// The day on which the month starts, 1 to 28.
+    pub month_starts: u8,
+    /// Over how long what isn't urgent is spread.
+    pub spread: Duration,
+}
+
+impl Default for LineConfig {
+    fn default() -> Self {
+        Self {
+            metered: false,
+            monthly_bytes: None,
+            month_starts: 1,
+            spread: Duration::from_secs(900),
+        }
+    }
 }
 
 /// Where a cloud is, checked: `https`, or `http` on this machine's loopback.
@@ -53,7 +95,8 @@ pub enum ConfigError {
 
 impl CloudConfig {
     /// The cloud at `url`, which may have a path; `https`, or `http` on this machine's loopback.
-    pub fn new(url: &str, gateway: Ident) -> Result<Self, ConfigError> {
+    /// `folder`: where the gateway's key is kept.
+    pub fn new(url: &str, gateway: Ident, folder: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         Ok(Self {
             url: CloudUrl::new(url)?,
             gateway,
@@ -63,6 +106,10 @@ impl CloudConfig {
             wait: Duration::from_secs(50),
             backoff: BackoffRange::default(),
             drain: Duration::from_secs(2),
+            folder: folder.into(),
+            token_file: None,
+            tls: TlsFiles::default(),
+            line: LineConfig::default(),
         })
     }
 
@@ -136,7 +183,7 @@ mod tests {
     use super::*;
 
     fn config(url: &str) -> Result<CloudConfig, ConfigError> {
-        CloudConfig::new(url, Ident::new("estate-1").unwrap())
+        CloudConfig::new(url, Ident::new("estate-1").unwrap(), "cloud")
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use cloud_protocol::{Acked, Batch, DownlinkItem, Lane};
+use cloud_protocol::{Acked, Batch, DownlinkItem, Lane, SealingKey};
+use firmware_protocols::Ident;
 
 /// What the sync client needs of the gateway. Every call resolves once its outcome is on disk.
 #[async_trait]
@@ -25,6 +26,17 @@ pub trait Ledger: Send + Sync + 'static {
     /// one, in one transaction.
     async fn downlink(&self, items: Vec<DownlinkItem>) -> Result<(), LedgerError>;
 
+    /// Starts a new epoch: what waits is numbered from 1 again, and the state of every parcel in
+    /// the store is told anew. For a store that was restored, or that goes to another cloud.
+    /// Returns it.
+    async fn new_epoch(&self) -> Result<u64, LedgerError>;
+
+    /// What has crossed the line, to be added to what is known of its month.
+    async fn line_used(&self, uses: Vec<LineUse>) -> Result<(), LedgerError>;
+
+    /// What is known to have crossed the line, of this month and the last.
+    async fn line_use(&self) -> Result<Vec<LineUse>, LedgerError>;
+
     /// How many items wait in each lane, for the status; `None` if it isn't known cheaply.
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {
         Ok(None)
@@ -38,8 +50,46 @@ pub struct BatchLimits {
     pub items: usize,
     /// About how many bytes of encoded items, over all lanes.
     pub bytes: usize,
-    /// Lanes to leave out: the cloud refuses them at the moment.
+    /// Lanes to leave out: the cloud refuses them at the moment, or it isn't their turn.
     pub held: Vec<Lane>,
+    /// To what pickup codes are sealed, for whom.
+    pub seal: Seal,
+    /// Sums up demand that wasn't sent yet over so many minutes, where the line is short.
+    pub demand_minutes: Option<u32>,
+}
+
+/// To what pickup codes are sealed, for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// The cloud's key.
+    pub key: SealingKey,
+    /// The gateway's name at the cloud.
+    pub gateway: Ident,
+}
+
+/// What bytes were for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Traffic {
+    /// Items of a lane, with their share of what carries them.
+    Lane(Lane),
+    /// The downlink.
+    Downlink,
+    /// Enrolment, tries that brought nothing, and what can't be told apart.
+    Other,
+}
+
+/// Bytes that crossed the line, as far as they can be known: TLS and HTTP included, without the
+/// headers of TCP and IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineUse {
+    /// The month that they count to: its first day, as days since the Unix epoch, by the box's clock.
+    pub month: i32,
+    /// What they were for.
+    pub traffic: Traffic,
+    /// Bytes to the cloud.
+    pub sent: u64,
+    /// Bytes from it.
+    pub received: u64,
 }
 
 /// Why the ledger can't.

@@ -20,6 +20,7 @@ mod downlink;
 mod failure;
 pub mod ledger;
 mod path;
+pub mod requests;
 pub mod status;
 mod uplink;
 
@@ -29,8 +30,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 pub use backoff::BackoffRange;
-pub use config::{CloudConfig, CloudUrl, ConfigError};
-pub use ledger::{BatchLimits, Ledger, LedgerError};
+pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
+pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
+pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
 
 use backoff::{Backoff, jitter};
@@ -48,6 +50,7 @@ pub async fn run(
     ledger: Arc<dyn Ledger>,
     status: Arc<CloudStatus>,
     nudge: Arc<Notify>,
+    requests: Arc<Requests>,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
@@ -60,6 +63,7 @@ pub async fn run(
         status,
         back: watch::Sender::new(()),
     };
+    let _ = requests;
     tokio::join!(
         uplink::run(&shared, &nudge, shutdown.clone()),
         downlink::run(&shared, shutdown),

@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType};
+use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType, SealingKey};
 use tokio::sync::{Notify, watch};
 
 use super::backoff::{Backoff, jitter};
 use super::failure::{Cause, Failure, remedy};
-use super::ledger::{BatchLimits, LedgerError};
+use super::ledger::{BatchLimits, LedgerError, Seal};
 use super::status::Way;
 use super::{Patience, Shared, stopped};
 
@@ -99,6 +99,14 @@ impl Uplink<'_> {
             items: self.size.of(self.shared.config.batch_items),
             bytes: self.size.of(self.shared.config.batch_bytes),
             held: self.held(Instant::now()),
+            seal: Seal {
+                key: SealingKey {
+                    id: String::new(),
+                    public_key: [0; 32],
+                },
+                gateway: self.shared.config.gateway.clone(),
+            },
+            demand_minutes: None,
         };
         let Some(batch) = self.shared.ledger.next_batch(limits).await? else {
             return Ok(Round::Nothing);

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::audit::{Auditing, keep_verifying};
 use crate::clock::Clock;
-use crate::cloud::{CloudConfig, CloudStatus};
+use crate::cloud::{CloudConfig, CloudStatus, LineConfig, TlsFiles};
 use crate::config::Config;
 use crate::control;
 use crate::disk::{Disk, Duty};
@@ -146,6 +146,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
                 ledger: Arc::new(ledger),
                 status: Arc::clone(status),
                 nudge,
+                requests: Arc::default(),
                 parts: running.clone(),
             };
             Some(tokio::spawn(part.supervise(cloud_stopped)))
@@ -226,7 +227,27 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
         return Ok(None);
     };
     let gateway = section.gateway.as_ref().unwrap_or(&config.site);
-    Ok(Some(CloudConfig::new(&section.url, gateway.clone())?))
+    let line = &section.line;
+    let client = section.client_certificate_file.clone();
+    let mut cloud = CloudConfig::new(
+        &section.url,
+        gateway.clone(),
+        config.state_dir.join("cloud"),
+    )?;
+    cloud.token_file = section.token_file.clone();
+    cloud.tls = TlsFiles {
+        ca: section.ca_file.clone(),
+        client: client.zip(section.client_key_file.clone()),
+    };
+    let usual = if line.metered { 300 } else { 50 };
+    cloud.wait = Duration::from_secs(line.wait_s.unwrap_or(usual).into());
+    cloud.line = LineConfig {
+        metered: line.metered,
+        monthly_bytes: (line.monthly_mib > 0).then(|| u64::from(line.monthly_mib) << 20),
+        month_starts: line.month_starts,
+        spread: Duration::from_secs(line.spread_s.into()),
+    };
+    Ok(Some(cloud))
 }
 
 impl Running {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::cloud::{self, CloudConfig, CloudStatus};
+use crate::cloud::{self, CloudConfig, CloudStatus, Requests};
 use crate::config::Config;
 use crate::control::views::PartReport;
 use crate::credentials::Credentials;
@@ -301,6 +301,8 @@ pub struct Cloud {
     pub status: Arc<CloudStatus>,
     /// Wakes the uplink.
     pub nudge: Arc<Notify>,
+    /// What technicians ask of it.
+    pub requests: Arc<Requests>,
     /// Where it shows that it runs.
     pub parts: PartsStatus,
 }
@@ -315,6 +317,7 @@ impl Cloud {
                 Arc::clone(&self.ledger) as Arc<dyn cloud::Ledger>,
                 Arc::clone(&self.status),
                 Arc::clone(&self.nudge),
+                Arc::clone(&self.requests),
                 stopped,
             )
         })

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use cloud_protocol::CodeForResident;
-use cloud_protocol::uplink::{LaneBatch};
+use cloud_protocol::uplink::LaneBatch;
 use cloud_protocol::{Acked, Batch, Chain, Item, Lane, Report};
 use firmware_protocols::Value;
+use firmware_protocols::event::Secret;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::write::{LaneHeads, bits};
@@ -169,9 +170,15 @@ pub(super) fn write_head(conn: &Connection, lane: Lane, head: &LaneHead) -> Resu
 }
 
 /// Parts an item from the code that it carries.
-pub(super) fn part_from_code(mut item: Item) -> (Item, Option<CodeForResident>) {
+pub(super) fn part_from_code(mut item: Item) -> (Item, Option<Secret>) {
     let code = match &mut item.report {
-        Report::Parcel(report) => report.code.take(),
+        Report::Parcel(report) => match report.code.take() {
+            Some(CodeForResident::Plain(digits)) => Some(digits),
+            sealed => {
+                report.code = sealed;
+                None
+            }
+        },
         Report::Unplaceable(_)
         | Report::Claim(_)
         | Report::Demand(_)
@@ -227,8 +234,8 @@ fn join_code(body: &[u8], secret: Option<&[u8]>, key: &StoreKey) -> Result<Item,
     let mut item = Item::from_value(&value).map_err(|e| damaged(e.to_string()))?;
     if let (Some(secret), Report::Parcel(report)) = (secret, &mut item.report) {
         let open = key.open(secret).map_err(|e| damaged(e.to_string()))?;
-        let code = Value::from_cbor(&open).map_err(|e| damaged(e.to_string()))?;
-        report.code = Some(CodeForResident::from_value(&code).map_err(|e| damaged(e.to_string()))?);
+        let digits = String::from_utf8(open).map_err(|e| damaged(e.to_string()))?;
+        report.code = Some(CodeForResident::Plain(Secret::new(digits)));
     }
     Ok(item)
 }

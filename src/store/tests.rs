@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::CodeForResident;
+use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::uplink::{ParcelReport, ParcelState};
 use cloud_protocol::{Acked, Chain, Downlink, Lane, Report, badge_digest};
 use estate::change::{Change, Snapshot};
@@ -73,10 +73,7 @@ fn parcel_report(parcel: &str, digits: Option<&str>) -> Change {
             bank: None,
             compartment: None,
             desk: None,
-            code: digits.map(|digits| CodeForResident {
-                digits: Secret::new(digits),
-                salt: vec![7; 16],
-            }),
+            code: digits.map(|digits| CodeForResident::Plain(Secret::new(digits))),
             unlisted: false,
             return_of: None,
         }),

@@ -302,7 +302,7 @@ impl<'a> Writer<'a> {
         let chain = head.last_chain.then(&item);
         let (open, code) = super::lanes::part_from_code(item);
         let secret = code
-            .map(|code| self.key.seal(&code.to_value().to_cbor()))
+            .map(|code| self.key.seal(code.reveal().as_bytes()))
             .transpose()
             .map_err(|_| StoreError::Damaged {
                 table: "uplink",

@@ -21,7 +21,7 @@ pub fn config(url: &str) -> CloudConfig {
             first: Duration::from_millis(5),
             longest: Duration::from_millis(50),
         },
-        ..CloudConfig::new(url, ident("estate-1")).unwrap()
+        ..CloudConfig::new(url, ident("estate-1"), std::env::temp_dir()).unwrap()
     }
 }
 
@@ -52,6 +52,7 @@ impl Sync {
             Arc::clone(ledger) as Arc<dyn Ledger>,
             Arc::clone(&status),
             Arc::clone(&ledger.nudge),
+            Arc::default(),
             stopped,
         ));
         Self {

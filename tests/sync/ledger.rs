@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
 use cloud_protocol::{Acked, Batch, Chain, DownlinkItem, Item, Lane, LaneBatch, Report};
 use firmware_protocols::Ident;
-use linli::cloud::{BatchLimits, Ledger, LedgerError};
+use linli::cloud::{BatchLimits, Ledger, LedgerError, LineUse};
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -179,6 +179,18 @@ impl Ledger for Memory {
         self.check()?;
         self.taken.lock().unwrap().extend(items);
         Ok(())
+    }
+
+    async fn new_epoch(&self) -> Result<u64, LedgerError> {
+        Err(LedgerError::Unavailable("not in this ledger".to_string()))
+    }
+
+    async fn line_used(&self, _: Vec<LineUse>) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn line_use(&self) -> Result<Vec<LineUse>, LedgerError> {
+        Ok(Vec::new())
     }
 
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {

@@ -54,6 +54,14 @@ pub fn sealing_aad(gateway: &str, parcel: &str) -> Vec<u8> {
 }
 
 impl CodeForResident {
+    /// The digits, inside the gateway.
+    pub fn plain(&self) -> Option<&Secret> {
+        match self {
+            Self::Plain(digits) => Some(digits),
+            Self::Sealed(_) => None,
+        }
+    }
+
     /// The field, if it may be on the wire.
     pub(crate) fn to_value(&self) -> Option<Value> {
         match self {

@@ -10,7 +10,6 @@ use alloc::string::{String, ToString};
 
 use cloud_protocol::Downlink;
 use cloud_protocol::downlink::{ExpectedParcel, Proof};
-use cloud_protocol::CodeForResident;
 use firmware_protocols::event::Secret;
 
 use crate::code::Length;
@@ -178,7 +177,7 @@ impl Estate {
         turn: &mut Turn<'_, '_>,
         id: &str,
         who: String,
-    ) -> Result<CodeForResident, Verdict> {
+    ) -> Result<Secret, Verdict> {
         let Some(row) = self.parcels.get(id) else {
             return Err(unknown(id));
         };
@@ -275,10 +274,9 @@ impl Estate {
         &mut self,
         turn: &mut Turn<'_, '_>,
         parcel: &ExpectedParcel,
-    ) -> Option<(CodeForResident, Length)> {
+    ) -> Option<(Secret, Length)> {
         let (digits, length) = self.issue_code(turn, &parcel.point, &parcel.parcel)?;
-        let code = CodeForResident::Plain(Secret::new(digits));
-        Some((code, length))
+        Some((Secret::new(digits), length))
     }
 
     pub(crate) fn trace_code(

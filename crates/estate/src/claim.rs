@@ -192,7 +192,7 @@ impl Estate {
         };
         self.trace_code(turn, &id, "code-issued", length);
         self.report(&now, &id, Some(code.clone()));
-        Ok((id, Some(code.digits)))
+        Ok((id, Some(code)))
     }
 
     /// The first free id for a return: `ID-R`, `ID-R2`, …

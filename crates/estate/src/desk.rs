@@ -246,7 +246,7 @@ impl Estate {
         match self.reissue(turn, parcel, format!("operator {operator}")) {
             Ok(code) => {
                 turn.told = Some(Told {
-                    code: Some(code.digits),
+                    code: Some(code),
                     ..Told::about(parcel, "the old code is dead, the new one:".to_string())
                 });
                 Verdict::Taken

@@ -4,10 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
+use cloud_protocol::CodeForResident;
 use cloud_protocol::Report;
 use cloud_protocol::downlink::ExpectedParcel;
-use cloud_protocol::CodeForResident;
 use cloud_protocol::uplink::{ParcelReport, ParcelState};
+use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 
 use crate::context::Deadline;
@@ -405,7 +406,7 @@ impl Estate {
     }
 
     /// Tells the cloud where a parcel stands, with its code if that is new.
-    pub(crate) fn report(&mut self, now: &Now, parcel: &str, code: Option<CodeForResident>) {
+    pub(crate) fn report(&mut self, now: &Now, parcel: &str, code: Option<Secret>) {
         let Some(row) = self.parcels.get(parcel) else {
             return;
         };
@@ -421,7 +422,7 @@ impl Estate {
             bank: slot.map(|slot| slot.bank.clone()),
             compartment: slot.map(|slot| slot.compartment),
             desk: desk.cloned(),
-            code,
+            code: code.map(CodeForResident::Plain),
             unlisted: row.unlisted,
             return_of: row.parcel.return_of.clone(),
         };

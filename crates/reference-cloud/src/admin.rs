@@ -161,7 +161,10 @@ fn parcel_value(view: &ParcelView) -> Value {
         ("bank", view.bank.as_deref().map(Value::from)),
         ("compartment", view.compartment.map(Value::from)),
         ("desk", view.desk.as_deref().map(Value::from)),
-        ("code", view.code.as_ref().map(|code| code.reveal().into())),
+        (
+            "code",
+            view.digits.as_ref().map(|code| code.reveal().into()),
+        ),
         ("unlisted", view.unlisted.then(|| true.into())),
         ("return_of", view.return_of.as_deref().map(Value::from)),
         (

@@ -202,7 +202,7 @@ impl Cloud {
     pub async fn codes(&self, gateway: &Ident) -> Result<BTreeMap<String, Secret>, StoreError> {
         let parcels = self.parcels(gateway).await?;
         let live = parcels.into_iter();
-        Ok(live.filter_map(|p| Some((p.parcel, p.code?))).collect())
+        Ok(live.filter_map(|p| Some((p.parcel, p.digits?))).collect())
     }
 
     /// The demand of a gateway by start, each bucket in its highest revision.

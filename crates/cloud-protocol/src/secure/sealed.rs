@@ -116,7 +116,10 @@ mod tests {
         let (opening, sealing) = keys();
         let code = seal(&sealing, "g-1", "P-1", &Secret::new("004711")).unwrap();
         assert_eq!(code.ct.len(), 6 + 16);
-        assert_eq!(opening.open("g-1", "P-1", &code).unwrap().reveal(), "004711");
+        assert_eq!(
+            opening.open("g-1", "P-1", &code).unwrap().reveal(),
+            "004711"
+        );
         assert_eq!(opening.open("g-1", "P-2", &code), Err(SealError::Closed));
         assert_eq!(opening.open("g-2", "P-1", &code), Err(SealError::Closed));
         let other = OpeningKey::from_seed(&[8; 32]);

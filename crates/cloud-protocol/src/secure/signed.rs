@@ -129,8 +129,9 @@ pub fn sign(
 ) -> SignedHeaders {
     let content_digest = content_digest(content);
     let covered = COVERED.map(|name| format!("\"{name}\"")).join(" ");
-    let params =
-        format!("({covered});created={created};nonce=\"{nonce}\";keyid=\"{keyid}\";alg=\"ed25519\"");
+    let params = format!(
+        "({covered});created={created};nonce=\"{nonce}\";keyid=\"{keyid}\";alg=\"ed25519\""
+    );
     let base = format!(
         "\"@method\": {method}\n\"@target-uri\": {target_uri}\n\"content-digest\": \
          {content_digest}\n\"@signature-params\": {params}"
@@ -173,13 +174,13 @@ impl Stated {
     }
 }
 
-fn stated(
-    request: Request<'_>,
-    input: &InnerList,
-    signature: &[u8],
-) -> Result<Stated, Unsigned> {
+fn stated(request: Request<'_>, input: &InnerList, signature: &[u8]) -> Result<Stated, Unsigned> {
     for name in COVERED {
-        let covers = |item: &Item| item.bare_item.as_string().is_some_and(|s| s.as_str() == name);
+        let covers = |item: &Item| {
+            item.bare_item
+                .as_string()
+                .is_some_and(|s| s.as_str() == name)
+        };
         if !input.items.iter().any(covers) {
             return Err(Unsigned::Uncovered(name));
         }
@@ -194,7 +195,11 @@ fn stated(
     if nonce.is_empty() || nonce.len() > NONCE_MAX {
         return Err(Unsigned::Parameter("nonce"));
     }
-    if input.params.get("alg").is_some_and(|v| v.as_string().is_none_or(|s| s.as_str() != "ed25519")) {
+    if input
+        .params
+        .get("alg")
+        .is_some_and(|v| v.as_string().is_none_or(|s| s.as_str() != "ed25519"))
+    {
         return Err(Unsigned::Parameter("alg"));
     }
     Ok(Stated {

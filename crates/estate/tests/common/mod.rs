@@ -260,8 +260,8 @@ impl World {
                     report: Report::Parcel(report),
                     ..
                 } => {
-                    if let Some(code) = &report.code {
-                        let digits = code.digits.reveal().to_string();
+                    if let Some(code) = report.code.as_ref().and_then(|code| code.plain()) {
+                        let digits = code.reveal().to_string();
                         self.codes.insert(report.parcel.clone(), digits);
                     }
                     self.reports.push(report.clone());

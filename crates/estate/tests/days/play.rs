@@ -283,8 +283,10 @@ impl Day {
             else {
                 continue;
             };
-            let Some(code) = &report.code else { continue };
-            let digits = code.digits.reveal().to_string();
+            let Some(code) = report.code.as_ref().and_then(|code| code.plain()) else {
+                continue;
+            };
+            let digits = code.reveal().to_string();
             let row = self.estate.parcel(&report.parcel).unwrap();
             let point = row.parcel.point.clone();
             let rest = self.estate.rules().code_rest_ms;

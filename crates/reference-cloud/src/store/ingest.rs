@@ -3,7 +3,7 @@
 
 use cloud_protocol::received::{ReceivedItem, ReceivedLane};
 use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
-use cloud_protocol::{Acked, Chain, Lane, Problem, ProblemType, Received, Report};
+use cloud_protocol::{Acked, Chain, CodeForResident, Lane, Problem, ProblemType, Received, Report};
 use firmware_protocols::value::{Key, Value};
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -294,10 +294,10 @@ fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) ->
         report.unlisted,
         report.return_of,
     ])?;
-    if let Some(code) = &report.code {
+    if let Some(CodeForResident::Sealed(code)) = &report.code {
         tx.execute(
-            "INSERT OR REPLACE INTO notice (gateway, parcel, digits) VALUES (?1, ?2, ?3)",
-            params![gateway, report.parcel, code.digits.reveal()],
+            "INSERT OR REPLACE INTO notice (gateway, parcel, sealed) VALUES (?1, ?2, ?3)",
+            params![gateway, report.parcel, code.to_value().to_cbor()],
         )?;
     }
     if code_is_dead(report) {

@@ -104,6 +104,15 @@ const MIGRATIONS: &[&str] = &["
     -- A courier's code stays in the item only until the gateway has it.
     ALTER TABLE downlink ADD COLUMN code INTEGER NOT NULL DEFAULT 0;    -- 1: `body` has a code
     CREATE INDEX downlink_code ON downlink (gateway, seq) WHERE code;
+", "
+    -- The live code of a parcel, sealed as it came; gone when the parcel is.
+    DROP TABLE notice;
+    CREATE TABLE notice (
+        gateway TEXT NOT NULL,
+        parcel  TEXT NOT NULL,
+        sealed  BLOB NOT NULL,
+        PRIMARY KEY (gateway, parcel)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Opens the store, checks that it is durable, and migrates it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cloud_protocol::uplink::{ClaimReport, DemandReport, ParcelState, Unplaceable};
-use cloud_protocol::{Item, Lane, Report};
+use cloud_protocol::{Item, Lane, Report, SealedCode};
 use firmware_protocols::Value;
 use firmware_protocols::event::Secret;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -25,8 +25,10 @@ pub struct ParcelView {
     pub compartment: Option<u16>,
     /// The desk that holds it.
     pub desk: Option<String>,
-    /// Its live pickup code.
-    pub code: Option<Secret>,
+    /// Its live pickup code, sealed as it came.
+    pub code: Option<SealedCode>,
+    /// Its digits, once opened.
+    pub digits: Option<Secret>,
     /// Whether it came without having been announced.
     pub unlisted: bool,
     /// The parcel whose return it is.
@@ -98,7 +100,7 @@ impl Store {
     ) -> Result<Vec<ParcelView>, StoreError> {
         self.run(move |connection| {
             let mut select = connection.prepare(
-                "SELECT parcel, state, since, bank, compartment, desk, digits, unlisted, return_of
+                "SELECT parcel, state, since, bank, compartment, desk, sealed, unlisted, return_of
                  FROM parcel LEFT JOIN notice USING (gateway, parcel)
                  WHERE gateway = ?1 AND (?2 IS NULL OR parcel = ?2) ORDER BY parcel",
             )?;
@@ -197,7 +199,8 @@ fn parcel_view(row: &Row<'_>) -> rusqlite::Result<ParcelView> {
         let states = ParcelState::WORDS.iter();
         states.into_iter().find(|(other, _)| *other == word)
     });
-    let code: Option<String> = row.get(6)?;
+    let code: Option<Vec<u8>> = row.get(6)?;
+    let code = code.and_then(|code| SealedCode::from_value(&Value::from_cbor(&code).ok()?).ok());
     Ok(ParcelView {
         parcel: row.get(0)?,
         state: state.map(|(_, state)| *state),
@@ -205,7 +208,8 @@ fn parcel_view(row: &Row<'_>) -> rusqlite::Result<ParcelView> {
         bank: row.get(3)?,
         compartment: row.get(4)?,
         desk: row.get(5)?,
-        code: code.map(Secret::new),
+        code,
+        digits: None,
         unlisted: row.get(7)?,
         return_of: row.get(8)?,
         unplaceable: Vec::new(),
