@@ -23,6 +23,7 @@ mod path;
 pub mod requests;
 pub mod status;
 mod uplink;
+pub mod views;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
+pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
 use backoff::{Backoff, jitter};
 use client::Client;
