@@ -1,6 +1,7 @@
 //! The sync client: uplink and downlink to the operator's cloud, whenever there is a connection.
 //!
-//! Two loops share one HTTP client and one status:
+//! First the gateway has to be enrolled ([`enrolment`]): by a one-time token, under the key that it
+//! keeps ([`identity`]). Then two loops share one client, which signs every request, and one status:
 //!
 //! * [`uplink`] sends what the ledger has, batch by batch, and reports what the cloud has for good.
 //! * [`downlink`] holds a long poll and hands what comes to the ledger.
@@ -14,25 +15,35 @@
 //! `Retry-After` is always waited for.
 
 mod account;
+mod answer;
 pub mod backoff;
+mod broken;
+mod certificates;
 mod client;
 pub mod config;
+mod connect;
 mod downlink;
+mod enrolment;
 mod failure;
+mod http;
+mod identity;
 pub mod ledger;
 mod meter;
 mod path;
 pub mod requests;
 pub mod status;
+mod stream;
+mod tls;
 mod uplink;
 pub mod views;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use backoff::BackoffRange;
+pub use certificates::NEAR_ITS_END_DAYS;
 pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use meter::{Cost, Meter};
@@ -42,7 +53,7 @@ pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
 use backoff::{Backoff, jitter};
 use client::Client;
-use failure::{Cause, Failure};
+use failure::Failure;
 use status::Way;
 
 use crate::clock::Clock;
@@ -62,36 +73,78 @@ pub async fn run(
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let client = Client::new(Arc::clone(&config), Arc::clone(&status))?;
     status.started(config.url.as_url().as_str());
+    let client = Client::new(Arc::clone(&config), Arc::clone(&status), clock.clone())?;
     let shared = Shared {
         config,
         client,
         ledger,
         status,
         clock,
+        changing: Mutex::new(()),
+        standing: watch::Sender::new(()),
         back: watch::Sender::new(()),
     };
     tokio::join!(
-        uplink::run(&shared, &nudge, shutdown.clone()),
-        downlink::run(&shared, shutdown.clone()),
-        serve(&shared, &requests, shutdown),
+        keep_in_step(&shared, &nudge, shutdown.clone()),
+        until(shutdown, serve(&shared, &requests, &nudge)),
     );
     Ok(())
 }
 
-/// Answers what technicians ask, until `shutdown`.
-async fn serve(shared: &Shared, requests: &Requests, shutdown: watch::Receiver<bool>) {
-    let asked = async {
-        loop {
-            if let Request::Now { account } = requests.next().await {
-                account::run(shared, &account).await;
+/// Enrols if need be, and then sends and polls.
+async fn keep_in_step(shared: &Shared, nudge: &Notify, shutdown: watch::Receiver<bool>) {
+    until(shutdown.clone(), enrolment::until_enrolled(shared)).await;
+    if shared.client.enrolled().is_none() {
+        return;
+    }
+    tokio::join!(
+        uplink::run(shared, nudge, shutdown.clone()),
+        downlink::run(shared, shutdown.clone()),
+        until(shutdown, enrolment::look_after(shared)),
+    );
+}
+
+/// Answers what technicians ask, for ever.
+async fn serve(shared: &Shared, requests: &Requests, nudge: &Notify) {
+    loop {
+        // An answer that nobody waits for any more is dropped.
+        match requests.next().await {
+            Request::Enrol { token, reply } => {
+                let enrolled = enrolment::enrol(shared, &token).await;
+                let _ = reply.send(enrolled.map_err(Told::from));
             }
+            Request::ChangeKey { reply } => {
+                let changed = enrolment::change_key(shared).await;
+                let _ = reply.send(changed.map_err(Told::from));
+            }
+            Request::NewEpoch { reply } => {
+                let started = shared.ledger.new_epoch().await;
+                nudge.notify_one();
+                let said = started.map(|epoch| {
+                    format!("epoch {epoch} has begun: the cloud hears every parcel's state anew")
+                });
+                let _ = reply.send(said.map_err(|e| Told::from(Failure::from(e))));
+            }
+            Request::Now { account } => account::run(shared, &account).await,
         }
-    };
+    }
+}
+
+/// Does it until the gateway stops.
+async fn until(shutdown: watch::Receiver<bool>, doing: impl Future<Output = ()>) {
     tokio::select! {
-        () = asked => {}
+        () = doing => {}
         () = stopped(shutdown) => {}
+    }
+}
+
+impl From<Failure> for Told {
+    fn from(failure: Failure) -> Self {
+        Self {
+            what: failure.to_string(),
+            remedy: Some(failure.advice().to_owned()),
+        }
     }
 }
 
@@ -103,6 +156,10 @@ struct Shared {
     status: Arc<CloudStatus>,
     /// The box's clock.
     clock: Clock,
+    /// Held by who changes the enrolment or the key.
+    changing: Mutex<()>,
+    /// Sent when the enrolment changed, or a change of the key was cut short.
+    standing: watch::Sender<()>,
     /// Sent when a loop reaches the cloud after it couldn't.
     back: watch::Sender<()>,
 }
@@ -172,7 +229,7 @@ impl<'a> Patience<'a> {
             self.unreachable = None;
             return tokio::time::sleep(pause).await;
         };
-        let gone = *cause == Cause::NoWay;
+        let gone = cause.is_gone();
         let since = *self.unreachable.get_or_insert_with(Instant::now);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -110,6 +110,11 @@ impl CloudStatus {
         self.lock().clone()
     }
 
+    /// Changes what is shown of the enrolment, the clock and the certificates.
+    pub(super) fn show(&self, change: impl FnOnce(&mut CloudSnapshot)) {
+        change(&mut self.lock());
+    }
+
     pub(super) fn started(&self, url: &str) {
         self.lock().url = Some(url.to_string());
     }

@@ -99,7 +99,7 @@ impl Uplink<'_> {
             items: self.size.of(self.shared.config.batch_items),
             bytes: self.size.of(self.shared.config.batch_bytes),
             held: self.held(Instant::now()),
-            seal: self.shared.client.seal(),
+            seal: self.shared.client.seal()?,
             demand_minutes: None,
         };
         let Some(batch) = self.shared.ledger.next_batch(limits).await? else {
