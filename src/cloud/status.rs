@@ -122,6 +122,11 @@ impl CloudStatus {
         self.lock().snapshot.clone()
     }
 
+    /// Changes what is shown of the enrolment, the clock and the certificates.
+    pub(super) fn show(&self, change: impl FnOnce(&mut CloudSnapshot)) {
+        change(&mut self.lock().snapshot);
+    }
+
     pub(super) fn started(&self, url: &str) {
         self.lock().snapshot.url = Some(url.to_string());
     }
