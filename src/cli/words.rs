@@ -13,6 +13,7 @@ pub mod events;
 pub mod scan;
 pub mod serial;
 pub mod slowed;
+pub mod sync;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
