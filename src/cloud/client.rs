@@ -4,12 +4,13 @@
 //! an uplink, the wait and 15 s more for a long poll, and at most [`BODY_MAX_BYTES`] of an answer,
 //! counted while it comes in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cloud_protocol::{
-    Acked, BODY_MAX_BYTES, Batch, CBOR, DownlinkItem, JSON, PROBLEM_JSON, Problem,
+    Acked, BODY_MAX_BYTES, Batch, CBOR, DownlinkItem, JSON, PROBLEM_JSON, Problem, SealingKey,
 };
 use firmware_protocols::{Form, Value};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -19,7 +20,9 @@ use rustls::crypto::ring::default_provider;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::config::CloudConfig;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
+use super::ledger::Seal;
+use super::meter::{Cost, Meter};
 use super::status::CloudStatus;
 use crate::names::Names;
 
@@ -38,6 +41,7 @@ pub(super) struct Client {
     status: Arc<CloudStatus>,
     gateway_url: Url,
     names: Names,
+    meter: Meter,
 }
 
 /// A batch, encoded.
@@ -71,6 +75,7 @@ impl Client {
             status,
             gateway_url,
             names,
+            meter: Meter::default(),
         })
     }
 
@@ -84,8 +89,36 @@ impl Client {
         Encoded(batch.to_value().write(self.config.form))
     }
 
+    /// Where bytes are counted that belong to no call.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// To what codes are sealed now, for whom.
+    pub fn seal(&self) -> Seal {
+        Seal {
+            key: SealingKey {
+                id: String::new(),
+                public_key: [0; 32],
+            },
+            gateway: self.config.gateway.clone(),
+        }
+    }
+
+    /// The cloud's addresses.
+    pub async fn try_name(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let (host, port) = self.config.url.host();
+        let found = self.names.find(host, port).await;
+        found.map_err(|e| Failure::Network {
+            words: format!("cannot find {host}: {e}"),
+            cause: Cause::Other,
+        })
+    }
+
     /// `POST …/uplink`
-    pub async fn uplink(&self, body: Encoded) -> Result<Acked, Failure> {
+    pub async fn uplink(&self, body: Encoded) -> Result<(Acked, Cost), Failure> {
+        let asked = Instant::now();
+        let sent = body.0.len() as u64;
         let mut request = self.request(Method::POST, "uplink", UPLINK_TIMEOUT);
         self.status.sent_bytes(body.0.len());
         request
@@ -93,19 +126,35 @@ impl Client {
             .insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type()));
         *request.body_mut() = Some(body.0.into());
         let answer = self.call(request).await?;
-        Acked::from_value(&answer)
-            .map_err(|e| Failure::Odd(format!("the cloud's answer can't be read: {e}")))
+        let acked = Acked::from_value(&answer)
+            .map_err(|e| Failure::Odd(format!("the cloud's answer can't be read: {e}")))?;
+        let cost = Cost {
+            sent,
+            received: 0,
+            took: asked.elapsed(),
+        };
+        Ok((acked, cost))
     }
 
     /// `GET …/downlink`
-    pub async fn downlink(&self, after: u64, wait_s: u64) -> Result<Vec<DownlinkItem>, Failure> {
+    pub async fn downlink(
+        &self,
+        after: u64,
+        wait_s: u64,
+    ) -> Result<(Vec<DownlinkItem>, Cost), Failure> {
+        let asked = Instant::now();
         let timeout = Duration::from_secs(wait_s) + POLL_SLACK;
         let mut request = self.request(Method::GET, "downlink", timeout);
         let query = format!("after={after}&wait={wait_s}");
         request.url_mut().set_query(Some(&query));
         let answer = self.call(request).await?;
-        DownlinkItem::read_all(&answer)
-            .map_err(|e| Failure::Odd(format!("the cloud's downlink can't be read: {e}")))
+        let items = DownlinkItem::read_all(&answer)
+            .map_err(|e| Failure::Odd(format!("the cloud's downlink can't be read: {e}")))?;
+        let cost = Cost {
+            took: asked.elapsed(),
+            ..Cost::default()
+        };
+        Ok((items, cost))
     }
 
     fn request(&self, method: Method, call: &str, timeout: Duration) -> Request {

@@ -58,7 +58,7 @@ async fn poll(shared: &Shared, wait_s: u64) -> Result<Polled, Failure> {
     let cursor = shared.ledger.downlink_cursor().await?;
     shared.status.cursor(cursor);
     let asked = Instant::now();
-    let items = shared.client.downlink(cursor, wait_s).await?;
+    let (items, _cost) = shared.client.downlink(cursor, wait_s).await?;
     Ok(Polled {
         items: new_items(items, cursor)?,
         early: wait_s > 0 && asked.elapsed() < Duration::from_secs(wait_s) / 2,

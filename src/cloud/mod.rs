@@ -13,12 +13,14 @@
 //! to it opens ([`path`]), or when the other loop gets through after a failure of its own. A
 //! `Retry-After` is always waited for.
 
+mod account;
 pub mod backoff;
 mod client;
 pub mod config;
 mod downlink;
 mod failure;
 pub mod ledger;
+mod meter;
 mod path;
 pub mod requests;
 pub mod status;
@@ -32,6 +34,7 @@ use tokio::sync::{Notify, watch};
 pub use backoff::BackoffRange;
 pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
+pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
 
@@ -39,6 +42,8 @@ use backoff::{Backoff, jitter};
 use client::Client;
 use failure::{Cause, Failure};
 use status::Way;
+
+use crate::clock::Clock;
 
 /// Keeps gateway and cloud in step until `shutdown` is true (or its sender is gone).
 ///
@@ -51,6 +56,7 @@ pub async fn run(
     status: Arc<CloudStatus>,
     nudge: Arc<Notify>,
     requests: Arc<Requests>,
+    clock: Clock,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
@@ -61,22 +67,40 @@ pub async fn run(
         client,
         ledger,
         status,
+        clock,
         back: watch::Sender::new(()),
     };
-    let _ = requests;
     tokio::join!(
         uplink::run(&shared, &nudge, shutdown.clone()),
-        downlink::run(&shared, shutdown),
+        downlink::run(&shared, shutdown.clone()),
+        serve(&shared, &requests, shutdown),
     );
     Ok(())
 }
 
-/// What both loops have.
+/// Answers what technicians ask, until `shutdown`.
+async fn serve(shared: &Shared, requests: &Requests, shutdown: watch::Receiver<bool>) {
+    let asked = async {
+        loop {
+            if let Request::Now { account } = requests.next().await {
+                account::run(shared, &account).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        () = stopped(shutdown) => {}
+    }
+}
+
+/// What all parts of the sync client have.
 struct Shared {
     config: Arc<CloudConfig>,
     client: Client,
     ledger: Arc<dyn Ledger>,
     status: Arc<CloudStatus>,
+    /// The box's clock.
+    clock: Clock,
     /// Sent when a loop reaches the cloud after it couldn't.
     back: watch::Sender<()>,
 }

@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType, SealingKey};
+use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType};
 use tokio::sync::{Notify, watch};
 
 use super::backoff::{Backoff, jitter};
 use super::failure::{Cause, Failure, remedy};
-use super::ledger::{BatchLimits, LedgerError, Seal};
+use super::ledger::{BatchLimits, LedgerError};
 use super::status::Way;
 use super::{Patience, Shared, stopped};
 
@@ -99,13 +99,7 @@ impl Uplink<'_> {
             items: self.size.of(self.shared.config.batch_items),
             bytes: self.size.of(self.shared.config.batch_bytes),
             held: self.held(Instant::now()),
-            seal: Seal {
-                key: SealingKey {
-                    id: String::new(),
-                    public_key: [0; 32],
-                },
-                gateway: self.shared.config.gateway.clone(),
-            },
+            seal: self.shared.client.seal(),
             demand_minutes: None,
         };
         let Some(batch) = self.shared.ledger.next_batch(limits).await? else {
@@ -127,7 +121,7 @@ impl Uplink<'_> {
             return self.smaller(items, too_large());
         }
         let acked = match self.shared.client.uplink(encoded).await {
-            Ok(acked) => acked,
+            Ok((acked, _cost)) => acked,
             Err(Failure::Refused(problem)) if problem.kind == Some(ProblemType::TooLarge) => {
                 return self.smaller(items, problem);
             }

@@ -148,6 +148,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
                 status: Arc::clone(status),
                 nudge,
                 requests: Arc::clone(&requests),
+                clock: clock.clone(),
                 parts: running.clone(),
             };
             Some(tokio::spawn(part.supervise(cloud_stopped)))

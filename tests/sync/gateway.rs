@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
+use linli::clock::Clock;
 use linli::cloud::{BackoffRange, CloudConfig, CloudSnapshot, CloudStatus, Ledger};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,6 +54,7 @@ impl Sync {
             Arc::clone(&status),
             Arc::clone(&ledger.nudge),
             Arc::default(),
+            Clock::system(),
             stopped,
         ));
         Self {
