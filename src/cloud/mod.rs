@@ -25,6 +25,7 @@ mod path;
 pub mod requests;
 pub mod status;
 mod uplink;
+pub mod views;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
+pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
 use backoff::{Backoff, jitter};
 use client::Client;

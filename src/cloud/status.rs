@@ -8,6 +8,7 @@ use cloud_protocol::{Acked, Batch, DownlinkItem, Lane};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::views::{CertificateView, LineView};
 
 /// The shared status. Reading it costs a lock and a copy.
 #[derive(Debug, Default)]
@@ -42,6 +43,19 @@ pub struct CloudSnapshot {
     pub bytes_sent: u64,
     /// Bytes of answer bodies.
     pub bytes_received: u64,
+    /// Since when the gateway has been enrolled at this cloud; `None` while it isn't.
+    pub enrolled_since_ms: Option<i64>,
+    /// Since when its key has been in force.
+    pub key_since_ms: Option<i64>,
+    /// Whether a change of its key has begun and the cloud hasn't taken the new one yet.
+    pub key_changing: bool,
+    /// How far this box's clock is behind the cloud's (below 0: ahead), ms, as last heard.
+    pub skew_ms: Option<i64>,
+    /// The certificates in use that end some day: the gateway's own, the pinned authorities', the
+    /// cloud's.
+    pub certificates: Vec<CertificateView>,
+    /// The line.
+    pub line: LineView,
 }
 
 /// How one of the two loops fares.
