@@ -16,8 +16,8 @@ use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
-pub use sync::SyncCommand;
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
+pub use sync::SyncCommand;
 pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.

@@ -120,8 +120,9 @@ fn drawn(look: &Look, step: &StepView) -> String {
 /// The token: from a file, or asked for.
 fn token(file: Option<&Path>) -> Result<Token, Stop> {
     let text = match file {
-        Some(file) => read_bounded(file)
-            .map_err(|e| Stop::new(stop::FAILED, words::cannot_read(file, &e)))?,
+        Some(file) => {
+            read_bounded(file).map_err(|e| Stop::new(stop::FAILED, words::cannot_read(file, &e)))?
+        }
         None => ask::secret(&Asked {
             prompt: words::ASK_TOKEN,
             nothing: words::NO_TOKEN,

@@ -154,25 +154,63 @@ spread_s = 0
     #[test]
     fn a_cloud_with_all_its_keys_is_taken() {
         let cloud = Config::parse(ESTATE).unwrap().cloud.unwrap();
-        assert_eq!((cloud.line.monthly_mib, cloud.line.wait_s), (500, Some(600)));
+        assert_eq!(
+            (cloud.line.monthly_mib, cloud.line.wait_s),
+            (500, Some(600))
+        );
         let plain = "site = 's'\ncloud = { url = 'http://127.0.0.1:8470' }";
         let line = Config::parse(plain).unwrap().cloud.unwrap().line;
-        assert_eq!((line.month_starts, line.spread_s, line.metered), (1, 900, false));
+        assert_eq!(
+            (line.month_starts, line.spread_s, line.metered),
+            (1, 900, false)
+        );
     }
 
     #[test]
     fn each_mistake_says_what_is_allowed() {
         for (right, wrong, said) in [
             ("https://", "http://", "use https"),
-            ("https://cloud.example", "cloud.example", "write it like https://"),
-            ("cloud.example", "me:secret@cloud.example", "must not hold a user name"),
-            ("wait_s = 600", "wait_s = 601", "wait_s is 601: 1 to 600 is allowed"),
+            (
+                "https://cloud.example",
+                "cloud.example",
+                "write it like https://",
+            ),
+            (
+                "cloud.example",
+                "me:secret@cloud.example",
+                "must not hold a user name",
+            ),
+            (
+                "wait_s = 600",
+                "wait_s = 601",
+                "wait_s is 601: 1 to 600 is allowed",
+            ),
             ("wait_s = 600", "wait_s = 0", "1 to 600 is allowed"),
-            ("month_starts = 20", "month_starts = 29", "1 to 28 is allowed"),
-            ("month_starts = 20", "month_starts = 0", "1 to 28 is allowed"),
-            ("spread_s = 0", "spread_s = 86401", "to 86400 (a day) is allowed"),
-            ("monthly_mib = 500", "monthly_mib = 2000000", "0 (no limit) to 1048576 is allowed"),
-            ("monthly_mib = 500", "monthly_mb = 500", "unknown field `monthly_mb`"),
+            (
+                "month_starts = 20",
+                "month_starts = 29",
+                "1 to 28 is allowed",
+            ),
+            (
+                "month_starts = 20",
+                "month_starts = 0",
+                "1 to 28 is allowed",
+            ),
+            (
+                "spread_s = 0",
+                "spread_s = 86401",
+                "to 86400 (a day) is allowed",
+            ),
+            (
+                "monthly_mib = 500",
+                "monthly_mib = 2000000",
+                "0 (no limit) to 1048576 is allowed",
+            ),
+            (
+                "monthly_mib = 500",
+                "monthly_mb = 500",
+                "unknown field `monthly_mb`",
+            ),
             ("gateway = \"s-1\"", "gateway = \"S 1\"", "gateway"),
             (
                 "client_key_file = \"/etc/linli/s-1.key\"",

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use cloud_protocol::TOKEN_MAX;
+use cloud_protocol::enrol::TOKEN_MAX;
 use firmware_protocols::event::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

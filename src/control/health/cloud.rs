@@ -1,5 +1,6 @@
 //! What keeps items from the cloud, or the cloud's from us, and doesn't go away by trying again:
-//! a lane that it refuses, a direction that it stopped, an answer that isn't a cloud's.
+//! a lane that it refuses, a direction that it stopped, an answer that isn't a cloud's. And what will
+//! keep them from it some day: a certificate that ends, a budget that is used up, a clock that is off.
 
 use serde_json::Value as Json;
 
@@ -12,11 +13,17 @@ pub const HELD_MS: i64 = 5 * 60_000;
 /// How long an item may wait for the cloud before it is worth a word, ms.
 pub const BACKLOG_MS: i64 = 15 * 60_000;
 
+/// How many days before its end a certificate is worth a word.
+pub const CERTIFICATE_DAYS: i64 = 30;
+
+/// How far the box's clock may be from the cloud's, ms. The cloud refuses requests beyond 300 s.
+pub const SKEW_MS: i64 = 60_000;
+
 /// The lane that carries the codes.
 const FULFILMENT: &str = "fulfilment";
 
 /// What the cloud client's own status tells of, with its remedies.
-pub fn troubles(cloud: &Json, now_ms: i64, lanes: &[LaneRow]) -> Vec<Trouble> {
+pub fn lane_troubles(cloud: &Json, now_ms: i64, lanes: &[LaneRow]) -> Vec<Trouble> {
     let too_long = |since: Option<i64>| since.is_some_and(|ms| now_ms.saturating_sub(ms) > HELD_MS);
     let held = cloud["held"].as_array().into_iter().flatten();
     let mut troubles: Vec<Trouble> = held
@@ -49,6 +56,33 @@ pub fn troubles(cloud: &Json, now_ms: i64, lanes: &[LaneRow]) -> Vec<Trouble> {
             remedy: text(direction, "remedy"),
             since_ms,
         });
+    }
+    troubles
+}
+
+/// What the cloud client tells of its papers, its line and its clock.
+pub fn paper_troubles(cloud: &Json) -> Vec<Trouble> {
+    let certificates = cloud["certificates"].as_array().into_iter().flatten();
+    let ends = certificates.filter_map(|certificate| {
+        let days_left = certificate["days_left"].as_i64()?;
+        (days_left <= CERTIFICATE_DAYS).then(|| Trouble::CertificateEnds {
+            what: text(certificate, "what"),
+            not_after_ms: certificate["not_after_ms"].as_i64().unwrap_or_default(),
+            days_left,
+        })
+    });
+    let mut troubles: Vec<Trouble> = ends.collect();
+    let line = &cloud["line"];
+    if line["level"] == "exhausted" {
+        troubles.push(Trouble::LineExhausted {
+            used_bytes: line["used_bytes"].as_u64().unwrap_or_default(),
+            budget_bytes: line["budget_bytes"].as_u64().unwrap_or_default(),
+            until_ms: line["month_until_ms"].as_i64(),
+        });
+    }
+    let skew_ms = cloud["skew_ms"].as_i64().unwrap_or_default();
+    if skew_ms.saturating_abs() > SKEW_MS {
+        troubles.push(Trouble::ClockOff { skew_ms });
     }
     troubles
 }
