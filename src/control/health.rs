@@ -308,7 +308,7 @@ pub fn judge(
     troubles.extend(slowed(report));
     let now_ms = report.clock.wall_ms;
     let cloud = cloud::lane_troubles(&report.cloud, now_ms, &lanes.lanes);
-    let backlog = cloud::backlog(now_ms, &lanes.lanes, &cloud);
+    let backlog = cloud::backlog(now_ms, &report.cloud, &lanes.lanes, &cloud);
     troubles.extend(cloud);
     troubles.extend(cloud::paper_troubles(&report.cloud));
     let refused = concerns.cloud_refused.clone();

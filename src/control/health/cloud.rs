@@ -87,18 +87,26 @@ pub fn paper_troubles(cloud: &Json) -> Vec<Trouble> {
     troubles
 }
 
-/// Items wait for long, and nothing is known of why.
-pub fn backlog(now_ms: i64, lanes: &[LaneRow], known: &[Trouble]) -> Option<Trouble> {
+/// Items wait for long, and nothing is known of why. What isn't urgent may wait for its turn on the
+/// line.
+pub fn backlog(now_ms: i64, cloud: &Json, lanes: &[LaneRow], known: &[Trouble]) -> Option<Trouble> {
+    let turn = |lane: &str| match lane {
+        "demand" => cloud["line"]["demand_next_ms"].as_i64(),
+        "health" => cloud["line"]["health_next_ms"].as_i64(),
+        _ => None,
+    };
     let explained = |lane: &&LaneRow| {
-        known.iter().any(|trouble| match trouble {
-            Trouble::Cloud {
-                lane: None, way, ..
-            } => way.as_deref() != Some("downlink"),
-            Trouble::Cloud {
-                lane: Some(held), ..
-            } => *held == lane.lane,
-            _ => false,
-        })
+        let waits_its_turn = turn(&lane.lane).is_some_and(|ms| now_ms - ms < BACKLOG_MS);
+        waits_its_turn
+            || known.iter().any(|trouble| match trouble {
+                Trouble::Cloud {
+                    lane: None, way, ..
+                } => way.as_deref() != Some("downlink"),
+                Trouble::Cloud {
+                    lane: Some(held), ..
+                } => *held == lane.lane,
+                _ => false,
+            })
     };
     let waiting: Vec<&LaneRow> = lanes.iter().filter(|lane| !explained(lane)).collect();
     let oldest_ms = waiting.iter().filter_map(|l| l.oldest_waiting_ms).min()?;
