@@ -1,6 +1,8 @@
 //! The sync client: uplink and downlink to the operator's cloud, whenever there is a connection.
 //!
-//! Three loops share one HTTP client, one contact with the cloud ([`contact`]) and one status:
+//! First the gateway has to be enrolled ([`enrolment`]): by a one-time token, under the key that it
+//! keeps ([`identity`]). Then three loops share one client, which signs every request, one contact
+//! with the cloud ([`contact`]) and one status:
 //!
 //! * [`tracks`] sends what the ledger has, batch by batch ([`uplink`]), and reports what the cloud has
 //!   for good: parcels on a track of their own, health and demand on another.
@@ -12,13 +14,20 @@
 //! What crosses the [`line`](self::line) is counted and held against its [`budget`].
 
 mod account;
+mod answer;
 pub mod backoff;
+mod broken;
 mod budget;
+mod certificates;
 mod client;
 pub mod config;
+mod connect;
 mod contact;
 mod downlink;
+mod enrolment;
 mod failure;
+mod http;
+mod identity;
 pub mod ledger;
 mod line;
 mod meter;
@@ -26,7 +35,10 @@ mod pace;
 mod path;
 pub mod requests;
 mod size;
+pub mod standing;
 pub mod status;
+mod stream;
+mod tls;
 mod tracks;
 mod uplink;
 mod urge;
@@ -34,18 +46,21 @@ pub mod views;
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use backoff::BackoffRange;
+pub use certificates::NEAR_ITS_END_DAYS;
 pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
+pub use standing::{LaneStanding, Standing};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
 pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
 use client::Client;
 use contact::Contact;
+use failure::Failure;
 use line::Line;
 use path::{Path, Settling, TcpProbe};
 use urge::Outcomes;
@@ -67,8 +82,8 @@ pub async fn run(
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let client = Client::new(Arc::clone(&config), Arc::clone(&status))?;
-    status.started(config.url.as_url().as_str());
+    status.started(config.url.as_url().as_str(), &config.gateway);
+    let client = Client::new(Arc::clone(&config), Arc::clone(&status), clock.clone())?;
     let contact = contact(&config, &client, &status);
     let meter = client.meter().clone();
     let line = Line::new(
@@ -86,12 +101,13 @@ pub async fn run(
         contact,
         line,
         outcomes: Outcomes::default(),
+        changing: Mutex::new(()),
+        standing: watch::Sender::new(()),
     };
     let loops = async {
         tokio::join!(
-            tracks::run(&shared, &nudge, shutdown.clone()),
-            downlink::run(&shared, shutdown.clone()),
-            serve(&shared, &requests, shutdown),
+            keep_in_step(&shared, &nudge, shutdown.clone()),
+            until(shutdown, serve(&shared, &requests, &nudge)),
         )
     };
     tokio::select! {
@@ -114,18 +130,59 @@ fn contact(config: &CloudConfig, client: &Client, status: &Arc<CloudStatus>) -> 
     Contact::new(config.backoff, path, Arc::clone(status))
 }
 
-/// Answers what technicians ask, until `shutdown`.
-async fn serve(shared: &Shared, requests: &Requests, shutdown: watch::Receiver<bool>) {
-    let asked = async {
-        loop {
-            if let Request::Now { account } = requests.next().await {
-                account::run(shared, &account).await;
+/// Enrols if need be, and then sends and polls.
+async fn keep_in_step(shared: &Shared, nudge: &Notify, shutdown: watch::Receiver<bool>) {
+    until(shutdown.clone(), enrolment::until_enrolled(shared)).await;
+    if shared.client.enrolled().is_none() {
+        return;
+    }
+    tokio::join!(
+        tracks::run(shared, nudge, shutdown.clone()),
+        downlink::run(shared, shutdown.clone()),
+        until(shutdown, enrolment::look_after(shared)),
+    );
+}
+
+/// Answers what technicians ask, for ever.
+async fn serve(shared: &Shared, requests: &Requests, nudge: &Notify) {
+    loop {
+        // An answer that nobody waits for any more is dropped.
+        match requests.next().await {
+            Request::Enrol { token, reply } => {
+                let enrolled = enrolment::enrol(shared, &token).await;
+                let _ = reply.send(enrolled.map_err(Told::from));
             }
+            Request::ChangeKey { reply } => {
+                let changed = enrolment::change_key(shared).await;
+                let _ = reply.send(changed.map_err(Told::from));
+            }
+            Request::NewEpoch { reply } => {
+                let started = shared.ledger.new_epoch().await;
+                nudge.notify_one();
+                let said = started.map(|epoch| {
+                    format!("epoch {epoch} has begun: the cloud hears every parcel's state anew")
+                });
+                let _ = reply.send(said.map_err(|e| Told::from(Failure::from(e))));
+            }
+            Request::Now { account } => account::run(shared, &account).await,
         }
-    };
+    }
+}
+
+/// Does it until the gateway stops.
+async fn until(shutdown: watch::Receiver<bool>, doing: impl Future<Output = ()>) {
     tokio::select! {
-        () = asked => {}
+        () = doing => {}
         () = stopped(shutdown) => {}
+    }
+}
+
+impl From<Failure> for Told {
+    fn from(failure: Failure) -> Self {
+        Self {
+            what: failure.to_string(),
+            remedy: Some(failure.advice().to_owned()),
+        }
     }
 }
 
@@ -142,6 +199,10 @@ struct Shared {
     line: Line,
     /// What the loops did when a technician asked.
     outcomes: Outcomes,
+    /// Held by who changes the enrolment or the key.
+    changing: Mutex<()>,
+    /// Sent when the enrolment changed, or a change of the key was cut short.
+    standing: watch::Sender<()>,
 }
 
 /// Resolves when the gateway stops.

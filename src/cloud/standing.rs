@@ -60,7 +60,10 @@ pub(super) fn compare(
     let mut wrong = Vec::new();
     for (lane, ours) in &after.lanes {
         let theirs = view.lanes.get(lane).copied().unwrap_or_default();
-        let known = before.lanes.get(lane).filter(|_| before.epoch == after.epoch);
+        let known = before
+            .lanes
+            .get(lane)
+            .filter(|_| before.epoch == after.epoch);
         match beside(known.map_or(0, |lane| lane.acked), *ours, theirs) {
             Beside::Agree => agree.push(agreed(*lane, *ours, theirs)),
             beside => wrong.push((*lane, beside)),

@@ -67,7 +67,7 @@ impl<'a> Uplink<'a> {
             items: limits.items,
             bytes: limits.bytes,
             held,
-            seal: self.shared.client.seal(),
+            seal: self.shared.client.seal()?,
             demand_minutes: self.shared.line.demand_minutes(),
         };
         let Some(batch) = self.shared.ledger.next_batch(limits).await? else {
