@@ -258,8 +258,8 @@ impl Estate {
 
     /// The code that a recipient has been told, if the cloud has it.
     pub async fn code(&self, parcel: &str) -> Option<String> {
-        let view = self.cloud.parcel(&site(), parcel).await.unwrap()?;
-        let code = view.code?.reveal().to_string();
+        let codes = self.cloud.codes(&site()).await.unwrap();
+        let code = codes.get(parcel)?.reveal().to_string();
         self.told().codes.insert(code.clone());
         Some(code)
     }
