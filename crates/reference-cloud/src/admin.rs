@@ -69,12 +69,12 @@ async fn push_item(app: &App, gateway: &str, request: Request) -> Result<u64, Re
     if let Err(e) = &item.what {
         return Err(malformed(e.to_string()));
     }
-    let pushed = app.store.push(gateway.to_string(), item.to_value()).await;
+    let pushed = app.store.push(gateway.as_str(), item.to_value()).await;
     pushed.map_err(|e| failed(&e))
 }
 
 async fn parcels(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let parcels = app.store.parcels(gateway, None).await;
+    let parcels = app.store.parcels(&gateway, None).await;
     shown(parcels.map(|parcels| Value::Array(parcels.iter().map(parcel_value).collect())))
 }
 
@@ -82,7 +82,7 @@ async fn parcel(
     State(app): State<App>,
     Path((gateway, parcel)): Path<(String, String)>,
 ) -> Response {
-    match app.store.parcels(gateway, Some(parcel)).await {
+    match app.store.parcels(&gateway, Some(&parcel)).await {
         Ok(parcels) => match parcels.first() {
             Some(parcel) => body::answer(StatusCode::OK, &parcel_value(parcel), Form::Json),
             None => body::refusal(&not_here(404, "No such parcel")),
@@ -92,7 +92,7 @@ async fn parcel(
 }
 
 async fn demand(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let cells = app.store.demand(gateway).await;
+    let cells = app.store.demand(&gateway).await;
     shown(cells.map(|cells| {
         let cells = cells.into_iter().map(|cell| {
             let item = Item {
@@ -109,14 +109,14 @@ async fn demand(State(app): State<App>, Path(gateway): Path<String>) -> Response
 async fn lanes(State(app): State<App>, Path(gateway): Path<String>) -> Response {
     shown(
         app.store
-            .lanes(gateway)
+            .lanes(&gateway)
             .await
             .map(|view| lanes_value(&view)),
     )
 }
 
 async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let health = app.store.health(gateway).await;
+    let health = app.store.health(&gateway).await;
     shown(health.map(|health| match health {
         Some(health) => map([
             ("at", Some(health.at.into())),
@@ -127,7 +127,7 @@ async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response
 }
 
 async fn audit(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let audit = app.store.audit(gateway).await;
+    let audit = app.store.audit(&gateway).await;
     shown(audit.map(|view| {
         let contradictions = view.contradictions.iter().map(head_value).collect();
         map([

@@ -14,7 +14,8 @@ use firmware_protocols::{Form, Ident};
 use crate::App;
 use crate::body::{self, Refused, malformed, problem};
 use crate::connections::Line;
-use crate::store::{Ingest, StoreError};
+use crate::store::polls::wait_for_items;
+use crate::store::{Ingest, Nonce, StoreError};
 
 /// `POST /v1/gateways/{gateway}/uplink`
 pub(crate) async fn uplink(
@@ -42,13 +43,24 @@ async fn take_batch(app: &App, gateway: &str, request: Request) -> Result<Respon
         problem.lane = refused.lane;
         problem
     })?;
-    match app.store.ingest(gateway, batch).await {
+    let request = request_nonce();
+    match app.store.ingest(&gateway, batch, &request).await {
         Ok(Ingest::Taken(acked)) => {
             let form = body::wanted(&head.headers, form);
             Ok(body::answer(StatusCode::OK, &acked.to_value(), form))
         }
         Ok(Ingest::Refused(problem)) => Err(problem),
         Err(e) => Err(failed(&e)),
+    }
+}
+
+/// A nonce for a request that isn't signed.
+fn request_nonce() -> Nonce {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let created_s = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(0));
+    Nonce {
+        created_s,
+        nonce: cloud_protocol::secure::signed::nonce().unwrap_or_default(),
     }
 }
 
@@ -92,7 +104,7 @@ async fn items_after(
     }
     let wait = Duration::from_secs(cursor.wait.min(WAIT_MAX_SECONDS));
     let stop = app.stop.clone();
-    let items = app.store.downlink(gateway, cursor.after, wait, stop);
+    let items = wait_for_items(app.store.as_ref(), &gateway, cursor.after, wait, stop);
     items.await.map_err(|e| failed(&e))
 }
 

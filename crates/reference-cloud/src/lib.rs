@@ -1,7 +1,7 @@
 //! A small real receiver of the sync API: for the demo, the tests, and as an example to those who
 //! write the operator's cloud. The contract is `SYNC.md` of the crate `cloud-protocol`.
 //!
-//! * [`store`] — SQLite: taking batches exactly once, the downlink, and what is known.
+//! * [`store`] — SQLite or PostgreSQL: taking batches exactly once, the downlink, and what is known.
 //! * `gateway_calls` — the two calls of a gateway.
 //! * `admin` — the few calls of an operator, for this machine only.
 //! * `body` — content negotiation, bounds, problems.
@@ -35,7 +35,8 @@ use tokio::task::JoinHandle;
 pub use connections::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
 pub use store::{
-    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, StoreError, Told,
+    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, PostgresAt, StoreError,
+    Told,
 };
 
 /// How a cloud is set up.
@@ -73,7 +74,7 @@ impl Config {
 /// A running cloud. Dropping it stops it; [`Cloud::shutdown`] also waits until it has stopped.
 pub struct Cloud {
     address: SocketAddr,
-    store: Arc<store::Store>,
+    store: Arc<dyn store::Store>,
     faults: Faults,
     stop: watch::Sender<bool>,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -82,7 +83,7 @@ pub struct Cloud {
 /// What every call has.
 #[derive(Clone)]
 pub(crate) struct App {
-    store: Arc<store::Store>,
+    store: Arc<dyn store::Store>,
     faults: Faults,
     gateways: Arc<BTreeSet<Ident>>,
     stop: watch::Receiver<bool>,
@@ -92,10 +93,9 @@ pub(crate) struct App {
 pub async fn serve(config: Config) -> anyhow::Result<Cloud> {
     let door = connections::Door::open(config.listen)
         .with_context(|| format!("cannot listen at {}: is it in use?", config.listen))?;
-    let store = store::Store::open(config.store.clone())
+    let store = store::open(config.store.clone())
         .await
         .with_context(|| format!("cannot open the store {:?}", config.store))?;
-    let store = Arc::new(store);
     let faults = Faults::default();
     let (stop, stopped) = watch::channel(false);
     let app = App {
@@ -179,12 +179,12 @@ impl Cloud {
 
     /// Tells a gateway anything that is a map, readable or not; `seq` is set here.
     pub async fn push_value(&self, gateway: &Ident, item: Value) -> Result<u64, StoreError> {
-        self.store.push(gateway.to_string(), item).await
+        self.store.push(gateway.as_str(), item).await
     }
 
     /// The parcels of a gateway, by id.
     pub async fn parcels(&self, gateway: &Ident) -> Result<Vec<ParcelView>, StoreError> {
-        self.store.parcels(gateway.to_string(), None).await
+        self.store.parcels(gateway.as_str(), None).await
     }
 
     /// One parcel.
@@ -193,8 +193,8 @@ impl Cloud {
         gateway: &Ident,
         parcel: &str,
     ) -> Result<Option<ParcelView>, StoreError> {
-        let only = Some(parcel.to_string());
-        let mut found = self.store.parcels(gateway.to_string(), only).await?;
+        let found = self.store.parcels(gateway.as_str(), Some(parcel));
+        let mut found = found.await?;
         Ok(found.pop())
     }
 
@@ -207,21 +207,21 @@ impl Cloud {
 
     /// The demand of a gateway by start, each bucket in its highest revision.
     pub async fn demand(&self, gateway: &Ident) -> Result<Vec<DemandReport>, StoreError> {
-        self.store.demand(gateway.to_string()).await
+        self.store.demand(gateway.as_str()).await
     }
 
     /// What a gateway last said about itself.
     pub async fn health(&self, gateway: &Ident) -> Result<Option<HealthView>, StoreError> {
-        self.store.health(gateway.to_string()).await
+        self.store.health(gateway.as_str()).await
     }
 
     /// Where the chain over a gateway's history stands, and what contradicts it.
     pub async fn audit(&self, gateway: &Ident) -> Result<AuditView, StoreError> {
-        self.store.audit(gateway.to_string()).await
+        self.store.audit(gateway.as_str()).await
     }
 
     /// How a gateway's lanes stand.
     pub async fn lanes(&self, gateway: &Ident) -> Result<LanesView, StoreError> {
-        self.store.lanes(gateway.to_string()).await
+        self.store.lanes(gateway.as_str()).await
     }
 }
