@@ -13,7 +13,7 @@
 mod downlink_item;
 mod meaning;
 pub mod polls;
-mod refusal;
+pub(crate) mod refusal;
 mod sqlite;
 pub mod views;
 

@@ -29,7 +29,7 @@ pub(super) fn fork(lane: Lane, seq: u64) -> Box<Problem> {
 }
 
 /// The nonce was there before.
-pub(super) fn replay() -> Box<Problem> {
+pub(crate) fn replay() -> Box<Problem> {
     Box::new(Problem {
         kind: Some(ProblemType::Replay),
         status: 401,
