@@ -164,7 +164,9 @@ impl Caller {
         path: &str,
         (content, packed): (Bytes, bool),
     ) -> anyhow::Result<Outcome> {
-        let asked = self.identity.sign(method.clone(), path, content.clone(), packed)?;
+        let asked = self
+            .identity
+            .sign(method.clone(), path, content.clone(), packed)?;
         let fate = self.fate();
         let outcome = self.outcome(&asked, fate).await;
         let is_replay = matches!(&outcome,
@@ -180,7 +182,10 @@ impl Caller {
 
     async fn outcome(&mut self, asked: &Asked, fate: Fate) -> Outcome {
         let answer = self.send(asked, fate).await;
-        if answer.as_ref().is_some_and(|answer| is_not_now(answer.status)) {
+        if answer
+            .as_ref()
+            .is_some_and(|answer| is_not_now(answer.status))
+        {
             self.tally.one(Count::NotNow);
         }
         judged(answer)
@@ -188,14 +193,17 @@ impl Caller {
 
     /// Something that must not be.
     pub fn wrong(&self, what: &str) {
-        self.tally.wrong(format!("{}: {what}", self.identity.gateway));
+        self.tally
+            .wrong(format!("{}: {what}", self.identity.gateway));
     }
 
     /// A pause before try `failures + 1`: full jitter.
     pub fn pause(&mut self, failures: u32) -> Duration {
         const FIRST_MS: u64 = 100;
         const LONGEST_MS: u64 = 3_000;
-        let longest = FIRST_MS.saturating_mul(1 << failures.min(16)).min(LONGEST_MS);
+        let longest = FIRST_MS
+            .saturating_mul(1 << failures.min(16))
+            .min(LONGEST_MS);
         Duration::from_millis(self.random.between(0, longest))
     }
 
@@ -312,5 +320,56 @@ fn judged(answer: Option<Answer>) -> Outcome {
                 expected: None,
             }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cloud_protocol::secure::signed::{CONTENT_DIGEST, Request, SIGNATURE, SIGNATURE_INPUT};
+
+    #[test]
+    fn what_a_gateway_signs_a_cloud_reads() {
+        let gateway = Ident::new("g-1").unwrap();
+        let identity = Identity::new(gateway, &mut Random::new(5)).unwrap();
+        let path = "/v1/gateways/g-1/uplink";
+        let content = Bytes::from_static(b"content");
+        let asked = identity
+            .sign(Method::POST, path, content.clone(), false)
+            .unwrap();
+        let headers = asked.signed.unwrap();
+        let uri = format!("{PUBLIC_URL}{path}");
+        let stated = signed::read(Request {
+            method: "POST",
+            target_uri: &uri,
+            field: &|name| match name {
+                CONTENT_DIGEST => Some(headers.content_digest.clone()),
+                SIGNATURE_INPUT => Some(headers.signature_input.clone()),
+                SIGNATURE => Some(headers.signature.clone()),
+                _ => None,
+            },
+        })
+        .unwrap();
+        assert_eq!(stated.keyid, "g-1");
+        assert!(stated.is_by(&identity.public_key().unwrap()));
+        signed::check_content(&headers.content_digest, &content).unwrap();
+    }
+
+    #[test]
+    fn answers_are_judged_by_their_status() {
+        let answer = |status, json: &str| Answer {
+            status,
+            value: Value::from_json(json.as_bytes()).ok(),
+            passed: (0, 0),
+            took: Duration::ZERO,
+        };
+        let replay = "{\"type\":\"urn:linli:problem:replay\",\"title\":\"t\",\"status\":401}";
+        assert!(is_replay(&answer(401, replay)));
+        assert!(!is_replay(&answer(200, "{}")));
+        assert_eq!(judged(None), Outcome::Again);
+        assert_eq!(judged(Some(answer(503, replay))), Outcome::Again);
+        assert!(matches!(judged(Some(answer(404, ""))), Outcome::Refused(_)));
+        let done = judged(Some(answer(200, "{}")));
+        assert!(matches!(done, Outcome::Done(_)));
     }
 }

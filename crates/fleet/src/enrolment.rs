@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cloud_protocol::{Enrolment, GatewayView, JSON, SealingKey};
+use firmware_protocols::Ident;
 use firmware_protocols::event::Secret;
 use firmware_protocols::value::{Value, map};
-use firmware_protocols::Ident;
 use http::Method;
 use simulator::Random;
 
 use crate::caller::{Caller, Identity, Outcome, encoded};
-use crate::life::{Demand, Life, Parcels};
+use crate::life::{Demand, Parcels};
 use crate::line::{Asked, Break, Line};
 use crate::tally::Tally;
-use crate::track::Track;
+use crate::track::{Life, Track};
 
 /// How long an enrolment may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,11 +83,7 @@ async fn enrol(commons: &Commons, number: usize) -> anyhow::Result<Gateway> {
 }
 
 /// The tracks of a gateway that no cloud has heard of: to make batches with.
-pub fn unheard_of(
-    commons: &Commons,
-    name: &str,
-    key: &SealingKey,
-) -> anyhow::Result<[Track; 2]> {
+pub fn unheard_of(commons: &Commons, name: &str, key: &SealingKey) -> anyhow::Result<[Track; 2]> {
     let random = Random::new(commons.seed).fork(name);
     let name = Ident::new(name).context("a gateway's name")?;
     let identity = Arc::new(Identity::new(name, &mut random.fork("key"))?);
@@ -157,6 +153,9 @@ async fn token_for(commons: &Commons, gateway: &Ident) -> anyhow::Result<Secret>
     let token = answer.value.as_ref().and_then(|value| value.get("token"));
     match token {
         Some(Value::Text(token)) if answer.status == 201 => Ok(Secret::new(token)),
-        _ => bail!("the operator's call for a token was answered {}", answer.status),
+        _ => bail!(
+            "the operator's call for a token was answered {}",
+            answer.status
+        ),
     }
 }

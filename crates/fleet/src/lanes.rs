@@ -57,7 +57,8 @@ impl LaneState {
 
     /// Whether there is something to send.
     pub fn has_work(&self) -> bool {
-        !self.held && !(self.cut.is_empty() && self.waiting.is_empty())
+        let is_empty = self.cut.is_empty() && self.waiting.is_empty();
+        !self.held && !is_empty
     }
 
     /// What was acknowledged last.

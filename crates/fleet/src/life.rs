@@ -164,9 +164,16 @@ impl Demand {
         self.hours += 1;
         let random = &mut self.random;
         let mut series = || {
-            ["comings", "goings", "deposits", "collections", "intent:cabbage", "intent:eggs"]
-                .map(|name| (name.to_string(), random.below(200)))
-                .into()
+            [
+                "comings",
+                "goings",
+                "deposits",
+                "collections",
+                "intent:cabbage",
+                "intent:eggs",
+            ]
+            .map(|name| (name.to_string(), random.below(200)))
+            .into()
         };
         let buckets = self.buildings.iter().map(|building| {
             Report::Demand(DemandReport {
@@ -187,7 +194,12 @@ impl Demand {
 
     /// How the gateway is.
     pub fn health(&mut self) -> Report {
-        let names = ["events_stored", "events_duplicate", "uptime_s", "disk_free_mib"];
+        let names = [
+            "events_stored",
+            "events_duplicate",
+            "uptime_s",
+            "disk_free_mib",
+        ];
         let counters = names.map(|name| (name.to_string(), self.random.below(1 << 30)));
         Report::Health(BTreeMap::from(counters))
     }

@@ -211,5 +211,104 @@ async fn read(answer: Response<Incoming>) -> anyhow::Result<Option<Value>> {
 }
 
 fn has(headers: &HeaderMap, name: header::HeaderName, value: &str) -> bool {
-    headers.get(name).is_some_and(|v| v.as_bytes() == value.as_bytes())
+    headers
+        .get(name)
+        .is_some_and(|v| v.as_bytes() == value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                            content-length: 11\r\n\r\n{\"good\":[]}";
+
+    /// Answers every whole request, and counts them.
+    async fn cloud() -> (SocketAddr, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let whole = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&whole);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let mut held = Vec::new();
+                    let mut chunk = [0; 4096];
+                    while let Ok(n @ 1..) = stream.read(&mut chunk).await {
+                        held.extend_from_slice(&chunk[..n]);
+                        if held.ends_with(b"the end") {
+                            counted.fetch_add(1, Ordering::SeqCst);
+                            held.clear();
+                            stream.write_all(ANSWER).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        (address, whole)
+    }
+
+    fn asked() -> Asked {
+        Asked {
+            method: Method::POST,
+            path: "/v1".to_string(),
+            host: "h",
+            signed: None,
+            content: Bytes::from_static(b"from the start to the end"),
+            packed: false,
+            media: CBOR,
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_come_and_bytes_are_counted() {
+        let (address, whole) = cloud().await;
+        let mut line = Line::new(Arc::from([address]), 0);
+        for n in 1..=3 {
+            let answer = line.ask(&asked(), Break::Nothing).await.unwrap();
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.value, Value::from_json(b"{\"good\":[]}").ok());
+            assert_eq!(answer.passed.1, ANSWER.len() as u64);
+            assert!(answer.passed.0 > asked().bytes_at_least());
+            assert_eq!(whole.load(Ordering::SeqCst), n);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_cut_never_arrives_whole() {
+        let (address, whole) = cloud().await;
+        let mut line = Line::new(Arc::from([address]), 0);
+        for bytes in 0..asked().bytes_at_least() {
+            let cut = line.ask(&asked(), Break::Request(bytes)).await;
+            assert!(cut.is_err(), "{bytes}");
+        }
+        line.ask(&asked(), Break::Nothing).await.unwrap();
+        assert_eq!(whole.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_answer_is_lost_arrives_whole() {
+        let (address, whole) = cloud().await;
+        let mut line = Line::new(Arc::from([address]), 0);
+        for n in 1..=5 {
+            assert!(line.ask(&asked(), Break::Answer).await.is_err());
+            assert_eq!(whole.load(Ordering::SeqCst), n);
+        }
+    }
+
+    #[tokio::test]
+    async fn when_one_cloud_is_away_the_other_is_asked() {
+        let (address, whole) = cloud().await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = closed.local_addr().unwrap();
+        drop(closed);
+        let mut line = Line::new(Arc::from([gone, address]), 0);
+        assert!(line.ask(&asked(), Break::Nothing).await.is_err());
+        line.ask(&asked(), Break::Nothing).await.unwrap();
+        assert_eq!(whole.load(Ordering::SeqCst), 1);
+    }
 }

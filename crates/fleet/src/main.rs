@@ -109,7 +109,9 @@ impl Plan {
 
     fn batches_each(&self) -> usize {
         let all = MADE_PER_S * self.throughput.as_secs();
-        usize::try_from(all).unwrap_or(usize::MAX).div_ceil(self.gateways)
+        usize::try_from(all)
+            .unwrap_or(usize::MAX)
+            .div_ceil(self.gateways)
     }
 }
 
@@ -134,7 +136,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut clouds = Vec::new();
     for name in ["first", "second"] {
         let (program, files) = (program.clone(), files.clone());
-        clouds.push(tokio::task::block_in_place(|| Cloud::start(program, files, name))?);
+        clouds.push(tokio::task::block_in_place(|| {
+            Cloud::start(program, files, name)
+        })?);
     }
     let report = run(plan, &postgres, &mut clouds).await;
     let report = report.inspect_err(|_| {
@@ -164,10 +168,20 @@ async fn run(plan: Plan, postgres: &LocalPostgres, clouds: &mut [Cloud]) -> anyh
 
     let database = verify::connect(&postgres.url()).await?;
     let mut found = Found::default();
-    let expected = survivors.iter().map(|one| verify::expected(one, &storm_tally));
+    let expected = survivors
+        .iter()
+        .map(|one| verify::expected(one, &storm_tally));
     let expected: Vec<_> = expected.collect();
     verify::lanes(&database, &expected, &storm_tally, &mut found).await?;
-    verify::meaning(&database, &survivors, &addresses, plan.seed, &storm_tally, &mut found).await?;
+    verify::meaning(
+        &database,
+        &survivors,
+        &addresses,
+        plan.seed,
+        &storm_tally,
+        &mut found,
+    )
+    .await?;
     report.exactly_once("after the faults", &found, &storm_tally);
     let copied = survivors.iter().filter(|one| one.copy.is_some()).count();
     report.clones(copied, &storm_tally);
@@ -183,7 +197,9 @@ async fn run(plan: Plan, postgres: &LocalPostgres, clouds: &mut [Cloud]) -> anyh
     verify::lanes(&database, &expected, &tally, &mut found).await?;
     report.exactly_once("after the throughput", &found, &tally);
     let replay_tally = Arc::new(Tally::default());
-    let senders = senders.into_iter().map(|sender| sender.counted_by(&replay_tally));
+    let senders = senders
+        .into_iter()
+        .map(|sender| sender.counted_by(&replay_tally));
     let (_, replays) = throughput::replay(senders.collect(), plan.at_a_time, plan.replays).await?;
     let mut found = Found::default();
     verify::lanes(&database, &expected, &replay_tally, &mut found).await?;
@@ -196,8 +212,14 @@ async fn run(plan: Plan, postgres: &LocalPostgres, clouds: &mut [Cloud]) -> anyh
     let given = given.collect::<anyhow::Result<Vec<_>>>()?;
     let before = Costs::now(pid, clouds);
     let connections = 2 * DATABASE_CONNECTIONS;
-    let (ingests, again) =
-        bare::run(&postgres.url(), given, connections, plan.throughput, plan.replays).await?;
+    let (ingests, again) = bare::run(
+        &postgres.url(),
+        given,
+        connections,
+        plan.throughput,
+        plan.replays,
+    )
+    .await?;
     report.bare(ingests, again, before.until(pid, clouds));
     report.memory(clouds);
     Ok(report)

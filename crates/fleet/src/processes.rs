@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -133,7 +133,9 @@ impl Cloud {
 
     /// Its largest memory in this life, MiB.
     pub fn memory_mib(&self) -> u64 {
-        self.child.as_ref().map_or(0, |child| memory_mib(child.id()))
+        self.child
+            .as_ref()
+            .map_or(0, |child| memory_mib(child.id()))
     }
 
     fn log(&self) -> PathBuf {

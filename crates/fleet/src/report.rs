@@ -89,7 +89,9 @@ impl Report {
     /// All have their keys at the cloud.
     pub fn enrolled(&self, gateways: usize, tally: &Tally) {
         let requests = tally.get(Count::Requests);
-        println!("enrolled: {gateways} with a token each, in {requests} requests through the faults");
+        println!(
+            "enrolled: {gateways} with a token each, in {requests} requests through the faults"
+        );
     }
 
     /// The first part.

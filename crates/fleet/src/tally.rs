@@ -125,7 +125,10 @@ mod tests {
             tally.clean(Duration::from_millis(ms), (10, 5));
         }
         assert_eq!(tally.percentiles([0.0, 50.0, 99.0]), [1.0, 51.0, 100.0]);
-        assert_eq!((tally.get(Count::Clean), tally.get(Count::Up)), (101, 1_010));
+        assert_eq!(
+            (tally.get(Count::Clean), tally.get(Count::Up)),
+            (101, 1_010)
+        );
     }
 
     #[test]

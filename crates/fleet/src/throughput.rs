@@ -205,7 +205,8 @@ impl Sender {
                     tokio::time::sleep(pause).await;
                 }
                 Outcome::Again => {
-                    self.caller.wrong("not taken after many tries, without any fault");
+                    self.caller
+                        .wrong("not taken after many tries, without any fault");
                     return Ok(false);
                 }
             }

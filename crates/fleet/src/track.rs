@@ -130,7 +130,8 @@ impl Track {
     pub async fn drain(&mut self, deadline: Instant) -> anyhow::Result<bool> {
         while self.has_work() {
             if Instant::now() > deadline {
-                self.caller.wrong("items are left that were never acknowledged");
+                self.caller
+                    .wrong("items are left that were never acknowledged");
                 return Ok(false);
             }
             tokio::time::sleep_until(self.not_before.into()).await;
@@ -166,7 +167,9 @@ impl Track {
     fn happen(&mut self) -> anyhow::Result<()> {
         while self.next <= Instant::now() {
             // A half to one and a half of the gap.
-            let gap = self.gap.mul_f64(0.5 + self.random.below(1_000) as f64 / 1_000.0);
+            let gap = self
+                .gap
+                .mul_f64(0.5 + self.random.below(1_000) as f64 / 1_000.0);
             self.next += gap;
             if self.lanes.iter().all(LaneState::has_room) {
                 self.step()?;
@@ -257,7 +260,9 @@ impl Track {
             (Some(ProblemType::Fork), Some(named)) if self.copied => {
                 self.caller.tally.one(Count::Forks);
                 let lanes = self.lanes.iter_mut();
-                lanes.filter(|lane| lane.lane == named).for_each(|lane| lane.held = true);
+                lanes
+                    .filter(|lane| lane.lane == named)
+                    .for_each(|lane| lane.held = true);
             }
             _ => self.give_up(batch, &format!("refused: {problem}")),
         }
@@ -272,5 +277,9 @@ impl Track {
 }
 
 fn items(batch: &Batch) -> u64 {
-    batch.lanes.values().map(|part| part.items.len() as u64).sum()
+    batch
+        .lanes
+        .values()
+        .map(|part| part.items.len() as u64)
+        .sum()
 }

@@ -97,7 +97,10 @@ pub async fn lanes(
     for one in all {
         let gateway = one.gateway.as_str();
         let rows = database
-            .query("SELECT lane, epoch, last, chain FROM lane WHERE gateway = $1", &[&gateway])
+            .query(
+                "SELECT lane, epoch, last, chain FROM lane WHERE gateway = $1",
+                &[&gateway],
+            )
             .await?;
         let mut stands = BTreeMap::new();
         for row in rows {
@@ -163,7 +166,9 @@ async fn items(
     }
     for (of, stands) in stands {
         if ends.get(of).copied().unwrap_or_default() != *stands {
-            tally.wrong(format!("{gateway}, {of:?}: its items don't end where the lane stands"));
+            tally.wrong(format!(
+                "{gateway}, {of:?}: its items don't end where the lane stands"
+            ));
         }
     }
     Ok(())
@@ -234,7 +239,9 @@ async fn parcels_are_right(
     }
     if !at_cloud.is_empty() {
         let more = at_cloud.len();
-        tally.wrong(format!("{gateway}: the cloud has {more} parcels that nobody told"));
+        tally.wrong(format!(
+            "{gateway}: the cloud has {more} parcels that nobody told"
+        ));
     }
     Ok(())
 }
@@ -259,7 +266,10 @@ async fn told_by_operator(
         Err(_) => line.ask(&asked, Break::Nothing).await?,
     };
     let Some(Value::Array(parcels)) = answer.value else {
-        bail!("the operator's call for parcels was answered {}", answer.status);
+        bail!(
+            "the operator's call for parcels was answered {}",
+            answer.status
+        );
     };
     let text = |value: &Value, field: &str| match value.get(field) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -278,8 +288,11 @@ fn had_a_code(body: &[u8]) -> anyhow::Result<bool> {
     Ok(matches!(item.report, Report::Parcel(report) if report.state == ParcelState::Expected))
 }
 
-fn lane(name: &str) -> anyhow::Result<Lane> {
-    Lane::from_name(name).with_context(|| format!("a lane '{name}' in the database"))
+/// In the database lanes are numbered by their urgency.
+fn lane(number: i16) -> anyhow::Result<Lane> {
+    let lane = usize::try_from(number).ok();
+    let lane = lane.and_then(|number| Lane::ALL.get(number).copied());
+    lane.with_context(|| format!("a lane {number} in the database"))
 }
 
 fn chain(bytes: &[u8]) -> anyhow::Result<Chain> {
