@@ -1,6 +1,7 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod bank;
+mod conform;
 mod desk;
 mod serial;
 mod until;
@@ -14,6 +15,7 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
+pub use conform::{ConformCloudArgs, ConformCommand};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
 pub use until::Until;
@@ -160,6 +162,9 @@ pub enum Command {
     },
     /// Show what waits for the cloud
     Sync,
+    /// Try a cloud of your own for conformance
+    #[command(subcommand)]
+    Conform(ConformCommand),
     /// Prepare a device
     #[command(subcommand)]
     Device(DeviceCommand),
