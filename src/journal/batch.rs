@@ -128,12 +128,14 @@ impl Batcher {
             .query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))
             .map_err(doing("read"))?;
         status.newest_event.send_replace(newest);
+        let anchor = load_anchor(conn, parts.clock.now())?;
+        parts.clock.was(anchor.past_ms(parts.clock.now()));
         Ok(Self {
             memory: Some(memory),
             status,
             random,
             saved,
-            anchor: load_anchor(conn, parts.clock.now())?,
+            anchor,
             file: FileId::of(&parts.state.store()),
         })
     }

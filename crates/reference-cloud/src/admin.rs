@@ -3,6 +3,8 @@
 //! Only peers on the loopback interface are served. It isn't part of the sync API, and not for a
 //! cloud behind a reverse proxy on the same machine: there every peer is a loopback peer.
 
+use std::time::Duration;
+
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -10,19 +12,20 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use cloud_protocol::uplink::ParcelState;
-use cloud_protocol::{DownlinkItem, Item, Report};
+use cloud_protocol::{BODY_MAX_BYTES, DownlinkItem, Item, Report};
+use firmware_protocols::fields::Fields;
 use firmware_protocols::value::{Key, Value, map};
 use firmware_protocols::{Form, Ident};
 
-use crate::App;
-use crate::body::{self, Refused, malformed};
+use crate::answer::{self, Refused, failed, malformed, plain};
 use crate::connections::Line;
-use crate::gateway_calls::failed;
 use crate::store::{HeadView, LanesView, ParcelView, StoreError, Told};
+use crate::{App, body, tokens};
 
 /// The calls, closed to all but loopback peers.
 pub(crate) fn calls() -> Router<App> {
     Router::new()
+        .route("/v1/admin/tokens", post(token))
         .route("/v1/admin/gateways", get(gateways))
         .route("/v1/admin/gateways/{gateway}/downlink", post(push))
         .route("/v1/admin/gateways/{gateway}/parcels", get(parcels))
@@ -38,7 +41,7 @@ async fn loopback_only(Extension(line): Extension<Line>, request: Request, next:
     if line.peer.ip().to_canonical().is_loopback() {
         return next.run(request).await;
     }
-    body::refusal(&not_here(403, "Only from this machine"))
+    answer::refusal(&plain(403, "Only from this machine"))
 }
 
 async fn gateways(State(app): State<App>) -> Response {
@@ -50,17 +53,16 @@ async fn push(State(app): State<App>, Path(gateway): Path<String>, request: Requ
     match push_item(&app, &gateway, request).await {
         Ok(seq) => {
             let value = map([("seq", Some(seq.into()))]);
-            body::answer(StatusCode::CREATED, &value, Form::Json)
+            answer::answer(StatusCode::CREATED, &value, Form::Json)
         }
-        Err(problem) => body::refusal(&problem),
+        Err(problem) => answer::refusal(&problem),
     }
 }
 
 /// Unlike a gateway's downlink in tests, only readable items are taken here.
 async fn push_item(app: &App, gateway: &str, request: Request) -> Result<u64, Refused> {
     let gateway = Ident::new(gateway).map_err(|e| malformed(e.to_string()))?;
-    let (head, body) = request.into_parts();
-    let (mut value, _) = body::read(&head.headers, body).await?;
+    let mut value = said(request).await?;
     if let Value::Map(entries) = &mut value {
         entries.retain(|(key, _)| !matches!(key, Key::Text(name) if name == "seq"));
         entries.push((Key::Text("seq".to_string()), 1_u64.into()));
@@ -69,30 +71,72 @@ async fn push_item(app: &App, gateway: &str, request: Request) -> Result<u64, Re
     if let Err(e) = &item.what {
         return Err(malformed(e.to_string()));
     }
-    let pushed = app.store.push(gateway.to_string(), item.to_value()).await;
+    let pushed = app.store.push(gateway.as_str(), item.to_value()).await;
     pushed.map_err(|e| failed(&e))
 }
 
+async fn token(State(app): State<App>, request: Request) -> Response {
+    match new_token(&app, request).await {
+        Ok(token) => answer::answer(StatusCode::CREATED, &token, Form::Json),
+        Err(problem) => answer::refusal(&problem),
+    }
+}
+
+/// Asked for with `gateway` (none: for any) and `good_for_s` (3 days).
+async fn new_token(app: &App, request: Request) -> Result<Value, Refused> {
+    let value = said(request).await?;
+    let wrong = |e: firmware_protocols::fields::Malformed| malformed(e.to_string());
+    let f = Fields::of(&value).map_err(wrong)?;
+    let gateway = f.get("gateway").map(|_| f.ident("gateway")).transpose();
+    let gateway = gateway.map_err(wrong)?;
+    let good_for_s = f.uint_opt("good_for_s", 1, tokens::GOOD_FOR_MAX.as_secs());
+    let good_for = good_for_s.map_err(wrong)?.map(Duration::from_secs);
+    let issued = tokens::issue(
+        &*app.store,
+        gateway.as_ref(),
+        good_for.unwrap_or(tokens::GOOD_FOR),
+    );
+    let (token, valid_until) = issued.await.map_err(|e| failed(&e))?;
+    Ok(map([
+        ("token", Some(token.reveal().into())),
+        ("valid_until", Some(valid_until.into())),
+    ]))
+}
+
+/// The body, whatever its form.
+async fn said(request: Request) -> Result<Value, Refused> {
+    let (head, body) = request.into_parts();
+    let content = body::content(body, BODY_MAX_BYTES).await?;
+    Ok(body::value(&head.headers, &content)?.0)
+}
+
 async fn parcels(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let parcels = app.store.parcels(gateway, None).await;
-    shown(parcels.map(|parcels| Value::Array(parcels.iter().map(parcel_value).collect())))
+    let parcels = app.store.parcels(&gateway, None).await;
+    shown(parcels.map(|parcels| {
+        let parcels = parcels.into_iter();
+        let opened = parcels.map(|parcel| app.sealing.opened(&gateway, parcel));
+        Value::Array(opened.map(|parcel| parcel_value(&parcel)).collect())
+    }))
 }
 
 async fn parcel(
     State(app): State<App>,
     Path((gateway, parcel)): Path<(String, String)>,
 ) -> Response {
-    match app.store.parcels(gateway, Some(parcel)).await {
-        Ok(parcels) => match parcels.first() {
-            Some(parcel) => body::answer(StatusCode::OK, &parcel_value(parcel), Form::Json),
-            None => body::refusal(&not_here(404, "No such parcel")),
+    match app.store.parcels(&gateway, Some(&parcel)).await {
+        Ok(mut parcels) => match parcels.pop() {
+            Some(parcel) => {
+                let opened = app.sealing.opened(&gateway, parcel);
+                answer::answer(StatusCode::OK, &parcel_value(&opened), Form::Json)
+            }
+            None => answer::refusal(&plain(404, "No such parcel")),
         },
-        Err(e) => body::refusal(&failed(&e)),
+        Err(e) => answer::refusal(&failed(&e)),
     }
 }
 
 async fn demand(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let cells = app.store.demand(gateway).await;
+    let cells = app.store.demand(&gateway).await;
     shown(cells.map(|cells| {
         let cells = cells.into_iter().map(|cell| {
             let item = Item {
@@ -109,14 +153,14 @@ async fn demand(State(app): State<App>, Path(gateway): Path<String>) -> Response
 async fn lanes(State(app): State<App>, Path(gateway): Path<String>) -> Response {
     shown(
         app.store
-            .lanes(gateway)
+            .lanes(&gateway)
             .await
             .map(|view| lanes_value(&view)),
     )
 }
 
 async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let health = app.store.health(gateway).await;
+    let health = app.store.health(&gateway).await;
     shown(health.map(|health| match health {
         Some(health) => map([
             ("at", Some(health.at.into())),
@@ -127,7 +171,7 @@ async fn health(State(app): State<App>, Path(gateway): Path<String>) -> Response
 }
 
 async fn audit(State(app): State<App>, Path(gateway): Path<String>) -> Response {
-    let audit = app.store.audit(gateway).await;
+    let audit = app.store.audit(&gateway).await;
     shown(audit.map(|view| {
         let contradictions = view.contradictions.iter().map(head_value).collect();
         map([
@@ -226,18 +270,7 @@ fn without(value: Value, names: &[&str]) -> Value {
 
 fn shown(value: Result<Value, StoreError>) -> Response {
     match value {
-        Ok(value) => body::answer(StatusCode::OK, &value, Form::Json),
-        Err(e) => body::refusal(&failed(&e)),
-    }
-}
-
-fn not_here(status: u16, title: &str) -> cloud_protocol::Problem {
-    cloud_protocol::Problem {
-        kind: None,
-        status,
-        title: title.to_string(),
-        detail: None,
-        lane: None,
-        expected: None,
+        Ok(value) => answer::answer(StatusCode::OK, &value, Form::Json),
+        Err(e) => answer::refusal(&failed(&e)),
     }
 }

@@ -1,7 +1,7 @@
 //! Accepting connections, and cutting them when a fault is played or the cloud stops.
 //!
-//! Bounds: at most [`CONNECTIONS_MAX`] connections (the next ones wait in the listener's backlog),
-//! and [`HEAD_TIMEOUT`] for a request's head.
+//! Bounds: so many connections as the configuration says (the next ones wait in the listener's
+//! backlog), and [`HEAD_TIMEOUT`] and [`HEAD_MAX_BYTES`] for a request's head.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,14 +19,16 @@ use tokio::task::JoinSet;
 
 use crate::Faults;
 
-/// The most connections at a time.
+/// The most connections at a time, unless the configuration says otherwise.
 pub const CONNECTIONS_MAX: usize = 1024;
+/// The largest head of a request.
+pub const HEAD_MAX_BYTES: usize = 64 * 1024;
 /// How long a client may take to send a request's head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long running requests may take to end when the cloud stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How many connections may wait to be accepted.
-const BACKLOG: u32 = 128;
+const BACKLOG: u32 = 1024;
 
 /// The connection that a request came on: an extension of every request.
 #[derive(Clone)]
@@ -103,6 +105,7 @@ fn claim(address: SocketAddr, beside_own: bool) -> io::Result<TcpSocket> {
 /// Serves until `stop` is true or its sender is gone.
 pub(crate) async fn serve(
     mut door: Door,
+    connections_max: usize,
     router: Router,
     faults: Faults,
     mut stop: watch::Receiver<bool>,
@@ -132,8 +135,8 @@ pub(crate) async fn serve(
         tokio::select! {
             () = &mut stopped => break,
             _ = reachable.changed() => {}
-            _ = lines.join_next(), if lines.len() >= CONNECTIONS_MAX => {}
-            accepted = door.accept(), if lines.len() < CONNECTIONS_MAX => match accepted {
+            _ = lines.join_next(), if lines.len() >= connections_max => {}
+            accepted = door.accept(), if lines.len() < connections_max => match accepted {
                 Ok((stream, peer)) => {
                     lines.spawn(line(stream, peer, router.clone(), reachable.clone(), stop.clone()));
                 }
@@ -166,6 +169,7 @@ async fn line(
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut stopping = false;
     loop {

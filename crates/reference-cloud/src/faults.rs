@@ -13,6 +13,7 @@ pub struct Faults(Arc<Switches>);
 struct Switches {
     reachable: watch::Sender<bool>,
     answers_to_lose: AtomicU32,
+    key_answers_to_lose: AtomicU32,
     refusal: Mutex<Option<Refusal>>,
 }
 
@@ -30,6 +31,7 @@ impl Default for Faults {
         Self(Arc::new(Switches {
             reachable: watch::Sender::new(true),
             answers_to_lose: AtomicU32::new(0),
+            key_answers_to_lose: AtomicU32::new(0),
             refusal: Mutex::new(None),
         }))
     }
@@ -45,6 +47,11 @@ impl Faults {
     /// The next `n` batches are taken for good, but their connection is reset without an answer.
     pub fn lose_next_answers(&self, n: u32) {
         self.0.answers_to_lose.store(n, Ordering::SeqCst);
+    }
+
+    /// The same for the next `n` enrolments and changes of key.
+    pub fn lose_next_key_answers(&self, n: u32) {
+        self.0.key_answers_to_lose.store(n, Ordering::SeqCst);
     }
 
     /// From now on every call of a gateway gets this answer and nothing else happens; `None` ends it.
@@ -68,12 +75,20 @@ impl Faults {
         self.0.reachable.subscribe()
     }
 
-    /// Whether this answer is one of those to lose.
+    /// Whether this answer to a batch is one of those to lose.
     pub(crate) fn loses_answer(&self) -> bool {
-        let one_less = |n: u32| n.checked_sub(1);
-        self.0
-            .answers_to_lose
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
+        one_less(&self.0.answers_to_lose)
     }
+
+    /// Whether this answer to an enrolment or a change of key is one of those to lose.
+    pub(crate) fn loses_key_answer(&self) -> bool {
+        one_less(&self.0.key_answers_to_lose)
+    }
+}
+
+/// Takes one off, if there is one.
+fn one_less(count: &AtomicU32) -> bool {
+    let one_less = |n: u32| n.checked_sub(1);
+    let taken = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+    taken.is_ok()
 }

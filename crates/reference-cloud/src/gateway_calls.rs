@@ -1,53 +1,48 @@
-//! The calls of gateways: `POST …/uplink` and `GET …/downlink`.
+//! `POST …/uplink` and `GET …/downlink`.
 
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use cloud_protocol::{NUMBER_MAX, Problem, ProblemType, Received, WAIT_MAX_SECONDS};
+use cloud_protocol::{NUMBER_MAX, ProblemType, Received, WAIT_MAX_SECONDS};
+use firmware_protocols::Form;
 use firmware_protocols::value::{Value, map};
-use firmware_protocols::{Form, Ident};
 
-use crate::App;
-use crate::body::{self, Refused, malformed, problem};
-use crate::connections::Line;
-use crate::store::{Ingest, StoreError};
+use crate::answer::{self, Refused, failed, malformed};
+use crate::signed::Signed;
+use crate::store::Ingest;
+use crate::store::polls::wait_for_items;
+use crate::{App, body};
 
 /// `POST /v1/gateways/{gateway}/uplink`
-pub(crate) async fn uplink(
-    State(app): State<App>,
-    Path(gateway): Path<String>,
-    Extension(line): Extension<Line>,
-    request: Request,
-) -> Response {
-    if let Some(fault) = app.faults.refusal() {
-        return body::unwell(fault);
-    }
-    let outcome = take_batch(&app, &gateway, request).await;
-    if app.faults.loses_answer() {
-        line.cut().await;
-    }
-    outcome.unwrap_or_else(|problem| body::refusal(&problem))
+pub(crate) async fn uplink(State(app): State<App>, call: Signed) -> Response {
+    let taken = take_batch(&app, call).await;
+    taken.unwrap_or_else(|problem| answer::refusal(&problem))
 }
 
-async fn take_batch(app: &App, gateway: &str, request: Request) -> Result<Response, Refused> {
-    let gateway = known(app, gateway)?;
-    let (head, body) = request.into_parts();
-    let (value, form) = body::read(&head.headers, body).await?;
+async fn take_batch(app: &App, call: Signed) -> Result<Response, Refused> {
+    // Reading a batch takes many times its size: only so many at once.
+    let _turn = app.at_work.acquire().await;
+    let (value, form) = body::value(&call.headers, &call.content)?;
     let batch = Received::from_value(&value).map_err(|refused| {
         let mut problem = malformed(refused.reason.to_string());
         problem.lane = refused.lane;
         problem
     })?;
-    match app.store.ingest(gateway, batch).await {
+    let gateway = call.gateway.as_str();
+    match app.store.ingest(gateway, batch, &call.nonce).await {
         Ok(Ingest::Taken(acked)) => {
-            let form = body::wanted(&head.headers, form);
-            Ok(body::answer(StatusCode::OK, &acked.to_value(), form))
+            let form = answer::wanted(&call.headers, form);
+            Ok(answer::answer(StatusCode::OK, &acked.to_value(), form))
         }
-        Ok(Ingest::Refused(problem)) => Err(problem),
+        Ok(Ingest::Refused(problem)) => {
+            if problem.kind == Some(ProblemType::Fork) {
+                tracing::warn!(gateway, "two stores send as this gateway: {problem}");
+            }
+            Err(problem)
+        }
         Err(e) => Err(failed(&e)),
     }
 }
@@ -64,66 +59,32 @@ pub(crate) struct Cursor {
 /// `GET /v1/gateways/{gateway}/downlink?after=n&wait=seconds`
 pub(crate) async fn downlink(
     State(app): State<App>,
-    Path(gateway): Path<String>,
     cursor: Result<Query<Cursor>, QueryRejection>,
-    headers: HeaderMap,
+    call: Signed,
 ) -> Response {
-    if let Some(fault) = app.faults.refusal() {
-        return body::unwell(fault);
-    }
-    match items_after(&app, &gateway, cursor).await {
+    match items_after(&app, cursor, &call).await {
         Ok(items) => {
             let value = map([("items", Some(Value::Array(items)))]);
-            body::answer(StatusCode::OK, &value, body::wanted(&headers, Form::Json))
+            let form = answer::wanted(&call.headers, Form::Json);
+            answer::answer(StatusCode::OK, &value, form)
         }
-        Err(problem) => body::refusal(&problem),
+        Err(problem) => answer::refusal(&problem),
     }
 }
 
 async fn items_after(
     app: &App,
-    gateway: &str,
     cursor: Result<Query<Cursor>, QueryRejection>,
+    call: &Signed,
 ) -> Result<Vec<Value>, Refused> {
-    let gateway = known(app, gateway)?;
     let Query(cursor) = cursor.map_err(|e| malformed(e.body_text()))?;
     if cursor.after > NUMBER_MAX {
         return Err(malformed(format!("'after' is over {NUMBER_MAX}")));
     }
+    call.is_new(app).await?;
     let wait = Duration::from_secs(cursor.wait.min(WAIT_MAX_SECONDS));
+    let gateway = call.gateway.as_str();
     let stop = app.stop.clone();
-    let items = app.store.downlink(gateway, cursor.after, wait, stop);
+    let items = wait_for_items(&*app.store, gateway, cursor.after, wait, stop);
     items.await.map_err(|e| failed(&e))
-}
-
-/// The gateway, if it may speak here.
-fn known(app: &App, gateway: &str) -> Result<String, Refused> {
-    let listed = Ident::new(gateway)
-        .ok()
-        .filter(|id| app.gateways.is_empty() || app.gateways.contains(id));
-    match listed {
-        Some(id) => Ok(id.to_string()),
-        None => Err(problem(
-            ProblemType::UnknownGateway,
-            404,
-            "This gateway isn't known here",
-            "check the gateway's name in its configuration, or list it with --gateway".to_string(),
-        )),
-    }
-}
-
-pub(crate) fn failed(e: &StoreError) -> Refused {
-    tracing::error!("{e}{}", source(e));
-    Box::new(Problem {
-        kind: None,
-        status: 503,
-        title: "The cloud can't keep anything at the moment".to_string(),
-        detail: None,
-        lane: None,
-        expected: None,
-    })
-}
-
-fn source(e: &StoreError) -> String {
-    std::error::Error::source(e).map_or_else(String::new, |source| format!(": {source}"))
 }

@@ -1,42 +1,56 @@
 //! A small real receiver of the sync API: for the demo, the tests, and as an example to those who
 //! write the operator's cloud. The contract is `SYNC.md` of the crate `cloud-protocol`.
 //!
-//! * [`store`] — SQLite: taking batches exactly once, the downlink, and what is known.
-//! * `gateway_calls` — the two calls of a gateway.
+//! * [`store`] — taking batches exactly once, the downlink, keys and tokens, and what is known: in
+//!   SQLite, or in PostgreSQL for several clouds beside each other.
+//! * `signed` — who speaks: the signature of every call, checked before anything is read.
+//! * `keys` — the gateways' keys, kept for a moment.
+//! * `gateway_calls`, `enrolment` — the calls of a gateway.
+//! * `sealing`, `tokens` — the cloud's own secrets.
 //! * `admin` — the few calls of an operator, for this machine only.
-//! * `body` — content negotiation, bounds, problems.
+//! * `body`, `answer` — content negotiation, bounds, compression, problems.
 //! * `connections` — accepting, cutting, stopping.
 //! * [`faults`] — what a demo or a test does to it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admin;
+mod answer;
 mod body;
 mod connections;
+mod enrolment;
 pub mod faults;
 mod gateway_calls;
+mod keys;
+mod routes;
+mod sealing;
+mod signed;
 pub mod store;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use axum::Router;
-use axum::routing::{get, post};
+use anyhow::{Context as _, ensure};
 use cloud_protocol::downlink::ExpectedParcel;
 use cloud_protocol::uplink::DemandReport;
-use cloud_protocol::{Downlink, DownlinkItem};
+use cloud_protocol::{Downlink, DownlinkItem, SealingKey};
 use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Value};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-pub use connections::{CONNECTIONS_MAX, HEAD_TIMEOUT};
+pub use connections::{CONNECTIONS_MAX, HEAD_MAX_BYTES, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
+use sealing::SealingKeys;
 pub use store::{
-    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, StoreError, Told,
+    AuditView, HeadView, HealthView, Keep, LaneView, LanesView, ParcelView, PostgresAt, StoreError,
+    Told,
 };
+
+/// The most batches that are read and taken at a time; the next ones wait their turn.
+const AT_WORK_MAX: usize = 64;
 
 /// How a cloud is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,22 +59,39 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where it keeps what it has.
     pub store: Keep,
-    /// The gateways that may speak to it; none: any.
+    /// The gateways that may speak to it; none: any that enrols.
     pub gateways: Vec<Ident>,
+    /// Whether any token is good. For development only.
+    pub open: bool,
+    /// The URL at which gateways reach it, without the path, if it isn't `http://` and the header
+    /// `Host`: what they sign has it.
+    pub public_url: Option<String>,
+    /// Where its keys for pickup codes are; none: beside the file of the store, or in memory with it.
+    pub sealing_key_file: Option<PathBuf>,
+    /// Whether gateways are to seal to a new key from now on; the ones before it still open.
+    pub new_sealing_key: bool,
+    /// The most connections at a time.
+    pub connections: usize,
 }
 
 impl Config {
-    /// On a free loopback port, in memory, for any gateway.
+    /// On a free loopback port, in memory, for any gateway with any token.
     #[must_use]
     pub fn in_memory() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             store: Keep::Memory,
             gateways: Vec::new(),
+            open: true,
+            public_url: None,
+            sealing_key_file: None,
+            new_sealing_key: false,
+            connections: CONNECTIONS_MAX,
         }
     }
 
-    /// On a free loopback port, in this file, for any gateway.
+    /// On a free loopback port, in this file, for any gateway with any token. Its keys for pickup
+    /// codes are in a file beside it, whose name ends in `.sealing-keys`.
     #[must_use]
     pub fn in_file(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -68,13 +99,28 @@ impl Config {
             ..Self::in_memory()
         }
     }
+
+    fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
+        let file = match (&self.sealing_key_file, &self.store) {
+            (Some(file), _) => file.clone(),
+            (None, Keep::Memory) => return SealingKeys::in_memory(),
+            (None, Keep::File(store)) => {
+                let mut file = store.clone().into_os_string();
+                file.push(".sealing-keys");
+                file.into()
+            }
+            (None, Keep::Postgres(_)) => anyhow::bail!(
+                "several clouds may share a database: give each the same file with --sealing-key-file"
+            ),
+        };
+        SealingKeys::in_file(&file, self.new_sealing_key)
+    }
 }
 
 /// A running cloud. Dropping it stops it; [`Cloud::shutdown`] also waits until it has stopped.
 pub struct Cloud {
     address: SocketAddr,
-    store: Arc<store::Store>,
-    faults: Faults,
+    app: App,
     stop: watch::Sender<bool>,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
@@ -82,45 +128,64 @@ pub struct Cloud {
 /// What every call has.
 #[derive(Clone)]
 pub(crate) struct App {
-    store: Arc<store::Store>,
+    store: Arc<dyn store::Store>,
+    keys: keys::Keys,
+    sealing: Arc<SealingKeys>,
     faults: Faults,
     gateways: Arc<BTreeSet<Ident>>,
+    open: bool,
+    public_url: Option<Arc<str>>,
+    at_work: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 /// Opens the store and starts to serve.
 pub async fn serve(config: Config) -> anyhow::Result<Cloud> {
+    let public_url = config.public_url.as_deref().map(base).transpose()?;
     let door = connections::Door::open(config.listen)
         .with_context(|| format!("cannot listen at {}: is it in use?", config.listen))?;
-    let store = store::Store::open(config.store.clone())
+    let sealing = Arc::new(config.sealing_keys()?);
+    let store = store::open(config.store.clone())
         .await
         .with_context(|| format!("cannot open the store {:?}", config.store))?;
-    let store = Arc::new(store);
-    let faults = Faults::default();
     let (stop, stopped) = watch::channel(false);
     let app = App {
-        store: Arc::clone(&store),
-        faults: faults.clone(),
+        store,
+        keys: keys::Keys::default(),
+        sealing,
+        faults: Faults::default(),
         gateways: Arc::new(config.gateways.into_iter().collect()),
+        open: config.open,
+        public_url,
+        at_work: Arc::new(Semaphore::new(AT_WORK_MAX)),
         stop: stopped.clone(),
     };
-    let router = Router::new()
-        .route("/v1/gateways/{gateway}/uplink", post(gateway_calls::uplink))
-        .route(
-            "/v1/gateways/{gateway}/downlink",
-            get(gateway_calls::downlink),
-        )
-        .merge(admin::calls())
-        .with_state(app);
     let address = door.address();
-    let serving = tokio::spawn(connections::serve(door, router, faults.clone(), stopped));
+    let serving = tokio::spawn(connections::serve(
+        door,
+        config.connections,
+        routes::all(app.clone()),
+        app.faults.clone(),
+        stopped,
+    ));
     Ok(Cloud {
         address,
-        store,
-        faults,
+        app,
         stop,
         serving: Mutex::new(Some(serving)),
     })
+}
+
+/// A public URL without a slash at its end.
+fn base(url: &str) -> anyhow::Result<Arc<str>> {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    ensure!(
+        host.is_some_and(|host| !host.trim_matches('/').is_empty() && !host.contains(['?', '#'])),
+        "the public URL must be as gateways are given it: https://cloud.example"
+    );
+    Ok(Arc::from(url.trim_end_matches('/')))
 }
 
 impl Cloud {
@@ -133,13 +198,16 @@ impl Cloud {
     /// The URL for a gateway's configuration.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match &self.app.public_url {
+            Some(url) => url.to_string(),
+            None => format!("http://{}", self.address),
+        }
     }
 
     /// What can be done to it.
     #[must_use]
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.app.faults
     }
 
     /// Stops taking connections, ends the long polls, waits up to 2 s for running requests, and
@@ -149,13 +217,25 @@ impl Cloud {
         if let Some(serving) = self.serving.lock().await.take() {
             let _ = serving.await;
         }
-        self.store.close().await;
+        self.app.store.close().await;
     }
 
     /// How many long polls wait for news at the moment.
     #[must_use]
     pub fn long_polls(&self) -> usize {
-        self.store.long_polls()
+        self.app.store.long_polls()
+    }
+
+    /// A token with which this gateway can enrol within three days, once.
+    pub async fn issue_token(&self, gateway: &Ident) -> Result<Secret, StoreError> {
+        let issued = tokens::issue(&*self.app.store, Some(gateway), tokens::GOOD_FOR);
+        Ok(issued.await?.0)
+    }
+
+    /// To what gateways seal pickup codes.
+    #[must_use]
+    pub fn sealing_key(&self) -> SealingKey {
+        self.app.sealing.in_force()
     }
 
     /// Announces a parcel to a gateway; returns the number of the downlink item.
@@ -179,49 +259,50 @@ impl Cloud {
 
     /// Tells a gateway anything that is a map, readable or not; `seq` is set here.
     pub async fn push_value(&self, gateway: &Ident, item: Value) -> Result<u64, StoreError> {
-        self.store.push(gateway.to_string(), item).await
+        self.app.store.push(gateway.as_str(), item).await
     }
 
-    /// The parcels of a gateway, by id.
+    /// The parcels of a gateway, by id, with their codes sealed.
     pub async fn parcels(&self, gateway: &Ident) -> Result<Vec<ParcelView>, StoreError> {
-        self.store.parcels(gateway.to_string(), None).await
+        self.app.store.parcels(gateway.as_str(), None).await
     }
 
-    /// One parcel.
+    /// One parcel, with its code sealed.
     pub async fn parcel(
         &self,
         gateway: &Ident,
         parcel: &str,
     ) -> Result<Option<ParcelView>, StoreError> {
-        let only = Some(parcel.to_string());
-        let mut found = self.store.parcels(gateway.to_string(), only).await?;
-        Ok(found.pop())
+        let found = self.app.store.parcels(gateway.as_str(), Some(parcel));
+        Ok(found.await?.pop())
     }
 
-    /// The live pickup codes by parcel: what the residents have been told.
+    /// The live pickup codes by parcel, opened: what the residents are told.
     pub async fn codes(&self, gateway: &Ident) -> Result<BTreeMap<String, Secret>, StoreError> {
-        let parcels = self.parcels(gateway).await?;
-        let live = parcels.into_iter();
-        Ok(live.filter_map(|p| Some((p.parcel, p.digits?))).collect())
+        let parcels = self.parcels(gateway).await?.into_iter();
+        let opened = parcels.map(|parcel| self.app.sealing.opened(gateway.as_str(), parcel));
+        Ok(opened
+            .filter_map(|parcel| Some((parcel.parcel, parcel.digits?)))
+            .collect())
     }
 
     /// The demand of a gateway by start, each bucket in its highest revision.
     pub async fn demand(&self, gateway: &Ident) -> Result<Vec<DemandReport>, StoreError> {
-        self.store.demand(gateway.to_string()).await
+        self.app.store.demand(gateway.as_str()).await
     }
 
     /// What a gateway last said about itself.
     pub async fn health(&self, gateway: &Ident) -> Result<Option<HealthView>, StoreError> {
-        self.store.health(gateway.to_string()).await
+        self.app.store.health(gateway.as_str()).await
     }
 
     /// Where the chain over a gateway's history stands, and what contradicts it.
     pub async fn audit(&self, gateway: &Ident) -> Result<AuditView, StoreError> {
-        self.store.audit(gateway.to_string()).await
+        self.app.store.audit(gateway.as_str()).await
     }
 
     /// How a gateway's lanes stand.
     pub async fn lanes(&self, gateway: &Ident) -> Result<LanesView, StoreError> {
-        self.store.lanes(gateway.to_string()).await
+        self.app.store.lanes(gateway.as_str()).await
     }
 }

@@ -171,7 +171,7 @@ async fn a_new_store_starts_over_and_an_old_one_is_refused() {
 async fn a_parcel_has_its_last_state_and_its_code_while_it_waits() {
     let cloud = reference_cloud::serve(Config::in_memory()).await.unwrap();
     let gateway = Gateway::of(&cloud);
-    let mut ledger = Ledger::default();
+    let mut ledger = gateway.ledger();
     ledger.add(parcel("P", ParcelState::Expected));
     ledger.add(parcel("P", ParcelState::Deposited));
     gateway.send(&ledger.batch(1, 0, 2)).await;

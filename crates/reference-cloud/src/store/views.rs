@@ -1,14 +1,13 @@
-//! What the cloud knows, for its operator, the demo and the tests.
+//! What the cloud knows, for its operator, the demo and the tests; and reading it back from rows.
 
 use std::collections::BTreeMap;
 
-use cloud_protocol::uplink::{ClaimReport, DemandReport, ParcelState, Unplaceable};
+use cloud_protocol::uplink::{ClaimReport, ParcelState, Unplaceable};
 use cloud_protocol::{Item, Lane, Report, SealedCode};
 use firmware_protocols::Value;
 use firmware_protocols::event::Secret;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Store, StoreError, signed, unsigned};
+use super::StoreError;
 
 /// A parcel as the cloud sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,180 +80,79 @@ pub struct HealthView {
     pub counters: BTreeMap<String, u64>,
 }
 
-impl Store {
-    /// Every gateway that the cloud has heard of or speaks to.
-    pub async fn gateways(&self) -> Result<Vec<String>, StoreError> {
-        self.run(|connection| {
-            let mut select = connection.prepare("SELECT gateway FROM gateway ORDER BY gateway")?;
-            let names = select.query_map([], |row| row.get(0))?;
-            Ok(names.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// The parcels of a gateway by id, or the one of that id.
-    pub async fn parcels(
-        &self,
-        gateway: String,
-        only: Option<String>,
-    ) -> Result<Vec<ParcelView>, StoreError> {
-        self.run(move |connection| {
-            let mut select = connection.prepare(
-                "SELECT parcel, state, since, bank, compartment, desk, sealed, unlisted, return_of
-                 FROM parcel LEFT JOIN notice USING (gateway, parcel)
-                 WHERE gateway = ?1 AND (?2 IS NULL OR parcel = ?2) ORDER BY parcel",
-            )?;
-            let parcels = select.query_map(params![gateway, only], parcel_view)?;
-            let mut parcels: Vec<_> = parcels.collect::<Result<_, _>>()?;
-            tell_about(connection, &gateway, only.as_deref(), &mut parcels)?;
-            Ok(parcels)
-        })
-        .await
-    }
-
-    /// The demand of a gateway by start, each bucket in its highest revision.
-    pub async fn demand(&self, gateway: String) -> Result<Vec<DemandReport>, StoreError> {
-        self.run(move |connection| {
-            let mut select = connection
-                .prepare("SELECT body FROM demand WHERE gateway = ?1 ORDER BY start, building")?;
-            let bodies = select.query_map([gateway], |row| row.get::<_, Vec<u8>>(0))?;
-            let mut cells = Vec::new();
-            for body in bodies {
-                if let Report::Demand(report) = stored_item(&body?)?.report {
-                    cells.push(report);
-                }
-            }
-            Ok(cells)
-        })
-        .await
-    }
-
-    /// What a gateway last said about itself.
-    pub async fn health(&self, gateway: String) -> Result<Option<HealthView>, StoreError> {
-        self.run(move |connection| {
-            let body: Option<Vec<u8>> = connection
-                .query_row(
-                    "SELECT body FROM health WHERE gateway = ?1",
-                    [gateway],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            let Some(item) = body.map(|body| stored_item(&body)).transpose()? else {
-                return Ok(None);
-            };
-            let at = item.at;
-            Ok(match item.report {
-                Report::Health(counters) => Some(HealthView { at, counters }),
-                _ => None,
-            })
-        })
-        .await
-    }
-
-    /// How a gateway's lanes stand.
-    pub async fn lanes(&self, gateway: String) -> Result<LanesView, StoreError> {
-        self.run(move |connection| {
-            let row: Option<(Option<i64>, i64)> = connection
-                .query_row(
-                    "SELECT epoch, downlink_last FROM gateway WHERE gateway = ?1",
-                    [&gateway],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?;
-            let (epoch, downlink_last) = row.unwrap_or_default();
-            let mut view = LanesView {
-                epoch: epoch.map(unsigned),
-                lanes: BTreeMap::new(),
-                downlink_last: unsigned(downlink_last),
-            };
-            for lane in Lane::ALL {
-                let lane_view = connection.query_row(
-                    "SELECT count(*), coalesce(sum(duplicates), 0),
-                            coalesce(max(iif(epoch = ?3, last, 0)), 0),
-                            (SELECT count(*) FROM item WHERE gateway = ?1 AND lane = ?2),
-                            (SELECT count(*) FROM item WHERE gateway = ?1 AND lane = ?2 AND NOT known)
-                     FROM lane WHERE gateway = ?1 AND lane = ?2",
-                    params![gateway, lane.name(), view.epoch.map(signed)],
-                    |row| {
-                        let seen: i64 = row.get(0)?;
-                        Ok((seen > 0).then_some(LaneView {
-                            duplicates: unsigned(row.get(1)?),
-                            last: unsigned(row.get(2)?),
-                            items: unsigned(row.get(3)?),
-                            unknown: unsigned(row.get(4)?),
-                        }))
-                    },
-                )?;
-                view.lanes.extend(lane_view.map(|lane_view| (lane, lane_view)));
-            }
-            Ok(view)
-        })
-        .await
-    }
+/// A head that a gateway told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadView {
+    /// The gateway's epoch then.
+    pub epoch: u64,
+    /// How many entries its history had.
+    pub entries: u64,
+    /// The chain up to the last of them.
+    pub head: [u8; 32],
+    /// When it said so first, ms since the Unix epoch.
+    pub at: i64,
+    /// What is wrong with it, in words; `None` if it contradicts nothing.
+    pub contradicts: Option<String>,
 }
 
-fn parcel_view(row: &Row<'_>) -> rusqlite::Result<ParcelView> {
-    let state: Option<String> = row.get(1)?;
-    let state = state.and_then(|word| {
-        let states = ParcelState::WORDS.iter();
-        states.into_iter().find(|(other, _)| *other == word)
-    });
-    let code: Option<Vec<u8>> = row.get(6)?;
-    let code = code.and_then(|code| SealedCode::from_value(&Value::from_cbor(&code).ok()?).ok());
-    Ok(ParcelView {
-        parcel: row.get(0)?,
-        state: state.map(|(_, state)| *state),
-        since: row.get(2)?,
-        bank: row.get(3)?,
-        compartment: row.get(4)?,
-        desk: row.get(5)?,
-        code,
-        digits: None,
-        unlisted: row.get(7)?,
-        return_of: row.get(8)?,
-        unplaceable: Vec::new(),
-        claims: Vec::new(),
+/// What is known of a gateway's history.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditView {
+    /// The head with the most entries of the newest epoch, as it was told first.
+    pub latest: Option<HeadView>,
+    /// Heads that contradict an earlier one, newest first, at most 100.
+    pub contradictions: Vec<HeadView>,
+}
+
+/// The most contradictions that are shown.
+pub(super) const CONTRADICTIONS_SHOWN: i64 = 100;
+
+/// The state of that word, as far as this version knows it.
+pub(super) fn state_of(word: &str) -> Option<ParcelState> {
+    let known = ParcelState::WORDS.iter();
+    let mut found = known.filter(|(other, _)| *other == word);
+    found.next().map(|(_, state)| *state)
+}
+
+/// A code as it was stored.
+pub(super) fn code_of(stored: &[u8]) -> Option<SealedCode> {
+    SealedCode::from_value(&Value::from_cbor(stored).ok()?).ok()
+}
+
+/// What an item of health says.
+pub(super) fn health_of(body: &[u8]) -> Result<Option<HealthView>, StoreError> {
+    let item = stored_item(body)?;
+    let at = item.at;
+    Ok(match item.report {
+        Report::Health(counters) => Some(HealthView { at, counters }),
+        _ => None,
     })
 }
 
-/// Adds the items that say more of these parcels, which are in the order of their ids.
-fn tell_about(
-    connection: &Connection,
-    gateway: &str,
-    only: Option<&str>,
-    parcels: &mut [ParcelView],
-) -> Result<(), StoreError> {
-    let mut select = connection.prepare(
-        "SELECT body FROM about JOIN item USING (gateway, epoch, seq)
-         WHERE gateway = ?1 AND (?2 IS NULL OR parcel = ?2) AND lane = ?3
-         ORDER BY epoch, seq",
-    )?;
-    let bodies = select.query_map(params![gateway, only, Lane::Fulfilment.name()], |row| {
-        row.get::<_, Vec<u8>>(0)
-    })?;
-    for body in bodies {
-        let Item { at, report, .. } = stored_item(&body?)?;
-        let parcel = match &report {
-            Report::Unplaceable(what) => &what.parcel,
-            Report::Claim(what) => &what.parcel,
-            _ => continue,
-        };
-        let Ok(index) = parcels.binary_search_by(|view| view.parcel.cmp(parcel)) else {
-            continue;
-        };
-        let Some(view) = parcels.get_mut(index) else {
-            continue;
-        };
-        match report {
-            Report::Unplaceable(what) => view.unplaceable.push(Told { at, what }),
-            Report::Claim(what) => view.claims.push(Told { at, what }),
-            _ => {}
-        }
+/// Adds an item that says more of one of these parcels, which are in the order of their ids.
+pub(super) fn tell_about(parcels: &mut [ParcelView], body: &[u8]) -> Result<(), StoreError> {
+    let Item { at, report, .. } = stored_item(body)?;
+    let parcel = match &report {
+        Report::Unplaceable(what) => &what.parcel,
+        Report::Claim(what) => &what.parcel,
+        _ => return Ok(()),
+    };
+    let Ok(index) = parcels.binary_search_by(|view| view.parcel.cmp(parcel)) else {
+        return Ok(());
+    };
+    let Some(view) = parcels.get_mut(index) else {
+        return Ok(());
+    };
+    match report {
+        Report::Unplaceable(what) => view.unplaceable.push(Told { at, what }),
+        Report::Claim(what) => view.claims.push(Told { at, what }),
+        _ => {}
     }
     Ok(())
 }
 
-fn stored_item(body: &[u8]) -> Result<Item, StoreError> {
+/// An item as it was stored.
+pub(super) fn stored_item(body: &[u8]) -> Result<Item, StoreError> {
     let value = Value::from_cbor(body).map_err(|e| StoreError::Unreadable(e.to_string()))?;
     Item::from_value(&value).map_err(|e| StoreError::Unreadable(e.to_string()))
 }

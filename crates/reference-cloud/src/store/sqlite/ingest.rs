@@ -1,21 +1,17 @@
 //! Taking a batch: what is new goes in once, what is known is compared, and what doesn't fit is
 //! refused as a whole. All of it in one transaction.
 
+use std::collections::BTreeMap;
+
+use cloud_protocol::enrol::LaneView;
 use cloud_protocol::received::{ReceivedItem, ReceivedLane};
-use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
-use cloud_protocol::{Acked, Chain, CodeForResident, Lane, Problem, ProblemType, Received, Report};
-use firmware_protocols::value::{Key, Value};
-use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+use cloud_protocol::uplink::{DemandReport, ParcelReport};
+use cloud_protocol::{Acked, Chain, CodeForResident, Lane, Problem, Received, Report};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::{Store, StoreError, signed, unsigned};
-
-/// What became of a batch.
-pub(crate) enum Ingest {
-    /// On disk up to here.
-    Taken(Acked),
-    /// Nothing of it was taken.
-    Refused(Box<Problem>),
-}
+use super::{Ingest, Nonce, Standing, StoreError, audit, enrolment, outbox, signed, unsigned};
+use crate::store::meaning::{code_is_dead, without_code};
+use crate::store::refusal;
 
 /// A reason to roll back.
 enum Stop {
@@ -29,31 +25,70 @@ impl<E: Into<StoreError>> From<E> for Stop {
     }
 }
 
-impl Store {
-    /// Takes a batch of `gateway`. Resolves once the outcome is on disk.
-    pub async fn ingest(&self, gateway: String, batch: Received) -> Result<Ingest, StoreError> {
-        self.run(move |connection| {
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            match take(&tx, &gateway, &batch) {
-                Ok(acked) => {
-                    tx.commit()?;
-                    Ok(Ingest::Taken(acked))
-                }
-                Err(Stop::Refused(problem)) => Ok(Ingest::Refused(problem)),
-                Err(Stop::Failed(e)) => Err(e),
-            }
-        })
-        .await
+/// Takes a batch of `gateway`, or nothing of it. The nonce stays also when the batch is refused.
+pub(super) fn take(
+    connection: &mut Connection,
+    gateway: &str,
+    batch: &Received,
+    request: &Nonce,
+) -> Result<Ingest, StoreError> {
+    let mut tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !enrolment::fresh(&tx, gateway, request)? {
+        return Ok(Ingest::Refused(refusal::replay()));
     }
+    let savepoint = tx.savepoint()?;
+    let outcome = match take_lanes(&savepoint, gateway, batch) {
+        Ok(acked) => {
+            savepoint.commit()?;
+            Ingest::Taken(acked)
+        }
+        Err(Stop::Refused(problem)) => {
+            drop(savepoint);
+            Ingest::Refused(problem)
+        }
+        Err(Stop::Failed(e)) => return Err(e),
+    };
+    tx.commit()?;
+    Ok(outcome)
 }
 
-fn take(tx: &Transaction<'_>, gateway: &str, batch: &Received) -> Result<Acked, Stop> {
+/// Where a gateway's lanes stand in its epoch.
+pub(super) fn standing(connection: &Connection, gateway: &str) -> Result<Standing, StoreError> {
+    let epoch: Option<i64> = connection
+        .query_row(
+            "SELECT epoch FROM gateway WHERE gateway = ?1",
+            [gateway],
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    let mut lanes = BTreeMap::new();
+    for lane in Lane::ALL {
+        let view = connection
+            .query_row(
+                "SELECT last, chain FROM lane WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3",
+                params![gateway, epoch, lane.name()],
+                |row| {
+                    Ok(LaneView {
+                        last: unsigned(row.get(0)?),
+                        chain: Chain(row.get(1)?),
+                    })
+                },
+            )
+            .optional()?;
+        lanes.extend(view.map(|view| (lane, view)));
+    }
+    Ok((epoch.map(unsigned), lanes))
+}
+
+fn take_lanes(tx: &Connection, gateway: &str, batch: &Received) -> Result<Acked, Stop> {
     enter_epoch(tx, gateway, batch.epoch)?;
     let mut acked = Acked::default();
     for (lane, part) in &batch.lanes {
         let mut position = Position::load(tx, gateway, batch.epoch, *lane)?;
         position.check_start(tx, part)?;
         let mut chain = part.chain;
+        let known = position.last;
         for item in &part.items {
             chain = chain.then_encoded(&item.encoded());
             if item.seq <= position.last {
@@ -65,13 +100,20 @@ fn take(tx: &Transaction<'_>, gateway: &str, batch: &Received) -> Result<Acked, 
             }
         }
         position.save(tx)?;
+        if position.last > known {
+            outbox::add(
+                tx,
+                (gateway, batch.epoch, *lane),
+                (known + 1, position.last),
+            )?;
+        }
         acked.0.insert(*lane, position.last);
     }
     Ok(acked)
 }
 
 /// A higher epoch is taken, the known one goes on, a lower one is refused.
-fn enter_epoch(tx: &Transaction<'_>, gateway: &str, epoch: u64) -> Result<(), Stop> {
+fn enter_epoch(tx: &Connection, gateway: &str, epoch: u64) -> Result<(), Stop> {
     let own: Option<i64> = tx
         .query_row(
             "SELECT epoch FROM gateway WHERE gateway = ?1",
@@ -81,13 +123,7 @@ fn enter_epoch(tx: &Transaction<'_>, gateway: &str, epoch: u64) -> Result<(), St
         .optional()?
         .flatten();
     if let Some(own) = own.map(unsigned).filter(|own| epoch < *own) {
-        return Err(conflict(
-            ProblemType::Epoch,
-            "This gateway has had a newer store",
-            format!("the batch is of epoch {epoch}, the last known is {own}"),
-            None,
-            Some(own),
-        ));
+        return Err(Stop::Refused(refusal::epoch(epoch, own)));
     }
     tx.execute(
         "INSERT INTO gateway (gateway, epoch) VALUES (?1, ?2)
@@ -108,7 +144,7 @@ struct Position<'a> {
 }
 
 impl<'a> Position<'a> {
-    fn load(tx: &Transaction<'_>, gateway: &'a str, epoch: u64, lane: Lane) -> Result<Self, Stop> {
+    fn load(tx: &Connection, gateway: &'a str, epoch: u64, lane: Lane) -> Result<Self, Stop> {
         let row = tx
             .query_row(
                 "SELECT last, chain, duplicates FROM lane
@@ -135,21 +171,9 @@ impl<'a> Position<'a> {
     }
 
     /// The batch must go on from something that is here, and agree with it.
-    fn check_start(&self, tx: &Transaction<'_>, part: &ReceivedLane) -> Result<(), Stop> {
-        if part.after > self.last {
-            return Err(conflict(
-                ProblemType::Gap,
-                "Items are missing",
-                format!(
-                    "the batch starts after {}, the last item here is {}",
-                    part.after, self.last
-                ),
-                Some(self.lane),
-                Some(self.last + 1),
-            ));
-        }
-        if part.after == 0 && part.chain != Chain::default() {
-            return Err(self.fork(0));
+    fn check_start(&self, tx: &Connection, part: &ReceivedLane) -> Result<(), Stop> {
+        if let Some(problem) = refusal::bad_start(self.lane, part, self.last) {
+            return Err(Stop::Refused(problem));
         }
         if part.after > 0 {
             self.compare(tx, part.after, part.chain)?;
@@ -158,7 +182,7 @@ impl<'a> Position<'a> {
     }
 
     /// The chain up to `seq` must be the one that is here.
-    fn compare(&self, tx: &Transaction<'_>, seq: u64, chain: Chain) -> Result<(), Stop> {
+    fn compare(&self, tx: &Connection, seq: u64, chain: Chain) -> Result<(), Stop> {
         let own = if seq == self.last {
             self.chain
         } else {
@@ -173,16 +197,11 @@ impl<'a> Position<'a> {
         if own == chain {
             Ok(())
         } else {
-            Err(self.fork(seq))
+            Err(Stop::Refused(refusal::fork(self.lane, seq)))
         }
     }
 
-    fn append(
-        &mut self,
-        tx: &Transaction<'_>,
-        item: &ReceivedItem,
-        chain: Chain,
-    ) -> Result<(), Stop> {
+    fn append(&mut self, tx: &Connection, item: &ReceivedItem, chain: Chain) -> Result<(), Stop> {
         tx.prepare(
             "INSERT INTO item (gateway, epoch, lane, seq, known, body, chain)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -201,7 +220,7 @@ impl<'a> Position<'a> {
         Ok(())
     }
 
-    fn save(&self, tx: &Transaction<'_>) -> Result<(), Stop> {
+    fn save(&self, tx: &Connection) -> Result<(), Stop> {
         tx.execute(
             "INSERT INTO lane (gateway, epoch, lane, last, chain, duplicates)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -218,45 +237,10 @@ impl<'a> Position<'a> {
         )?;
         Ok(())
     }
-
-    fn fork(&self, seq: u64) -> Stop {
-        conflict(
-            ProblemType::Fork,
-            "The gateway's history differs from the one here",
-            format!(
-                "the chain up to item {seq} isn't the one that was taken: two stores send as this \
-                 gateway, or one was rewritten"
-            ),
-            Some(self.lane),
-            None,
-        )
-    }
-}
-
-fn conflict(
-    kind: ProblemType,
-    title: &str,
-    detail: String,
-    lane: Option<Lane>,
-    expected: Option<u64>,
-) -> Stop {
-    Stop::Refused(Box::new(Problem {
-        kind: Some(kind),
-        status: 409,
-        title: title.to_string(),
-        detail: Some(detail),
-        lane: lane.map(|lane| lane.name().to_string()),
-        expected,
-    }))
 }
 
 /// What an item means for the tables that people ask.
-fn project(
-    tx: &Transaction<'_>,
-    gateway: &str,
-    epoch: u64,
-    item: &ReceivedItem,
-) -> Result<(), Stop> {
+fn project(tx: &Connection, gateway: &str, epoch: u64, item: &ReceivedItem) -> Result<(), Stop> {
     let about = |parcel: &str| project_about(tx, gateway, parcel, epoch, item.seq);
     match &item.report {
         Some(Report::Parcel(report)) => project_parcel(tx, gateway, report),
@@ -271,13 +255,13 @@ fn project(
             Ok(())
         }
         Some(Report::Audit { entries, head }) => {
-            Ok(super::audit::keep(tx, gateway, item.at, *entries, head)?)
+            Ok(audit::keep(tx, gateway, item.at, *entries, head)?)
         }
         None => Ok(()),
     }
 }
 
-fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) -> Result<(), Stop> {
+fn project_parcel(tx: &Connection, gateway: &str, report: &ParcelReport) -> Result<(), Stop> {
     tx.prepare(
         "INSERT OR REPLACE INTO parcel
          (gateway, parcel, state, since, bank, compartment, desk, unlisted, return_of)
@@ -309,22 +293,9 @@ fn project_parcel(tx: &Transaction<'_>, gateway: &str, report: &ParcelReport) ->
     Ok(())
 }
 
-/// Whether nobody has a use for the parcel's code any more. A return's code is for putting it in.
-const fn code_is_dead(report: &ParcelReport) -> bool {
-    match report.state {
-        ParcelState::Expected | ParcelState::Overdue => false,
-        ParcelState::Deposited => report.return_of.is_some(),
-        ParcelState::Refused
-        | ParcelState::Claimed
-        | ParcelState::Collected
-        | ParcelState::Retrieved
-        | ParcelState::Cancelled => true,
-    }
-}
-
 /// An item that says something of a parcel and changes no state. The parcel needn't be known.
 fn project_about(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     gateway: &str,
     parcel: &str,
     epoch: u64,
@@ -343,7 +314,7 @@ fn project_about(
 
 /// A correction replaces what it corrects; an older revision changes nothing.
 fn project_demand(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     gateway: &str,
     report: &DemandReport,
     item: &ReceivedItem,
@@ -364,17 +335,4 @@ fn project_demand(
         ],
     )?;
     Ok(())
-}
-
-fn without_code(item: &Value) -> Value {
-    match item {
-        Value::Map(entries) => Value::Map(
-            entries
-                .iter()
-                .filter(|(key, _)| !matches!(key, Key::Text(name) if name == "code"))
-                .cloned()
-                .collect(),
-        ),
-        other => other.clone(),
-    }
 }

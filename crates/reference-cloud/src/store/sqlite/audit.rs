@@ -3,40 +3,14 @@
 //! A head that contradicts an earlier one of the same epoch means that the past was rewritten in the
 //! box. It is kept and shown to people, never refused: a batch must not wait for an inquiry.
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Store, StoreError, signed, unsigned};
-
-/// A head that a gateway told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeadView {
-    /// The gateway's epoch then.
-    pub epoch: u64,
-    /// How many entries its history had.
-    pub entries: u64,
-    /// The chain up to the last of them.
-    pub head: [u8; 32],
-    /// When it said so first, ms since the Unix epoch.
-    pub at: i64,
-    /// What is wrong with it, in words; `None` if it contradicts nothing.
-    pub contradicts: Option<String>,
-}
-
-/// What is known of a gateway's history.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AuditView {
-    /// The head with the most entries of the newest epoch, as it was told first.
-    pub latest: Option<HeadView>,
-    /// Heads that contradict an earlier one, newest first, at most 100.
-    pub contradictions: Vec<HeadView>,
-}
-
-/// The most contradictions that are shown.
-const SHOWN_MAX: i64 = 100;
+use super::{AuditView, StoreError, signed, unsigned};
+use crate::store::views::{CONTRADICTIONS_SHOWN, HeadView};
 
 /// Keeps a head. One that is known already changes nothing.
 pub(super) fn keep(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     gateway: &str,
     at: i64,
     entries: u64,
@@ -64,7 +38,7 @@ pub(super) fn keep(
 }
 
 fn contradiction(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     gateway: &str,
     epoch: i64,
     entries: u64,
@@ -91,33 +65,28 @@ fn contradiction(
     Ok((entries < most).then(|| format!("{most} entries were told before, now {entries}")))
 }
 
-impl Store {
-    /// What is known of a gateway's history.
-    pub async fn audit(&self, gateway: String) -> Result<AuditView, StoreError> {
-        self.run(move |connection| {
-            let columns = "SELECT epoch, entries, head, at, contradicts FROM audit";
-            let latest = connection
-                .query_row(
-                    &format!(
-                        "{columns} WHERE gateway = ?1 AND contradicts IS NULL
-                         ORDER BY epoch DESC, entries DESC LIMIT 1"
-                    ),
-                    [&gateway],
-                    head_view,
-                )
-                .optional()?;
-            let mut select = connection.prepare(&format!(
-                "{columns} WHERE gateway = ?1 AND contradicts IS NOT NULL
-                 ORDER BY rowid DESC LIMIT ?2"
-            ))?;
-            let contradictions = select.query_map(params![gateway, SHOWN_MAX], head_view)?;
-            Ok(AuditView {
-                latest,
-                contradictions: contradictions.collect::<Result<_, _>>()?,
-            })
-        })
-        .await
-    }
+/// What is known of a gateway's history.
+pub(super) fn view(connection: &Connection, gateway: &str) -> Result<AuditView, StoreError> {
+    let columns = "SELECT epoch, entries, head, at, contradicts FROM audit";
+    let latest = connection
+        .query_row(
+            &format!(
+                "{columns} WHERE gateway = ?1 AND contradicts IS NULL
+                 ORDER BY epoch DESC, entries DESC LIMIT 1"
+            ),
+            [gateway],
+            head_view,
+        )
+        .optional()?;
+    let mut select = connection.prepare(&format!(
+        "{columns} WHERE gateway = ?1 AND contradicts IS NOT NULL
+         ORDER BY rowid DESC LIMIT ?2"
+    ))?;
+    let contradictions = select.query_map(params![gateway, CONTRADICTIONS_SHOWN], head_view)?;
+    Ok(AuditView {
+        latest,
+        contradictions: contradictions.collect::<Result<_, _>>()?,
+    })
 }
 
 fn head_view(row: &Row<'_>) -> rusqlite::Result<HeadView> {

@@ -113,6 +113,38 @@ const MIGRATIONS: &[&str] = &["
         sealed  BLOB NOT NULL,
         PRIMARY KEY (gateway, parcel)
     ) STRICT, WITHOUT ROWID;
+", "
+    -- Who may sign as a gateway: the key in force, and the one that takes its place when it is used.
+    ALTER TABLE gateway ADD COLUMN public_key BLOB;     -- NULL: not enrolled
+    ALTER TABLE gateway ADD COLUMN next_key BLOB;
+
+    -- Each is good for one enrolment, which may be repeated with the same key.
+    CREATE TABLE token (
+        digest      BLOB PRIMARY KEY,               -- SHA-256
+        gateway     TEXT,                           -- NULL: for any
+        valid_until INTEGER NOT NULL,               -- ms since the Unix epoch
+        used_by     TEXT,
+        used_key    BLOB
+    ) STRICT, WITHOUT ROWID;
+
+    -- What made each signed request unique; kept for as long as it could come again.
+    CREATE TABLE nonce (
+        gateway TEXT NOT NULL,
+        nonce   TEXT NOT NULL,
+        created INTEGER NOT NULL,                   -- seconds since the Unix epoch
+        PRIMARY KEY (gateway, nonce)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX nonce_created ON nonce (created);
+
+    -- Items that wait to be told to others; gone when they are.
+    CREATE TABLE outbox (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        gateway TEXT NOT NULL,
+        epoch   INTEGER NOT NULL,
+        lane    TEXT NOT NULL,
+        first   INTEGER NOT NULL,
+        last    INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// Opens the store, checks that it is durable, and migrates it.
@@ -120,6 +152,7 @@ pub fn open(keep: &Keep) -> Result<Connection, StoreError> {
     let mut connection = match keep {
         Keep::Memory => Connection::open_in_memory()?,
         Keep::File(path) => Connection::open(path)?,
+        Keep::Postgres(_) => return Err(StoreError::Closed),
     };
     connection.busy_timeout(std::time::Duration::from_secs(2))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -129,7 +162,8 @@ pub fn open(keep: &Keep) -> Result<Connection, StoreError> {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
     if matches!(keep, Keep::File(_)) && (journal != "wal" || synchronous != 2) {
-        let got = format!("journal_mode={journal}, synchronous={synchronous}");
+        let got =
+            format!("journal_mode={journal}, synchronous={synchronous}; put it on a local disk");
         return Err(StoreError::NotDurable(got));
     }
     migrate(&mut connection)?;
