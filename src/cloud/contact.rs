@@ -263,3 +263,7 @@ fn gone(cause: Cause) -> Gone {
         _ => Gone::Unknown,
     }
 }
+
+#[cfg(test)]
+#[path = "contact_tests.rs"]
+mod tests;
