@@ -57,11 +57,6 @@ impl Cause {
         matches!(self, Self::NoName | Self::Tls(_))
     }
 
-    /// Whether the failure itself shows that there is no way to the cloud.
-    pub fn is_gone(self) -> bool {
-        matches!(self, Self::NoRoute | Self::NoWay)
-    }
-
     /// What a person can do.
     pub fn remedy(self) -> &'static str {
         match self {

@@ -259,6 +259,11 @@ fn wants_to_be_left_alone(failure: &Failure) -> bool {
 fn gone(cause: Cause) -> Gone {
     match cause {
         Cause::NoWay => Gone::Cloud,
+        Cause::NoRoute | Cause::NoResolver => Gone::OwnLink,
         _ => Gone::Unknown,
     }
 }
+
+#[cfg(test)]
+#[path = "contact_tests.rs"]
+mod tests;

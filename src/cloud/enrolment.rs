@@ -20,60 +20,49 @@ use firmware_protocols::event::Secret;
 use super::Shared;
 use super::backoff::{Backoff, jitter};
 use super::certificates::NEAR_ITS_END_DAYS;
+use super::contact::Patience;
 use super::failure::Failure;
 use super::identity::{Enrolled, Identity, IdentityError};
 use super::meter::Cost;
 use super::status::Way;
 
-/// How often the token's file is looked for while there is none.
-const TOKEN_LOOK: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Resolves once the gateway is enrolled at the configured cloud: at once, by the token's file, or
 /// by a technician.
 pub(super) async fn until_enrolled(shared: &Shared) {
     let mut standing = shared.standing.subscribe();
-    let mut backoff = Backoff::new(shared.config.backoff);
+    let mut up = Patience::new(&shared.contact, Way::Fulfilment);
+    let mut down = Patience::new(&shared.contact, Way::Down);
     loop {
         standing.mark_unchanged();
         if shared.client.enrolled().is_some() {
             return;
         }
-        let (failure, pause) = match token(shared.config.token_file.as_deref()) {
-            Ok(Some(token)) => match enrol(shared, &token).await {
-                Ok(words) => return tracing::info!("{words}"),
-                Err(failure) => (failure, backoff.failed(jitter())),
-            },
-            Ok(None) => (shared.client.not_enrolled(), TOKEN_LOOK),
-            Err(failure) => (failure, TOKEN_LOOK),
+        let failure = match token(shared.config.token_file.as_deref()) {
+            Ok(Some(token)) => {
+                shared.contact.is_welcome().await;
+                match enrol(shared, &token).await {
+                    Ok(words) => {
+                        tracing::info!("{words}");
+                        up.reached();
+                        down.reached();
+                        return;
+                    }
+                    Err(failure) => failure,
+                }
+            }
+            Ok(None) => shared.client.not_enrolled(),
+            Err(failure) => failure,
         };
-        let pause = asked_for(shared, &failure).unwrap_or(pause);
-        show(shared, &failure, pause);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = standing.changed() => {}
+            () = up.pause(&failure) => {}
+            () = down.pause(&failure) => {}
+            _ = standing.changed() => {
+                up.reached();
+                down.reached();
+            }
         }
-    }
-}
-
-/// How long the cloud wants to be left alone, and a moment more.
-fn asked_for(shared: &Shared, failure: &Failure) -> Option<Duration> {
-    match failure {
-        Failure::Busy {
-            retry_after: Some(asked),
-            ..
-        } => Some(*asked + shared.config.backoff.first.mul_f64(jitter())),
-        _ => None,
-    }
-}
-
-fn show(shared: &Shared, failure: &Failure, pause: Duration) {
-    let before = shared.status.snapshot().uplink.last_error;
-    if before.as_deref() != Some(failure.to_string().as_str()) {
-        tracing::warn!(remedy = failure.remedy(), "{failure}");
-    }
-    for way in [Way::Fulfilment, Way::Rest, Way::Down] {
-        shared.status.failed(way, failure, pause);
     }
 }
 
@@ -157,6 +146,7 @@ pub(super) async fn look_after(shared: &Shared) {
     let mut standing = shared.standing.subscribe();
     let mut backoff = Backoff::new(shared.config.backoff);
     loop {
+        shared.contact.is_welcome().await;
         let pause = match refresh(shared).await {
             Ok(()) => {
                 backoff.succeeded();
@@ -164,8 +154,7 @@ pub(super) async fn look_after(shared: &Shared) {
             }
             Err(failure) => {
                 tracing::debug!("the cloud's view of this gateway: {failure}");
-                let pause = backoff.failed(jitter());
-                asked_for(shared, &failure).unwrap_or(pause)
+                backoff.failed(jitter())
             }
         };
         tokio::select! {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cloud_protocol::badge_digest;
 use cloud_protocol::downlink::{Downlink, ExpectedParcel, Proof, Size, Zone};
 use firmware_protocols::event::{Direction, Outcome, Secret};
-use firmware_protocols::{Ident, Kind};
+use firmware_protocols::{Ident, Kind as EventKind};
 use reference_cloud::{Cloud, Config};
 use simulator::device::{DeviceClock, Spec};
 use simulator::front::Answer;
@@ -20,6 +20,7 @@ use tokio::task::block_in_place;
 
 use crate::common::proxy::{Fault, Proxy};
 use crate::common::{Gateway, Setup, ident, text};
+use crate::stores::{Kept, Kind, read_only};
 
 pub const BADGE: &str = "BADGE-OF-SF-22";
 const NEXT_CENTURY_MS: i64 = 4_000_000_000_000;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub clockless: bool,
     /// Lines of the configuration.
     pub more: String,
+    /// What the cloud keeps things in.
+    pub store: Kind,
 }
 
 impl Default for Plan {
@@ -57,6 +60,7 @@ impl Default for Plan {
             broker: None,
             clockless: false,
             more: String::new(),
+            store: Kind::chosen(),
         }
     }
 }
@@ -64,6 +68,7 @@ impl Default for Plan {
 pub struct Estate {
     pub setup: Setup,
     pub cloud: Cloud,
+    pub kept: Kept,
     pub to_cloud: Proxy,
     /// Between the gateway and somebody else's broker.
     pub to_broker: Option<Proxy>,
@@ -95,10 +100,14 @@ pub struct Told {
 impl Estate {
     pub async fn begin(plan: Plan) -> Self {
         let mut setup = Setup::new();
-        let cloud = Config::in_file(setup.dir.path().join("cloud.db"));
-        let cloud = reference_cloud::serve(cloud).await.unwrap();
-        let to_cloud = Proxy::start((plan.behind)(cloud.address()));
-        setup.cloud = Some((plan.url)(to_cloud.address()));
+        let kept = block_in_place(|| plan.store.make(setup.dir.path()));
+        // Nobody is there yet.
+        let to_cloud = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let url = (plan.url)(to_cloud.address());
+        let cloud = reference_cloud::serve(cloud_at(&setup, &kept, &url));
+        let cloud = cloud.await.unwrap();
+        to_cloud.set_target((plan.behind)(cloud.address()));
+        setup.cloud = Some(url);
         setup.env = plan.env;
         setup.more = plan.more;
         let to_broker = plan.broker.map(Proxy::start);
@@ -120,6 +129,7 @@ impl Estate {
             doors: Mutex::new(Some(doors(&setup, devices_at, promise))),
             setup,
             cloud,
+            kept,
             to_cloud,
             to_broker,
             from_devices,
@@ -196,12 +206,12 @@ fn doors(setup: &Setup, broker: SocketAddr, promise: Promise) -> Running {
     load.record = Some(setup.dir.path().join("record"));
     load.drain = PATIENCE;
     load.event = |device, seq| match seq % 3 {
-        0 => Kind::Intent {
+        0 => EventKind::Intent {
             item: "cabbage".to_string(),
             quantity: 2,
             household: Some(Secret::new(format!("household-{}", seq % 40))),
         },
-        _ => Kind::Access {
+        _ => EventKind::Access {
             door: device.clone(),
             outcome: Outcome::Granted,
             direction: Some(Direction::In),
@@ -428,11 +438,7 @@ impl Estate {
     }
 
     pub fn gateways_store(&self) -> rusqlite::Connection {
-        open(&self.setup.store())
-    }
-
-    pub fn clouds_store(&self) -> rusqlite::Connection {
-        open(&self.setup.dir.path().join("cloud.db"))
+        read_only(&self.setup.store())
     }
 
     pub fn fault(&self, fault: Fault) {
@@ -440,11 +446,14 @@ impl Estate {
     }
 }
 
-fn open(file: &std::path::Path) -> rusqlite::Connection {
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let store = rusqlite::Connection::open_with_flags(file, flags).unwrap();
-    store.busy_timeout(Duration::from_secs(10)).unwrap();
-    store
+/// The cloud that gateways reach at this URL.
+pub fn cloud_at(setup: &Setup, kept: &Kept, url: &str) -> Config {
+    Config {
+        store: kept.keep(),
+        public_url: Some(url.to_string()),
+        sealing_key_file: Some(setup.dir.path().join("sealing-keys")),
+        ..Config::in_memory()
+    }
 }
 
 fn parcel(id: &str) -> ExpectedParcel {

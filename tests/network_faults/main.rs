@@ -4,6 +4,7 @@
 //!
 //! * [`the_proxy`] — that the proxy before all of them does what it says.
 //! * [`estate`], [`reckoning`] — the stage, and what is checked at each end.
+//! * [`stores`] — the two stores that a cloud may have.
 //! * [`cloud`], [`certificates`], [`names`], [`loss`] — the cloud's faults one by one.
 //! * [`broker`], [`devices`] — those of somebody else's broker, and of the devices' connections.
 //! * [`storms`] — all of them at random, one after the other, for as long as one likes.
@@ -20,4 +21,5 @@ mod loss;
 mod names;
 mod reckoning;
 mod storms;
+mod stores;
 mod the_proxy;
