@@ -463,3 +463,7 @@ impl Client {
         self.show_papers();
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
