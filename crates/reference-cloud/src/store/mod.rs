@@ -101,7 +101,7 @@ pub struct Enrolling {
 }
 
 /// The epoch that the cloud has of a gateway (`None` before the first batch), and where its lanes
-/// stand in it.
+/// stand in it, as far as they have an item.
 pub type Standing = (Option<u64>, BTreeMap<Lane, cloud_protocol::enrol::LaneView>);
 
 /// Items of a lane that were taken and wait to be told to others.
