@@ -96,18 +96,6 @@ fn look_up(host: &str) -> Answer {
     Ok(found.map(|address| address.ip()).collect())
 }
 
-/// For the HTTP client, which puts its own port in.
-impl reqwest::dns::Resolve for Names {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let names = self.clone();
-        Box::pin(async move {
-            let found = names.find(name.as_str(), 0).await?;
-            let found: reqwest::dns::Addrs = Box::new(found.into_iter());
-            Ok(found)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 mod bank;
 mod desk;
 mod serial;
+mod sync;
 mod until;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
+pub use sync::SyncCommand;
 pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.
@@ -158,8 +160,12 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Show what waits for the cloud
-    Sync,
+    /// Show the way to the cloud: enrolment, connection, what waits, what the line costs
+    Sync {
+        /// Else: do something about it
+        #[command(subcommand)]
+        command: Option<SyncCommand>,
+    },
     /// Prepare a device
     #[command(subcommand)]
     Device(DeviceCommand),

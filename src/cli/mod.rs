@@ -22,6 +22,7 @@ mod serial;
 mod serial_commission;
 mod status;
 pub mod stop;
+mod sync;
 mod table;
 mod words;
 
@@ -37,7 +38,7 @@ use serde_json::Value as Json;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::health::Health;
-use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
+use crate::control::views::{BankView, DeviceView, Opening, Status};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
@@ -176,9 +177,7 @@ impl Session {
             Command::Compartment(command) => self.compartment(command)?,
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
             Command::Audit(command) => self.audit(command)?,
-            Command::Sync => {
-                self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;
-            }
+            Command::Sync { command } => self.sync(command)?,
             Command::Device(DeviceCommand::Password { id }) => {
                 let made = password::make(&self.global, &id)?;
                 self.password(id.as_str(), &made)?;

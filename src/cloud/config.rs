@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cloud_protocol::WAIT_MAX_SECONDS;
 use firmware_protocols::{Form, Ident};
-use reqwest::Url;
+use url::Url;
 
 use super::backoff::BackoffRange;
 

@@ -1,24 +1,12 @@
 //! Why a call brought nothing, in words, and what follows from it.
 
-use std::io;
 use std::time::Duration;
 
 use cloud_protocol::{Problem, ProblemType};
 
+pub(super) use super::broken::Cause;
+use super::identity::IdentityError;
 use super::ledger::LedgerError;
-
-/// What kept an answer away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// There is no way to the cloud: nobody listens, or no network is up.
-    NoWay,
-    /// The time for the request ran out.
-    TimedOut,
-    /// TLS: the certificate isn't good, or the other end doesn't speak TLS.
-    Tls,
-    /// All else: the name isn't found, the connection broke, …
-    Other,
-}
 
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -42,85 +30,100 @@ pub(super) enum Failure {
     /// The cloud won't (other 4xx).
     #[error("the cloud refuses: {0} (HTTP {status})", status = .0.status)]
     Refused(Box<Problem>),
+    /// Something between here and the cloud answers in its place.
+    #[error("what answers isn't the cloud: {words}")]
+    Between {
+        /// What it said.
+        words: String,
+        /// What it is.
+        what: Between,
+    },
     /// Something answers that doesn't speak the sync API.
     #[error("{0}")]
     Odd(String),
+    /// The gateway isn't enrolled at this cloud, and has no token.
+    #[error("this gateway isn't enrolled at {0}")]
+    NotEnrolled(String),
+    /// The file with the token can't be read.
+    #[error("the enrolment token in {path} can't be used: {why}")]
+    Token {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The gateway's papers can't be written.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The gateway's own side.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-impl Failure {
-    /// From an error of the HTTP client.
-    pub fn of_transport(e: &reqwest::Error, host: (&str, u16)) -> Self {
-        let (host, port) = host;
-        let (root, cause) = trace(e);
-        let words = match (e.is_connect(), e.is_timeout()) {
-            (true, true) => format!("no connection to {host}:{port} within the time"),
-            (true, false) => format!("cannot connect to {host}:{port}: {root}"),
-            (false, true) => format!("no answer from {host}:{port} within the time"),
-            (false, false) => format!("the connection to {host}:{port} broke: {root}"),
-        };
-        Self::Network { words, cause }
-    }
+/// What can stand between gateway and cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Between {
+    /// A network that wants somebody to log in first.
+    Portal,
+    /// A proxy that wants a password.
+    Proxy,
+}
 
+impl Failure {
     /// Whether something at the other end answered.
     pub fn reached(&self) -> bool {
-        !matches!(self, Self::Network { .. })
+        !matches!(
+            self,
+            Self::Network { .. } | Self::NotEnrolled(_) | Self::Token { .. }
+        )
     }
 
     /// What a person can do, if waiting alone won't help.
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::Network {
-                cause: Cause::Tls, ..
-            } => Some(
-                "check this machine's clock, its certificate authorities (the package \
-                 ca-certificates, or the file that SSL_CERT_FILE names) and the cloud's URL",
-            ),
+            Self::Network { cause, .. } if cause.lasts() => Some(cause.remedy()),
             Self::Network { .. } | Self::Busy { .. } => None,
             Self::Refused(problem) => Some(remedy(problem)),
+            Self::Between {
+                what: Between::Portal,
+                ..
+            } => Some(
+                "check the cloud's URL; if it is right, a captive portal is in the way: log in to this \
+                 network once, or have its operator let this box through",
+            ),
+            Self::Between {
+                what: Between::Proxy,
+                ..
+            } => Some(
+                "check the cloud's URL; if it is right, this network wants a proxy, which this box \
+                 doesn't use: have its operator let this box through to the cloud directly",
+            ),
             Self::Odd(_) => Some(
                 "check the cloud's URL in the configuration, and whether a proxy or a captive \
                  portal is in the way; if neither, tell the cloud's operator",
             ),
+            Self::NotEnrolled(_) => Some(
+                "get a one-time token from the cloud's operator and enrol: linli sync enrol (or name \
+                 a file with it as token_file in [cloud])",
+            ),
+            Self::Token { .. } => Some(
+                "check token_file in [cloud] and the file's rights, or enrol with the token by hand: \
+                 linli sync enrol",
+            ),
+            Self::Identity(e) => Some(identity_remedy(e)),
             Self::Ledger(e) => ledger_remedy(e),
         }
     }
-}
 
-/// The innermost error in words, and what it amounts to.
-fn trace(e: &reqwest::Error) -> (String, Cause) {
-    let mut cause = match e.is_timeout() && !e.is_connect() {
-        true => Cause::TimedOut,
-        false => Cause::Other,
-    };
-    let mut inner: &dyn std::error::Error = e;
-    loop {
-        if let Some(e) = inner.downcast_ref::<io::Error>() {
-            cause = of_io(e).unwrap_or(cause);
+    /// What a person can look at, also where waiting may be all: for one who is there and asks.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Network { cause, .. } => cause.remedy(),
+            Self::Busy { .. } => {
+                "wait: it is tried again by itself; if it lasts, ask the cloud's operator"
+            }
+            _ => self.remedy().unwrap_or("wait: it is tried again by itself"),
         }
-        match inner.source() {
-            Some(source) => inner = source,
-            None => return (inner.to_string(), cause),
-        }
-    }
-}
-
-fn of_io(e: &io::Error) -> Option<Cause> {
-    // An I/O error hides what it wraps from `source`, and TLS errors come wrapped twice.
-    if let Some(inner) = e.get_ref() {
-        if inner.is::<rustls::Error>() {
-            return Some(Cause::Tls);
-        }
-        return inner.downcast_ref::<io::Error>().and_then(of_io);
-    }
-    match e.kind() {
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown => Some(Cause::NoWay),
-        _ => None,
     }
 }
 
@@ -144,13 +147,36 @@ pub(super) fn remedy(problem: &Problem) -> &'static str {
             "gateway and cloud don't understand each other: bring both up to date and report it"
         }
         (Some(ProblemType::UnknownGateway), _) | (None, 404) => {
-            "check the gateway's name and the cloud's URL in the configuration, or ask the cloud's \
-             operator to list this gateway"
+            "check the gateway's name and the cloud's URL in the configuration; if they are right, \
+             the cloud has lost this gateway: enrol again with a fresh token: linli sync enrol"
         }
-        (Some(ProblemType::Clock), _) => "check the gateway's clock",
-        (Some(ProblemType::Signature | ProblemType::Replay | ProblemType::Token), _)
-        | (None, 401 | 403) => "ask the cloud's operator to admit this gateway",
+        (Some(ProblemType::Clock), _) => {
+            "set this box's clock (timedatectl), or have the cloud's operator check the cloud's"
+        }
+        (Some(ProblemType::Signature), _) => {
+            "the cloud knows another key for this gateway: another box was enrolled under this name, \
+             or the cloud was restored. Enrol again with a fresh token: linli sync enrol"
+        }
+        (Some(ProblemType::Token), _) => {
+            "the token was used, is over or is for another gateway: get a fresh one from the cloud's \
+             operator and enrol with it: linli sync enrol"
+        }
+        (Some(ProblemType::Replay), _) => {
+            "something between here and the cloud sends requests twice: look for a proxy; if there is \
+             none, tell the cloud's operator"
+        }
+        (None, 401 | 403) => "ask the cloud's operator to admit this gateway",
         (None, _) => "ask the cloud's operator what this refusal means",
+    }
+}
+
+fn identity_remedy(e: &IdentityError) -> &'static str {
+    match e {
+        IdentityError::Io { .. } | IdentityError::Random => {
+            "check the gateway's disk and its rights"
+        }
+        IdentityError::Open { .. } => "chmod 600 the file, then: linli sync rotate-key",
+        IdentityError::Damaged(_) => "restore the file, or remove it and: linli sync enrol",
     }
 }
 

@@ -1,44 +1,71 @@
 //! The sync client: uplink and downlink to the operator's cloud, whenever there is a connection.
 //!
-//! Two loops share one HTTP client and one status:
+//! First the gateway has to be enrolled ([`enrolment`]): by a one-time token, under the key that it
+//! keeps ([`identity`]). Then three loops share one client, which signs every request, one contact
+//! with the cloud ([`contact`]) and one status:
 //!
-//! * [`uplink`] sends what the ledger has, batch by batch, and reports what the cloud has for good.
+//! * [`tracks`] sends what the ledger has, batch by batch ([`uplink`]), and reports what the cloud has
+//!   for good: parcels on a track of their own, health and demand on another.
 //! * [`downlink`] holds a long poll and hands what comes to the ledger.
 //!
-//! Neither keeps anything that matters: what to send, what was acknowledged and the downlink's cursor
-//! live in the ledger, so both can be stopped at any point, and everything may be sent again.
+//! None keeps anything that matters: what to send, what was acknowledged and the downlink's cursor
+//! live in the ledger, so all can be stopped at any point, and everything may be sent again.
 //!
-//! After a failure a loop pauses: full jitter below 1 s, 2 s, 4 s, … 5 min ([`backoff`]), a first
-//! pause again after a success. Without an answer from the cloud the pause ends early when the way
-//! to it opens ([`path`]), or when the other loop gets through after a failure of its own. A
-//! `Retry-After` is always waited for.
+//! What crosses the [`line`](self::line) is counted and held against its [`budget`].
 
+mod account;
+mod answer;
 pub mod backoff;
+mod broken;
+mod budget;
+mod certificates;
 mod client;
 pub mod config;
+mod connect;
+mod contact;
 mod downlink;
+mod enrolment;
 mod failure;
+mod http;
+mod identity;
 pub mod ledger;
+mod line;
+mod meter;
+mod pace;
 mod path;
 pub mod requests;
+mod size;
+pub mod standing;
 pub mod status;
+mod stream;
+mod tls;
+mod tracks;
 mod uplink;
+mod urge;
+pub mod views;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use backoff::BackoffRange;
+pub use certificates::NEAR_ITS_END_DAYS;
 pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
+pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
+pub use standing::{LaneStanding, Standing};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
+pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
-use backoff::{Backoff, jitter};
 use client::Client;
-use failure::{Cause, Failure};
-use status::Way;
+use contact::Contact;
+use failure::Failure;
+use line::Line;
+use path::{Path, Settling, TcpProbe};
+use urge::Outcomes;
+
+use crate::clock::Clock;
 
 /// Keeps gateway and cloud in step until `shutdown` is true (or its sender is gone).
 ///
@@ -51,118 +78,131 @@ pub async fn run(
     status: Arc<CloudStatus>,
     nudge: Arc<Notify>,
     requests: Arc<Requests>,
+    clock: Clock,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let client = Client::new(Arc::clone(&config), Arc::clone(&status))?;
-    status.started(config.url.as_url().as_str());
+    status.started(config.url.as_url().as_str(), &config.gateway);
+    let client = Client::new(Arc::clone(&config), Arc::clone(&status), clock.clone())?;
+    let contact = contact(&config, &client, &status);
+    let meter = client.meter().clone();
+    let line = Line::new(
+        config.line.clone(),
+        clock.clone(),
+        meter,
+        Arc::clone(&status),
+    );
     let shared = Shared {
         config,
         client,
         ledger,
         status,
-        back: watch::Sender::new(()),
+        clock,
+        contact,
+        line,
+        outcomes: Outcomes::default(),
+        changing: Mutex::new(()),
+        standing: watch::Sender::new(()),
     };
-    let _ = requests;
-    tokio::join!(
-        uplink::run(&shared, &nudge, shutdown.clone()),
-        downlink::run(&shared, shutdown),
-    );
+    let loops = async {
+        tokio::join!(
+            keep_in_step(&shared, &nudge, shutdown.clone()),
+            until(shutdown, serve(&shared, &requests, &nudge)),
+        )
+    };
+    tokio::select! {
+        _ = loops => {}
+        () = shared.line.keep(&*shared.ledger) => {}
+    }
+    shared.line.write(&*shared.ledger).await;
     Ok(())
 }
 
-/// What both loops have.
+fn contact(config: &CloudConfig, client: &Client, status: &Arc<CloudStatus>) -> Contact {
+    let (host, port) = config.url.host();
+    let probe = TcpProbe {
+        names: client.names().clone(),
+        host: host.to_owned(),
+        port,
+    };
+    let settling = Settling::of_spread(config.line.spread);
+    let path = Path::new(Box::new(probe), settling);
+    Contact::new(config.backoff, path, Arc::clone(status))
+}
+
+/// Enrols if need be, and then sends and polls.
+async fn keep_in_step(shared: &Shared, nudge: &Notify, shutdown: watch::Receiver<bool>) {
+    until(shutdown.clone(), enrolment::until_enrolled(shared)).await;
+    if shared.client.enrolled().is_none() {
+        return;
+    }
+    tokio::join!(
+        tracks::run(shared, nudge, shutdown.clone()),
+        downlink::run(shared, shutdown.clone()),
+        until(shutdown, enrolment::look_after(shared)),
+    );
+}
+
+/// Answers what technicians ask, for ever.
+async fn serve(shared: &Shared, requests: &Requests, nudge: &Notify) {
+    loop {
+        // An answer that nobody waits for any more is dropped.
+        match requests.next().await {
+            Request::Enrol { token, reply } => {
+                let enrolled = enrolment::enrol(shared, &token).await;
+                let _ = reply.send(enrolled.map_err(Told::from));
+            }
+            Request::ChangeKey { reply } => {
+                let changed = enrolment::change_key(shared).await;
+                let _ = reply.send(changed.map_err(Told::from));
+            }
+            Request::NewEpoch { reply } => {
+                let started = shared.ledger.new_epoch().await;
+                nudge.notify_one();
+                let said = started.map(|epoch| {
+                    format!("epoch {epoch} has begun: the cloud hears every parcel's state anew")
+                });
+                let _ = reply.send(said.map_err(|e| Told::from(Failure::from(e))));
+            }
+            Request::Now { account } => account::run(shared, &account).await,
+        }
+    }
+}
+
+/// Does it until the gateway stops.
+async fn until(shutdown: watch::Receiver<bool>, doing: impl Future<Output = ()>) {
+    tokio::select! {
+        () = doing => {}
+        () = stopped(shutdown) => {}
+    }
+}
+
+impl From<Failure> for Told {
+    fn from(failure: Failure) -> Self {
+        Self {
+            what: failure.to_string(),
+            remedy: Some(failure.advice().to_owned()),
+        }
+    }
+}
+
+/// What all parts of the sync client have.
 struct Shared {
     config: Arc<CloudConfig>,
     client: Client,
     ledger: Arc<dyn Ledger>,
     status: Arc<CloudStatus>,
-    /// Sent when a loop reaches the cloud after it couldn't.
-    back: watch::Sender<()>,
-}
-
-/// The failures of one loop, and the pauses that follow from them.
-struct Patience<'a> {
-    shared: &'a Shared,
-    way: Way,
-    backoff: Backoff,
-    /// Since when there has been no way to the cloud.
-    unreachable: Option<Instant>,
-    back: watch::Receiver<()>,
-}
-
-impl<'a> Patience<'a> {
-    fn new(shared: &'a Shared, way: Way) -> Self {
-        Self {
-            shared,
-            way,
-            backoff: Backoff::new(shared.config.backoff),
-            unreachable: None,
-            back: shared.back.subscribe(),
-        }
-    }
-
-    /// A call went through.
-    fn succeeded(&mut self) {
-        self.reached();
-        self.shared.status.succeeded(self.way);
-    }
-
-    /// The cloud is there. Tells the other loop if that is news.
-    fn reached(&mut self) {
-        if self.unreachable.take().is_some() {
-            self.shared.back.send_replace(());
-            self.back.mark_unchanged();
-        }
-        self.backoff.succeeded();
-        self.shared.status.reached(self.way);
-    }
-
-    /// Before an attempt: news of the other loop from now on ends the next pause.
-    fn trying(&mut self) {
-        self.back.mark_unchanged();
-        self.shared.status.trying(self.way);
-    }
-
-    /// Resolves when the other loop reaches the cloud after it couldn't.
-    async fn other_is_back(&mut self) {
-        if self.back.changed().await.is_err() {
-            std::future::pending().await
-        }
-    }
-
-    /// Shows the failure and pauses.
-    async fn pause(&mut self, failure: &Failure) {
-        let backed_off = self.backoff.failed(jitter());
-        let pause = match failure {
-            Failure::Busy {
-                retry_after: Some(asked),
-                ..
-            } => *asked + self.shared.config.backoff.first.mul_f64(jitter()),
-            _ => backed_off,
-        };
-        self.show(failure, pause);
-        let Failure::Network { cause, .. } = failure else {
-            self.unreachable = None;
-            return tokio::time::sleep(pause).await;
-        };
-        let gone = *cause == Cause::NoWay;
-        let since = *self.unreachable.get_or_insert_with(Instant::now);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = path::returned(self.shared.client.names(), self.shared.config.url.host(), since, gone) => {}
-            () = self.other_is_back() => {}
-        }
-    }
-
-    fn show(&self, failure: &Failure, pause: Duration) {
-        if self.backoff.failures() == 1 {
-            tracing::warn!(way = ?self.way, "{failure}");
-        } else {
-            tracing::debug!(way = ?self.way, "{failure}");
-        }
-        self.shared.status.failed(self.way, failure, pause);
-    }
+    /// The box's clock.
+    clock: Clock,
+    /// What the loops know together of their contact with the cloud.
+    contact: Contact,
+    line: Line,
+    /// What the loops did when a technician asked.
+    outcomes: Outcomes,
+    /// Held by who changes the enrolment or the key.
+    changing: Mutex<()>,
+    /// Sent when the enrolment changed, or a change of the key was cut short.
+    standing: watch::Sender<()>,
 }
 
 /// Resolves when the gateway stops.

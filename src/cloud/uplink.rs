@@ -1,76 +1,26 @@
-//! The uplink: batch after batch while something waits, then sleep until the nudge.
+//! The uplink of one track: batch after batch while something waits.
 //!
 //! What a refusal is about decides what stops. A gap, a fork or an unreadable item stops its lane
 //! only: the lane is held with a back-off of its own, is shown with the remedy, and the others go
 //! on. When a refusal names no lane, the lanes of the batch are sent each alone to find out. All
-//! else (a wrong epoch, an unknown gateway, no network) stops the whole uplink with the common
-//! back-off. A batch that is too large, or that didn't get through in time, is halved.
+//! else (a wrong epoch, an unknown gateway, no network) stops the whole track with its back-off. A
+//! batch that is too large, or that didn't get through, is halved.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType, SealingKey};
-use tokio::sync::{Notify, watch};
+use cloud_protocol::{Acked, BODY_MAX_BYTES, Batch, Lane, Problem, ProblemType};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::Shared;
 use super::backoff::{Backoff, jitter};
 use super::failure::{Cause, Failure, remedy};
-use super::ledger::{BatchLimits, LedgerError, Seal};
-use super::status::Way;
-use super::{Patience, Shared, stopped};
-
-/// The ledger is asked after this long even without a nudge.
-const IDLE_LONGEST: Duration = Duration::from_secs(60);
-/// So many batches in a row must be taken before a halved limit is doubled again.
-const TAKEN_BEFORE_GROWTH: u32 = 8;
-
-/// Limits aren't halved more often: a thousandth of what is configured, or one item.
-const HALVINGS_MAX: u32 = 10;
-
-/// Runs until `shutdown`, then sends what waits for up to `config.drain`.
-pub(super) async fn run(shared: &Shared, nudge: &Notify, shutdown: watch::Receiver<bool>) {
-    let drained = async {
-        stopped(shutdown.clone()).await;
-        tokio::time::sleep(shared.config.drain).await;
-    };
-    tokio::select! {
-        () = send_until_stopped(shared, nudge, &shutdown) => {}
-        () = drained => {}
-    }
-}
-
-async fn send_until_stopped(shared: &Shared, nudge: &Notify, shutdown: &watch::Receiver<bool>) {
-    let mut uplink = Uplink {
-        shared,
-        holds: BTreeMap::new(),
-        size: BatchSize::full(),
-    };
-    let mut patience = Patience::new(shared, Way::Up);
-    loop {
-        // Read before the round, so that what was nudged for before the stop is still sent.
-        let stopping = *shutdown.borrow() || shutdown.has_changed().is_err();
-        patience.trying();
-        let outcome = uplink.round().await;
-        uplink.show_backlog().await;
-        match outcome {
-            Ok(Round::Taken) => patience.succeeded(),
-            Ok(Round::Held) => patience.reached(),
-            Ok(Round::Smaller) => {}
-            Ok(Round::Nothing) | Err(_) if stopping => return,
-            Ok(Round::Nothing) => tokio::select! {
-                () = nudge.notified() => {}
-                () = tokio::time::sleep(uplink.longest_sleep()) => {}
-                () = stopped(shutdown.clone()) => {}
-            },
-            Err(failure) => tokio::select! {
-                () = patience.pause(&failure) => {}
-                () = stopped(shutdown.clone()) => return,
-            },
-        }
-    }
-}
+use super::ledger::{BatchLimits, LedgerError};
+use super::size::{BatchSize, Extent};
+use super::urge::Errand;
 
 /// What a round brought.
-enum Round {
+pub(super) enum Round {
     /// The cloud took something: there may be more.
     Taken,
     /// Nothing was taken, and a lane is held now.
@@ -81,7 +31,8 @@ enum Round {
     Nothing,
 }
 
-struct Uplink<'a> {
+/// What one track knows of its lanes.
+pub(super) struct Uplink<'a> {
     shared: &'a Shared,
     holds: BTreeMap<Lane, Hold>,
     size: BatchSize,
@@ -93,65 +44,98 @@ struct Hold {
     until: Instant,
 }
 
-impl Uplink<'_> {
-    async fn round(&mut self) -> Result<Round, Failure> {
+impl<'a> Uplink<'a> {
+    pub fn new(shared: &'a Shared, size: BatchSize) -> Self {
+        Self {
+            shared,
+            holds: BTreeMap::new(),
+            size,
+        }
+    }
+
+    /// Sends the next batch of all lanes but those to `leave_out`. `urgent` hears that there is one.
+    pub async fn round(
+        &mut self,
+        leave_out: &[Lane],
+        urgent: Option<&watch::Sender<bool>>,
+        errand: &mut Errand<'_>,
+    ) -> Result<Round, Failure> {
+        let limits = self.size.limits();
+        let mut held = leave_out.to_vec();
+        held.extend(Lane::ALL.into_iter().filter(|lane| self.is_held(*lane)));
         let limits = BatchLimits {
-            items: self.size.of(self.shared.config.batch_items),
-            bytes: self.size.of(self.shared.config.batch_bytes),
-            held: self.held(Instant::now()),
-            seal: Seal {
-                key: SealingKey {
-                    id: String::new(),
-                    public_key: [0; 32],
-                },
-                gateway: self.shared.config.gateway.clone(),
-            },
-            demand_minutes: None,
+            items: limits.items,
+            bytes: limits.bytes,
+            held,
+            seal: self.shared.client.seal()?,
+            demand_minutes: self.shared.line.demand_minutes(),
         };
         let Some(batch) = self.shared.ledger.next_batch(limits).await? else {
             return Ok(Round::Nothing);
         };
-        match self.send(&batch).await {
+        if let Some(urgent) = urgent {
+            urgent.send_if_modified(|urgent| !std::mem::replace(urgent, true));
+        }
+        match self.send(&batch, errand).await {
             Err(Failure::Refused(problem)) if is_about_a_lane(&problem) => {
-                self.find_the_lane(batch, problem).await
+                self.find_the_lane(batch, problem, errand).await
             }
             outcome => outcome,
         }
     }
 
+    /// Whether a lane is held now because the cloud refuses it.
+    pub fn is_held(&self, lane: Lane) -> bool {
+        let hold = self.holds.get(&lane);
+        hold.is_some_and(|hold| hold.until > Instant::now())
+    }
+
+    /// When the next held lane is tried again.
+    pub fn next_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let holds = self.holds.values().map(|hold| hold.until);
+        holds.filter(|until| *until > now).min()
+    }
+
     /// Sends one batch and enters the answer.
-    async fn send(&mut self, batch: &Batch) -> Result<Round, Failure> {
-        let items: usize = batch.lanes.values().map(|part| part.items.len()).sum();
+    async fn send(&mut self, batch: &Batch, errand: &mut Errand<'_>) -> Result<Round, Failure> {
         let encoded = self.shared.client.encode(batch);
-        if encoded.0.len() > BODY_MAX_BYTES {
-            return self.smaller(items, too_large());
+        let extent = Extent {
+            items: batch.lanes.values().map(|part| part.items.len()).sum(),
+            bytes: encoded.0.len(),
+        };
+        if extent.bytes > BODY_MAX_BYTES {
+            return self.smaller(extent, too_large());
         }
-        let acked = match self.shared.client.uplink(encoded).await {
-            Ok(acked) => acked,
+        let (acked, cost) = match self.shared.client.uplink(encoded).await {
+            Ok(answer) => answer,
             Err(Failure::Refused(problem)) if problem.kind == Some(ProblemType::TooLarge) => {
-                return self.smaller(items, problem);
+                return self.smaller(extent, problem);
             }
             Err(failure) => {
-                if matches!(
-                    failure,
-                    Failure::Network {
-                        cause: Cause::TimedOut,
-                        ..
-                    }
-                ) {
-                    self.size.halve(items);
+                if broke_on_the_way(&failure) {
+                    self.size.halve(extent);
                 }
                 return Err(failure);
             }
         };
+        self.shared.line.uplink(batch, &cost);
+        errand.cost(&cost);
         if !goes_on(batch, &acked) {
             let words = "the cloud answered a batch without taking anything of it";
             return Err(Failure::Odd(words.to_string()));
         }
-        self.enter(batch, acked).await
+        self.size.taken(extent, cost.sent, cost.took);
+        self.shared.line.throughput(self.size.bytes_per_s());
+        self.enter(batch, acked, errand).await
     }
 
-    async fn enter(&mut self, batch: &Batch, acked: Acked) -> Result<Round, Failure> {
+    async fn enter(
+        &mut self,
+        batch: &Batch,
+        acked: Acked,
+        errand: &mut Errand<'_>,
+    ) -> Result<Round, Failure> {
         let acked = of_batch(batch, acked);
         match self.shared.ledger.acked(batch.epoch, acked.clone()).await {
             Ok(()) => {}
@@ -163,10 +147,10 @@ impl Uplink<'_> {
             }
             Err(e) => return Err(e.into()),
         }
-        for lane in batch.lanes.keys() {
+        for (lane, part) in &batch.lanes {
             self.holds.remove(lane);
+            errand.took(*lane, part.items.len() as u64);
         }
-        self.size.taken();
         self.shared.status.acknowledged(batch, &acked);
         Ok(Round::Taken)
     }
@@ -176,6 +160,7 @@ impl Uplink<'_> {
         &mut self,
         batch: Batch,
         problem: Box<Problem>,
+        errand: &mut Errand<'_>,
     ) -> Result<Round, Failure> {
         let named = problem.lane.as_deref().and_then(Lane::from_name);
         let only = batch.lanes.keys().next().filter(|_| batch.lanes.len() == 1);
@@ -190,7 +175,7 @@ impl Uplink<'_> {
         let epoch = batch.epoch;
         for (lane, part) in batch.lanes {
             let lanes = BTreeMap::from([(lane, part)]);
-            match self.send(&Batch { epoch, lanes }).await {
+            match self.send(&Batch { epoch, lanes }, errand).await {
                 Ok(Round::Taken) => round = Round::Taken,
                 Ok(_) => {}
                 Err(Failure::Refused(problem)) if is_about_a_lane(&problem) => {
@@ -202,12 +187,11 @@ impl Uplink<'_> {
         Ok(round)
     }
 
-    /// A batch of so many items is too large.
-    fn smaller(&mut self, items: usize, problem: Box<Problem>) -> Result<Round, Failure> {
-        if self.size.halve(items) {
+    fn smaller(&mut self, batch: Extent, problem: Box<Problem>) -> Result<Round, Failure> {
+        if self.size.halve(batch) {
             return Ok(Round::Smaller);
         }
-        self.size = BatchSize::full();
+        self.size.reset();
         Err(Failure::Refused(problem))
     }
 
@@ -227,26 +211,6 @@ impl Uplink<'_> {
         }
         self.shared.status.holds(lane, what, remedy);
     }
-
-    fn held(&self, now: Instant) -> Vec<Lane> {
-        let held = self.holds.iter().filter(|(_, hold)| hold.until > now);
-        held.map(|(lane, _)| *lane).collect()
-    }
-
-    /// Until a held lane is due.
-    fn longest_sleep(&self) -> Duration {
-        let due = self.holds.values().map(|hold| hold.until).min();
-        due.map_or(IDLE_LONGEST, |due| {
-            due.saturating_duration_since(Instant::now())
-                .min(IDLE_LONGEST)
-        })
-    }
-
-    async fn show_backlog(&self) {
-        if let Ok(backlog) = self.shared.ledger.backlog().await {
-            self.shared.status.backlog(backlog);
-        }
-    }
 }
 
 /// Whether a refusal is about the items of a lane, so that other lanes may go on.
@@ -257,6 +221,17 @@ fn is_about_a_lane(problem: &Problem) -> bool {
         Some(_) => false,
         None => matches!(problem.status, 400 | 409 | 422),
     }
+}
+
+/// Whether a smaller batch might have got through.
+fn broke_on_the_way(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Network {
+            cause: Cause::TimedOut,
+            ..
+        }
+    )
 }
 
 /// Whether the cloud has more of some lane now than the batch started from.
@@ -285,61 +260,4 @@ fn too_large() -> Box<Problem> {
         lane: None,
         expected: None,
     })
-}
-
-/// How far the configured limits are halved.
-struct BatchSize {
-    halvings: u32,
-    taken: u32,
-}
-
-impl BatchSize {
-    fn full() -> Self {
-        Self {
-            halvings: 0,
-            taken: 0,
-        }
-    }
-
-    fn of(&self, limit: usize) -> usize {
-        limit.checked_shr(self.halvings).unwrap_or(0).max(1)
-    }
-
-    /// Halves, and says whether there was something to halve.
-    fn halve(&mut self, items: usize) -> bool {
-        self.taken = 0;
-        let can = items > 1 && self.halvings < HALVINGS_MAX;
-        self.halvings += u32::from(can);
-        can
-    }
-
-    fn taken(&mut self) {
-        self.taken += 1;
-        if self.taken >= TAKEN_BEFORE_GROWTH {
-            self.taken = 0;
-            self.halvings = self.halvings.saturating_sub(1);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_halved_down_to_one_and_grow_back() {
-        let mut size = BatchSize::full();
-        assert_eq!(size.of(500), 500);
-        let halvings = (0..100).filter(|_| size.halve(2)).count();
-        assert_eq!((halvings, size.of(500)), (10, 1));
-        size = BatchSize::full();
-        assert!(size.halve(500) && size.halve(250));
-        assert_eq!(size.of(500), 125);
-        assert!(!size.halve(1), "one item can't be halved");
-        assert_eq!(size.of(500), 125);
-        for _ in 0..2 * TAKEN_BEFORE_GROWTH {
-            size.taken();
-        }
-        assert_eq!(size.of(500), 500);
-    }
 }

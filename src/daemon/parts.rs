@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::clock::Clock;
 use crate::cloud::{self, CloudConfig, CloudStatus, Requests};
 use crate::config::Config;
 use crate::control::views::PartReport;
@@ -303,6 +304,8 @@ pub struct Cloud {
     pub nudge: Arc<Notify>,
     /// What technicians ask of it.
     pub requests: Arc<Requests>,
+    /// The box's clock.
+    pub clock: Clock,
     /// Where it shows that it runs.
     pub parts: PartsStatus,
 }
@@ -318,6 +321,7 @@ impl Cloud {
                 Arc::clone(&self.status),
                 Arc::clone(&self.nudge),
                 Arc::clone(&self.requests),
+                self.clock.clone(),
                 stopped,
             )
         })

@@ -242,7 +242,7 @@ fn uplink(facts: &Facts) -> Item {
         let (items, last) = facts.cloud_lanes.get(name).copied().unwrap_or_default();
         sent.push(format!("{name} {} = {items}", lane.last));
         if lane.waiting > 0 || lane.acked != lane.last {
-            wrong.push(format!("{} of {name} still wait", lane.last - lane.acked));
+            wrong.push(format!("{} of {name} still wait", lane.waiting));
         } else if items != lane.last || last != lane.last {
             wrong.push(format!("{name}: the cloud has {items} up to {last}"));
         }

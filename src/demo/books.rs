@@ -67,7 +67,7 @@ pub(super) struct Parcel {
     pub(super) back: Option<String>,
 }
 
-/// A lane to the cloud: its last item, the last that the cloud has, how many wait.
+/// A lane to the cloud: the last item that was sent, the last that the cloud has, how many wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lane {
     pub(super) last: u64,
@@ -181,7 +181,7 @@ impl Books {
     /// The lanes to the cloud, by name.
     pub(super) fn lanes(&self) -> anyhow::Result<BTreeMap<String, Lane>> {
         let sql = "SELECT lane, last_seq, acked_seq,
-                (SELECT count(*) FROM uplink u WHERE u.lane = l.lane AND u.seq > l.acked_seq)
+                (SELECT count(*) FROM uplink u WHERE u.lane = l.lane)
             FROM lanes l";
         self.rows(sql, |row| {
             let lane = Lane {

@@ -20,13 +20,15 @@ use super::thread::{Parts, load_estate};
 use super::timekeeping::{Anchor, load_anchor, load_clock, write_clock};
 use super::{NotTaken, Status, Weakness, Work};
 use crate::clock::Saved;
+use crate::cloud::LineUse;
 use crate::disk::{Duty, chain};
 use crate::intake::{Answer, Prepared};
 use crate::keys::OsRandom;
 use crate::links::ToDevice;
+use crate::store::lanes::Cut;
 use crate::store::trace::{self, TraceHead};
 use crate::store::write::{AUDIT_REPORTED, EventRow, Heads, QuarantineRow, Writer};
-use crate::store::{FileId, StoreError, doing, lanes, load};
+use crate::store::{FileId, StoreError, doing, lanes, line, load};
 
 /// How much running time may go by before it is written down without another reason to write.
 const SAVE_CLOCK_EVERY_MS: u64 = 600_000;
@@ -73,10 +75,21 @@ pub(super) struct Staged {
     pub events: Vec<(Ident, Prepared)>,
     pub quarantine: Vec<QuarantineRow>,
     pub acked: Vec<Acked>,
+    pub cuts: Vec<StagedCut>,
+    pub new_epoch: Option<u64>,
+    pub line_uses: Vec<LineUse>,
     pub cursor: Option<u64>,
     pub effects: Vec<Effect>,
     pub replies: Vec<Reply>,
     pub duplicates: u64,
+}
+
+/// A cut that was asked for.
+pub(super) struct StagedCut {
+    pub cut: Cut,
+    pub reply: oneshot::Sender<Result<bool, NotTaken>>,
+    /// Whether it was written; before that, whether it may be.
+    pub taken: bool,
 }
 
 /// What a batch has come to on disk.
@@ -92,6 +105,7 @@ enum Written {
 pub(super) enum Reply {
     Device(oneshot::Sender<Answer>, Answer),
     Cloud(oneshot::Sender<Result<(), NotTaken>>),
+    Epoch(oneshot::Sender<Result<u64, NotTaken>>, u64),
     Open(
         oneshot::Sender<Result<String, String>>,
         Result<String, String>,
@@ -114,12 +128,14 @@ impl Batcher {
             .query_row("SELECT coalesce(max(id), 0) FROM events", [], |r| r.get(0))
             .map_err(doing("read"))?;
         status.newest_event.send_replace(newest);
+        let anchor = load_anchor(conn, parts.clock.now())?;
+        parts.clock.was(anchor.past_ms(parts.clock.now()));
         Ok(Self {
             memory: Some(memory),
             status,
             random,
             saved,
-            anchor: load_anchor(conn, parts.clock.now())?,
+            anchor,
             file: FileId::of(&parts.state.store()),
         })
     }
@@ -174,14 +190,19 @@ impl Batcher {
             changes.extend(memory.audit(now, health.is_some()));
         }
         changes.extend(health);
+        if staged.new_epoch.is_some() {
+            changes.extend(every_parcel(&memory.estate, now));
+        }
         if parts.settings.weakness.is_some_and(Weakness::answers_first) {
             staged.replies.drain(..).for_each(Reply::send);
         }
-        match self.persist(conn, &mut memory, &staged, &changes, now, parts) {
+        match self.persist(conn, &mut memory, &mut staged, &changes, now, parts) {
             Ok(written) => {
                 self.memory = Some(memory);
+                let uplink = |change: &Change| matches!(change, Change::Uplink { .. });
+                let more = staged.new_epoch.is_some() || changes.iter().any(uplink);
                 self.send(staged, receipts, written, parts);
-                if changes.iter().any(|c| matches!(c, Change::Uplink { .. })) {
+                if more {
                     parts.nudge.notify_one();
                 }
             }
@@ -189,6 +210,7 @@ impl Batcher {
                 // Dropping `memory` here is what keeps it from running ahead of the disk.
                 let why = Self::in_trouble(&e, parts);
                 staged.replies.into_iter().for_each(|r| r.refuse(&why));
+                staged.cuts.into_iter().for_each(|cut| cut.refuse(&why));
             }
         }
     }
@@ -227,7 +249,7 @@ impl Batcher {
         &mut self,
         conn: &mut Connection,
         memory: &mut Memory,
-        staged: &Staged,
+        staged: &mut Staged,
         changes: &[Change],
         now: Now,
         parts: &Parts,
@@ -246,7 +268,17 @@ impl Batcher {
         let tx = conn.transaction().map_err(doing("written"))?;
         let mut newest = None;
         for acked in &staged.acked {
-            lanes::acked(&tx, &mut memory.heads.lanes, acked)?;
+            lanes::acked(&tx, &mut memory.heads, acked)?;
+        }
+        // Cuts come before what may replace their items, and before a new epoch.
+        for StagedCut { cut, taken, .. } in &mut staged.cuts {
+            *taken = *taken && lanes::cut(&tx, &mut memory.heads, cut)?;
+        }
+        if let Some(epoch) = staged.new_epoch {
+            lanes::new_epoch(&tx, &mut memory.heads, epoch)?;
+        }
+        if !staged.line_uses.is_empty() {
+            line::add(&tx, &staged.line_uses)?;
         }
         let mut writer = Writer::new(&tx, &parts.keys.store, &mut memory.heads);
         for change in changes {
@@ -307,6 +339,10 @@ impl Batcher {
         }
         for reply in staged.replies {
             reply.send();
+        }
+        for cut in staged.cuts {
+            // Whoever asked may have gone: what is cut is found again.
+            drop(cut.reply.send(Ok(cut.taken)));
         }
         for due in receipts {
             let message = ToDevice {
@@ -378,6 +414,14 @@ impl Memory {
         })
     }
 
+    /// In a new epoch the cloud may know nothing of the history.
+    pub fn tell_history_anew(&mut self) {
+        self.audit = Reported {
+            entries: 0,
+            again: Some(TraceHead::default()),
+        };
+    }
+
     /// At the start and once an hour, where the chain over the parcels' history stands, if it has
     /// moved. It is what is on disk: this batch's own steps come with the next.
     fn audit(&mut self, now: Now, hourly: bool) -> Vec<Change> {
@@ -419,7 +463,16 @@ impl Staged {
         self.events.is_empty()
             && self.quarantine.is_empty()
             && self.acked.is_empty()
+            && self.cuts.is_empty()
+            && self.new_epoch.is_none()
+            && self.line_uses.is_empty()
             && self.cursor.is_none()
+    }
+}
+
+impl StagedCut {
+    fn refuse(self, why: &NotTaken) {
+        drop(self.reply.send(Err(why.clone())));
     }
 }
 
@@ -429,6 +482,7 @@ impl Reply {
         match self {
             Self::Device(to, answer) => drop(to.send(answer)),
             Self::Cloud(to) => drop(to.send(Ok(()))),
+            Self::Epoch(to, epoch) => drop(to.send(Ok(epoch))),
             Self::Open(to, answer) => drop(to.send(answer)),
             Self::Told(to, answer) => drop(to.send(answer)),
         }
@@ -438,10 +492,19 @@ impl Reply {
         match self {
             Self::Device(to, _) => drop(to.send(Answer::NotTaken(why.to_string()))),
             Self::Cloud(to) => drop(to.send(Err(why.clone()))),
+            Self::Epoch(to, _) => drop(to.send(Err(why.clone()))),
             Self::Open(to, _) => drop(to.send(Err(why.to_string()))),
             Self::Told(to, _) => drop(to.send(Err(why.to_string()))),
         }
     }
+}
+
+/// How every parcel stands.
+fn every_parcel(estate: &Estate, now: Now) -> impl Iterator<Item = Change> {
+    estate.parcels().map(move |row| Change::Uplink {
+        at_ms: now.wall_ms,
+        report: Report::Parcel(row.report()),
+    })
 }
 
 fn event_row<'a>(device: &'a Ident, event: &'a Prepared) -> EventRow<'a> {

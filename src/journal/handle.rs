@@ -6,10 +6,11 @@ use estate::{Context, DeviceEvent, Effect, Input, Now, Outcome, Told, Verdict};
 use firmware_protocols::{Form, Ident, Slot};
 
 use super::Work;
-use super::batch::{Memory, Reply, Staged};
+use super::batch::{Memory, Reply, Staged, StagedCut};
 use super::thread::Parts;
 use crate::intake::{Answer, Piece, Prepared};
 use crate::keys::OsRandom;
+use crate::store::lanes::cut::next_epoch;
 use crate::store::write::QuarantineRow;
 
 /// Step one: the estate takes each piece of work, in memory.
@@ -60,6 +61,18 @@ impl Handler<'_> {
                 if epoch == self.memory.epoch {
                     self.staged.acked.push(acked);
                 }
+                self.staged.replies.push(Reply::Cloud(reply));
+            }
+            Work::Cut { cut, reply } => {
+                let taken = cut.epoch == self.memory.epoch;
+                self.staged.cuts.push(StagedCut { cut, reply, taken });
+            }
+            Work::NewEpoch { reply } => {
+                let epoch = self.new_epoch();
+                self.staged.replies.push(Reply::Epoch(reply, epoch));
+            }
+            Work::LineUse { uses, reply } => {
+                self.staged.line_uses.extend(uses);
                 self.staged.replies.push(Reply::Cloud(reply));
             }
             Work::CommandSent { command } => {
@@ -183,6 +196,16 @@ impl Handler<'_> {
             size_bytes: 0,
             preview: format!("{what}, seq {}", item.seq),
         });
+    }
+
+    /// One for all who ask in a batch. What the cloud says of the old one doesn't count from here on.
+    fn new_epoch(&mut self) -> u64 {
+        let memory = &mut *self.memory;
+        *self.staged.new_epoch.get_or_insert_with(|| {
+            memory.epoch = next_epoch(memory.epoch, self.now.wall_ms);
+            memory.tell_history_anew();
+            memory.epoch
+        })
     }
 
     /// What whoever asked gets to hear: what was done, or why not.

@@ -29,7 +29,9 @@ use estate::input::DeskAct;
 use firmware_protocols::{Form, Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
+use crate::cloud::LineUse;
 use crate::intake::{Answer, Piece};
+use crate::store::lanes::Cut;
 use crate::store::write::QuarantineRow;
 
 pub use retention::Retention;
@@ -93,6 +95,25 @@ pub enum Work {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), NotTaken>>,
     },
+    /// A batch was planned: its items get their numbers.
+    Cut {
+        /// Which, and what.
+        cut: Cut,
+        /// Whether it is written; false if something has changed since it was planned.
+        reply: oneshot::Sender<Result<bool, NotTaken>>,
+    },
+    /// The store was restored, or goes to another cloud: everything is numbered anew.
+    NewEpoch {
+        /// The new epoch.
+        reply: oneshot::Sender<Result<u64, NotTaken>>,
+    },
+    /// What has crossed the line to the cloud.
+    LineUse {
+        /// To be added.
+        uses: Vec<LineUse>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), NotTaken>>,
+    },
     /// A link has handed a command to its device.
     CommandSent {
         /// The command's id.
@@ -136,9 +157,11 @@ impl Work {
     fn urgent(&self) -> bool {
         match self {
             Self::Device { urgent, .. } => *urgent,
-            Self::Quarantine { .. } | Self::CommandSent { .. } => false,
+            Self::Quarantine { .. } | Self::CommandSent { .. } | Self::LineUse { .. } => false,
             Self::Downlink { .. }
             | Self::Acked { .. }
+            | Self::Cut { .. }
+            | Self::NewEpoch { .. }
             | Self::Disable { .. }
             | Self::Desk { .. }
             | Self::Open { .. } => true,
@@ -152,7 +175,15 @@ impl Work {
             Self::Device { reply, .. } | Self::Quarantine { reply, .. } => {
                 let _ = reply.send(Answer::NotTaken(why.to_string()));
             }
-            Self::Downlink { reply, .. } | Self::Acked { reply, .. } => {
+            Self::Downlink { reply, .. }
+            | Self::Acked { reply, .. }
+            | Self::LineUse { reply, .. } => {
+                let _ = reply.send(Err(why.clone()));
+            }
+            Self::Cut { reply, .. } => {
+                let _ = reply.send(Err(why.clone()));
+            }
+            Self::NewEpoch { reply } => {
                 let _ = reply.send(Err(why.clone()));
             }
             Self::Open { reply, .. } => {

@@ -35,6 +35,13 @@ impl Anchor {
         }
     }
 
+    /// A wall time that is past: what the box has been running since the anchor is certain.
+    pub fn past_ms(self, now: Now) -> i64 {
+        let ran_ms = now.tick_ms.saturating_sub(self.tick_ms);
+        self.wall_ms
+            .saturating_add(i64::try_from(ran_ms).unwrap_or(0))
+    }
+
     /// The anchor after `now`: moved only by a clock that is in step.
     #[must_use]
     pub fn then(self, now: Now) -> Self {

@@ -3,7 +3,7 @@
 //! * [`schema`] — opening, pragmas, migrations.
 //! * [`mod@write`] — what the journal writes in its one transaction a batch.
 //! * [`load`] — what the estate starts from.
-//! * [`lanes`] — what waits for the cloud.
+//! * [`lanes`] — what waits for the cloud; [`line`] — what has crossed the line to it.
 //! * [`read`] — what people ask for.
 //! * [`trace`] — the parcels' history, as a hash chain; [`audit`] — its verification.
 //!
@@ -14,6 +14,7 @@
 
 pub mod audit;
 pub mod lanes;
+pub mod line;
 pub mod load;
 pub mod read;
 pub mod schema;

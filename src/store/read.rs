@@ -22,6 +22,7 @@ use cloud_protocol::uplink::Lane;
 use firmware_protocols::Ident;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::lanes::{self, LaneHead};
 use super::{StoreError, doing, schema};
 use from_sql::{command, compartment, device, event, parcel, quarantine, trace};
 pub use rows::{
@@ -225,7 +226,9 @@ impl Reader {
             .optional()
             .map(|found| found.map(i64::cast_unsigned))
             .map_err(doing("read"))?;
-        let lanes = Lane::ALL.into_iter().map(|lane| self.lane(lane));
+        let lanes = lanes::heads(&self.conn)?
+            .into_iter()
+            .map(|(lane, head)| self.lane(lane, &head));
         Ok(LanesRow {
             epoch,
             lanes: lanes.collect::<Result<_, _>>()?,
@@ -303,32 +306,21 @@ impl Reader {
             .collect()
     }
 
-    fn lane(&self, lane: Lane) -> Result<LaneRow, StoreError> {
-        let name = lane.name();
-        let found = self
-            .conn
-            .query_row(
-                "SELECT last_seq, acked_seq FROM lanes WHERE lane = ?1",
-                [name],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-            )
-            .optional()
-            .map_err(doing("read"))?;
-        let (last, acked) = found.unwrap_or((0, 0));
+    fn lane(&self, lane: Lane, head: &LaneHead) -> Result<LaneRow, StoreError> {
         let oldest = self
             .conn
             .query_row(
-                "SELECT at_ms FROM uplink WHERE lane = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
-                params![name, acked],
+                "SELECT at_ms FROM uplink WHERE lane = ?1 ORDER BY id LIMIT 1",
+                [lane.name()],
                 |row| row.get(0),
             )
             .optional()
             .map_err(doing("read"))?;
         Ok(LaneRow {
-            lane: name.to_string(),
-            last_seq: last.cast_unsigned(),
-            acked_seq: acked.cast_unsigned(),
-            waiting: last.saturating_sub(acked).max(0).cast_unsigned(),
+            lane: lane.name().to_string(),
+            last_seq: head.last_seq,
+            acked_seq: head.acked_seq,
+            waiting: head.waiting,
             oldest_waiting_ms: oldest,
         })
     }

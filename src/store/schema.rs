@@ -17,13 +17,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::lanes::cut::next_epoch;
+use super::write::{bits, set_meta};
 use super::{StoreError, doing, parent_of, sync_folder};
 
 /// One script a version, in order. A script that has been released is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("0001.sql"),
     include_str!("0002.sql"),
     include_str!("0003.sql"),
+    include_str!("0004.sql"),
 ];
 
 /// A page of the log or the database, bytes: SQLite's default, which stores keep for life.
@@ -258,6 +261,11 @@ fn migrate(conn: &mut Connection, wall_ms: i64) -> Result<(), StoreError> {
         }
         if index == 1 {
             super::trace::chain_existing(&tx)?;
+        }
+        // What waits in a store that was used is numbered anew.
+        if index == 3 && from > 0 {
+            let epoch = next_epoch(super::lanes::epoch(&tx)?, wall_ms);
+            set_meta(&tx, "epoch", bits(epoch))?;
         }
         tx.pragma_update(None, "user_version", index as i64 + 1)
             .map_err(doing("migrated"))?;

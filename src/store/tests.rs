@@ -1,35 +1,32 @@
 //! The SQL store against its reference: what writing a change means is [`Snapshot::apply`].
 
-use std::path::Path;
-
-use cloud_protocol::CodeForResident;
 use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
-use cloud_protocol::uplink::{ParcelReport, ParcelState};
-use cloud_protocol::{Acked, Chain, Downlink, Lane, Report, badge_digest};
+use cloud_protocol::{Downlink, badge_digest};
 use estate::change::{Change, Snapshot};
 use estate::context::{CodeDigest, Random};
 use estate::layout::{Bank, CompartmentSpec, Rules};
 use estate::{
     Context, DeviceEvent, Digest, Effect, Estate, Happening, Input, Layout, Now, TimeQuality, Typed,
 };
-use firmware_protocols::event::{Direction, Door, Outcome, Secret};
+use firmware_protocols::event::{Direction, Door, Outcome};
 use firmware_protocols::{Form, Ident, Order};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::write::{Heads, QUARANTINE_MAX_ROWS, QuarantineRow, Writer};
-use super::{StateDir, StoreError, lanes, load, schema};
+use super::{StateDir, StoreError, load, schema};
 use crate::keys::Keys;
 
-struct Store {
-    dir: TempDir,
-    conn: Connection,
-    keys: Keys,
-    heads: Heads,
+/// A store with its keys, as the journal has it.
+pub(super) struct Store {
+    pub dir: TempDir,
+    pub conn: Connection,
+    pub keys: Keys,
+    pub heads: Heads,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(&dir.path().join("keys"), true).unwrap();
         let conn = schema::open_writer(&dir.path().join("linli.db"), 1_780_000_000_000)
@@ -44,7 +41,7 @@ impl Store {
         }
     }
 
-    fn write(&mut self, changes: &[Change]) {
+    pub fn write(&mut self, changes: &[Change]) {
         let tx = self.conn.unchecked_transaction().unwrap();
         let mut writer = Writer::new(&tx, &self.keys.store, &mut self.heads);
         for change in changes {
@@ -52,39 +49,17 @@ impl Store {
         }
         tx.commit().unwrap();
     }
-
-    fn acked(&mut self, lane: Lane, seq: u64) {
-        let acked = Acked([(lane, seq)].into());
-        lanes::acked(&self.conn, &mut self.heads.lanes, &acked).unwrap();
-    }
 }
 
 pub(super) fn ident(text: &str) -> Ident {
     Ident::new(text).unwrap()
 }
 
-fn parcel_report(parcel: &str, digits: Option<&str>) -> Change {
-    Change::Uplink {
-        at_ms: 5,
-        report: Report::Parcel(ParcelReport {
-            parcel: parcel.to_owned(),
-            state: ParcelState::Expected,
-            since: 5,
-            bank: None,
-            compartment: None,
-            desk: None,
-            code: digits.map(|digits| CodeForResident::Plain(Secret::new(digits))),
-            unlisted: false,
-            return_of: None,
-        }),
-    }
-}
-
 /// xorshift64: the same history from the same seed.
-struct Seeded(u64);
+pub(super) struct Seeded(pub u64);
 
 impl Seeded {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -314,92 +289,6 @@ fn numbers_beyond_i64_survive() {
     store.write(&[Change::Boot(row.clone())]);
     let loaded = load::snapshot(&store.conn).unwrap();
     assert_eq!(loaded.boots.into_values().next(), Some(row));
-}
-
-#[test]
-fn a_plain_code_is_in_no_file() {
-    let mut store = Store::new();
-    store.write(&[parcel_report("p-1", Some("90817263"))]);
-    // The write-ahead log and the database itself, before and after a checkpoint.
-    assert_files_lack(store.dir.path(), b"90817263");
-    store
-        .conn
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .unwrap();
-    assert_files_lack(store.dir.path(), b"90817263");
-    let batch = lanes::next_batch(&store.conn, &store.keys.store, 10, 10_000, &[])
-        .unwrap()
-        .unwrap();
-    let Report::Parcel(report) = &batch.lanes[&Lane::Fulfilment].items[0].report else {
-        panic!("not a parcel");
-    };
-    assert_eq!(report.code.as_ref().unwrap().digits.reveal(), "90817263");
-}
-
-fn assert_files_lack(folder: &Path, needle: &[u8]) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            assert_files_lack(&path, needle);
-            continue;
-        }
-        let bytes = std::fs::read(&path).unwrap();
-        let found = bytes.windows(needle.len()).any(|window| window == needle);
-        assert!(!found, "{} holds it", path.display());
-    }
-}
-
-#[test]
-fn a_lane_is_sent_acknowledged_and_chained() {
-    let mut store = Store::new();
-    for n in 1..=5 {
-        store.write(&[parcel_report(&format!("p-{n}"), Some("123456"))]);
-    }
-    let next = |store: &Store, items| {
-        lanes::next_batch(&store.conn, &store.keys.store, items, 10_000, &[])
-            .unwrap()
-            .map(|batch| batch.lanes[&Lane::Fulfilment].clone())
-    };
-    let first = next(&store, 3).unwrap();
-    assert_eq!((first.after, first.chain), (0, Chain::default()));
-    assert_eq!(first.items.len(), 3);
-    let chain = first.items.iter().fold(first.chain, |c, item| c.then(item));
-
-    store.acked(Lane::Fulfilment, 3);
-    let second = next(&store, 3).unwrap();
-    assert_eq!((second.after, second.chain), (3, chain));
-    assert_eq!(second.items.len(), 2);
-
-    // Old or impossible acknowledgements change nothing.
-    store.acked(Lane::Fulfilment, 2);
-    store.acked(Lane::Fulfilment, 6);
-    assert_eq!(next(&store, 3), Some(second));
-    store.acked(Lane::Fulfilment, 5);
-    assert_eq!(next(&store, 3), None);
-    // The heads in memory are those on disk.
-    assert_eq!(Heads::load(&store.conn).unwrap(), store.heads);
-}
-
-#[test]
-fn an_urgent_lane_fills_the_batch_before_the_others() {
-    let mut store = Store::new();
-    let demand = Change::Uplink {
-        at_ms: 1,
-        report: Report::Health([("events".to_owned(), 1)].into()),
-    };
-    store.write(&[
-        demand,
-        parcel_report("p-1", None),
-        parcel_report("p-2", None),
-    ]);
-    let lanes_of = |items, held: &[Lane]| {
-        let batch = lanes::next_batch(&store.conn, &store.keys.store, items, 10_000, held);
-        let lanes = batch.unwrap().unwrap().lanes;
-        lanes.into_keys().collect::<Vec<_>>()
-    };
-    assert_eq!(lanes_of(2, &[]), [Lane::Fulfilment]);
-    assert_eq!(lanes_of(3, &[]), [Lane::Fulfilment, Lane::Health]);
-    assert_eq!(lanes_of(3, &[Lane::Fulfilment]), [Lane::Health]);
 }
 
 #[test]

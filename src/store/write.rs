@@ -1,6 +1,5 @@
 //! What the journal writes: events, quarantine and the estate's changes, within one transaction.
 
-use cloud_protocol::{Item, Report};
 use estate::change::Change;
 use estate::demand::{Cell, CellKey};
 use estate::device::{BootRow, DeviceRow};
@@ -9,7 +8,7 @@ use rusqlite::{Connection, params};
 
 mod parcels;
 
-use super::lanes::LaneHead;
+use super::lanes::{self, LaneHead};
 use super::trace::{self, TraceHead};
 use super::{StoreError, doing};
 use crate::keys::StoreKey;
@@ -67,11 +66,13 @@ pub struct Writer<'a> {
 /// Where each lane stands.
 pub type LaneHeads = std::collections::BTreeMap<cloud_protocol::Lane, LaneHead>;
 
-/// Where the hash chains stand, kept beside the connection so that a batch needn't read it.
+/// Where lanes and history stand, kept beside the connection so that a batch needn't read it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {
     /// The lanes to the cloud.
     pub lanes: LaneHeads,
+    /// The id of the last row for the cloud.
+    pub last_id: i64,
     /// The parcels' history.
     pub trace: TraceHead,
 }
@@ -80,7 +81,8 @@ impl Heads {
     /// As they stand on disk.
     pub fn load(conn: &Connection) -> Result<Self, StoreError> {
         Ok(Self {
-            lanes: super::lanes::heads(conn)?,
+            lanes: lanes::heads(conn)?,
+            last_id: lanes::last_id(conn)?,
             trace: TraceHead::load(conn)?,
         })
     }
@@ -142,12 +144,7 @@ impl<'a> Writer<'a> {
 
     /// Sets a number in `meta`.
     pub fn meta(&self, name: &str, value: i64) -> Result<(), StoreError> {
-        self.run(
-            "writing meta",
-            "INSERT INTO meta (name, value) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            params![name, value],
-        )
+        set_meta(self.conn, name, value)
     }
 
     /// Writes one of the estate's changes.
@@ -190,7 +187,9 @@ impl<'a> Writer<'a> {
             Change::CellHousehold { cell, household } => self.household(cell, *household),
             Change::CellGone(key) => self.cell_gone(key),
             Change::Trace(step) => trace::append(self.conn, &mut self.heads.trace, step),
-            Change::Uplink { at_ms, report } => self.uplink(*at_ms, report),
+            Change::Uplink { at_ms, report } => {
+                lanes::append::append(self.conn, self.key, self.heads, *at_ms, report)
+            }
             Change::Setting { name, value } => self.run(
                 "writing a setting",
                 "INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)",
@@ -290,46 +289,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Appends an item to its lane: numbers it, seals its code, moves the chain on.
-    fn uplink(&mut self, at_ms: i64, report: &Report) -> Result<(), StoreError> {
-        let lane = report.lane();
-        let head = self.heads.lanes.entry(lane).or_default();
-        let item = Item {
-            seq: head.last_seq + 1,
-            at: at_ms,
-            report: report.clone(),
-        };
-        let chain = head.last_chain.then(&item);
-        let (open, code) = super::lanes::part_from_code(item);
-        let secret = code
-            .map(|code| self.key.seal(code.reveal().as_bytes()))
-            .transpose()
-            .map_err(|_| StoreError::Damaged {
-                table: "uplink",
-                what: "a code could not be sealed".to_owned(),
-            })?;
-        head.last_seq = open.seq;
-        head.last_chain = chain;
-        let head = *head;
-        self.run(
-            "writing for the cloud",
-            "INSERT INTO uplink (lane, seq, at_ms, body, secret, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                lane.name(),
-                bits(head.last_seq),
-                at_ms,
-                open.to_value().to_cbor(),
-                secret,
-                chain.0,
-            ],
-        )?;
-        if let Report::Audit { entries, .. } = report {
-            self.meta(AUDIT_REPORTED, bits(*entries))?;
-        }
-        super::lanes::write_head(self.conn, lane, &head)
-    }
-
     fn run(
         &self,
         what: &'static str,
@@ -342,6 +301,17 @@ impl<'a> Writer<'a> {
             .map(|_| ())
             .map_err(doing(what))
     }
+}
+
+/// Sets a number in `meta`.
+pub(super) fn set_meta(conn: &Connection, name: &str, value: i64) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .and_then(|mut statement| statement.execute(params![name, value]))
+    .map(|_| ())
+    .map_err(doing("writing meta"))
 }
 
 /// A u64 in SQLite's i64, by its bits.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
-use linli::cloud::{BackoffRange, CloudConfig, CloudSnapshot, CloudStatus, Ledger};
+use linli::clock::Clock;
+use linli::cloud::{BackoffRange, CloudConfig, CloudSnapshot, CloudStatus, Ledger, LineConfig};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -14,9 +15,13 @@ pub fn ident(text: &str) -> Ident {
     Ident::new(text).unwrap()
 }
 
-/// Like a gateway's, with pauses short enough for a test.
+/// Like a gateway's, with pauses short enough for a test, and nothing spread.
 pub fn config(url: &str) -> CloudConfig {
     CloudConfig {
+        line: LineConfig {
+            spread: Duration::ZERO,
+            ..LineConfig::default()
+        },
         backoff: BackoffRange {
             first: Duration::from_millis(5),
             longest: Duration::from_millis(50),
@@ -53,6 +58,7 @@ impl Sync {
             Arc::clone(&status),
             Arc::clone(&ledger.nudge),
             Arc::default(),
+            Clock::system(),
             stopped,
         ));
         Self {

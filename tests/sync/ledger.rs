@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 pub struct Memory {
     lanes: Mutex<BTreeMap<Lane, Made>>,
     taken: Mutex<Vec<DownlinkItem>>,
+    line: Mutex<Vec<LineUse>>,
+    asked: Mutex<Vec<BatchLimits>>,
     pub nudge: Arc<Notify>,
     pub broken: AtomicBool,
 }
@@ -99,6 +101,21 @@ impl Memory {
         self.taken.lock().unwrap().clone()
     }
 
+    /// What the line's use adds up to, by month and traffic.
+    pub fn line(&self) -> Vec<LineUse> {
+        self.line.lock().unwrap().clone()
+    }
+
+    /// As a former run would have left it.
+    pub fn set_line(&self, uses: Vec<LineUse>) {
+        *self.line.lock().unwrap() = uses;
+    }
+
+    /// The limits of every batch that was asked for.
+    pub fn asked(&self) -> Vec<BatchLimits> {
+        self.asked.lock().unwrap().clone()
+    }
+
     fn check(&self) -> Result<(), LedgerError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(LedgerError::Unavailable("broken for the test".to_string()));
@@ -111,6 +128,7 @@ impl Memory {
 impl Ledger for Memory {
     async fn next_batch(&self, limits: BatchLimits) -> Result<Option<Batch>, LedgerError> {
         self.check()?;
+        self.asked.lock().unwrap().push(limits.clone());
         let (mut items_left, mut bytes_left) = (limits.items, limits.bytes);
         let mut parts = BTreeMap::new();
         let lanes = self.lanes.lock().unwrap().clone();
@@ -185,12 +203,27 @@ impl Ledger for Memory {
         Err(LedgerError::Unavailable("not in this ledger".to_string()))
     }
 
-    async fn line_used(&self, _: Vec<LineUse>) -> Result<(), LedgerError> {
+    async fn line_used(&self, uses: Vec<LineUse>) -> Result<(), LedgerError> {
+        self.check()?;
+        let mut line = self.line.lock().unwrap();
+        for more in uses {
+            let known = line
+                .iter_mut()
+                .find(|known| (known.month, known.traffic) == (more.month, more.traffic));
+            match known {
+                Some(known) => {
+                    known.sent += more.sent;
+                    known.received += more.received;
+                }
+                None => line.push(more),
+            }
+        }
         Ok(())
     }
 
     async fn line_use(&self) -> Result<Vec<LineUse>, LedgerError> {
-        Ok(Vec::new())
+        self.check()?;
+        Ok(self.line())
     }
 
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {

@@ -248,6 +248,27 @@ impl ParcelRow {
         }
     }
 
+    /// What the cloud is told of it, without its code.
+    pub fn report(&self) -> ParcelReport {
+        let (slot, desk) = self.stage.reported_place();
+        let state = self.reported();
+        let since = match state {
+            ParcelState::Overdue => self.due.wall_ms.max(self.since_ms),
+            _ => self.since_ms,
+        };
+        ParcelReport {
+            parcel: self.parcel.parcel.clone(),
+            state,
+            since,
+            bank: slot.map(|slot| slot.bank.clone()),
+            compartment: slot.map(|slot| slot.compartment),
+            desk: desk.cloned(),
+            code: None,
+            unlisted: self.unlisted,
+            return_of: self.parcel.return_of.clone(),
+        }
+    }
+
     /// Whether it waits somewhere for its recipient, whose code is good.
     pub const fn waits_for_recipient(&self) -> bool {
         let good = match self.back {
@@ -410,21 +431,9 @@ impl Estate {
         let Some(row) = self.parcels.get(parcel) else {
             return;
         };
-        let (slot, desk) = row.stage.reported_place();
-        let since = match row.reported() {
-            ParcelState::Overdue => row.due.wall_ms.max(row.since_ms),
-            _ => row.since_ms,
-        };
         let report = ParcelReport {
-            parcel: parcel.to_string(),
-            state: row.reported(),
-            since,
-            bank: slot.map(|slot| slot.bank.clone()),
-            compartment: slot.map(|slot| slot.compartment),
-            desk: desk.cloned(),
             code: code.map(CodeForResident::Plain),
-            unlisted: row.unlisted,
-            return_of: row.parcel.return_of.clone(),
+            ..row.report()
         };
         self.uplinks.push((now.wall_ms, Report::Parcel(report)));
     }

@@ -356,11 +356,11 @@ pub struct LanesRow {
 pub struct LaneRow {
     /// `fulfilment`, `health`, `demand`.
     pub lane: String,
-    /// The last item made.
+    /// The last item that has its number: it was put into a batch.
     pub last_seq: u64,
     /// The last item that the cloud has for good.
     pub acked_seq: u64,
-    /// Items that wait.
+    /// Items that wait, with a number or without.
     pub waiting: u64,
     /// When the oldest of them was made.
     pub oldest_waiting_ms: Option<i64>,
