@@ -246,6 +246,10 @@ fn certificate(e: &CertificateError, at: &str) -> (String, TlsFault) {
             "is by an authority that isn't trusted here".to_owned(),
             TlsFault::Issuer,
         ),
+        E::BadSignature => (
+            "isn't signed by the authority of that name that is trusted here".to_owned(),
+            TlsFault::Issuer,
+        ),
         E::Expired => ("has expired".to_owned(), TlsFault::Expired),
         E::ExpiredContext { time, not_after } => (
             format!(
@@ -279,6 +283,7 @@ fn of_alert(alert: AlertDescription) -> TlsFault {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
         | AlertDescription::AccessDenied => TlsFault::Client,
         _ => TlsFault::Other,
     }
