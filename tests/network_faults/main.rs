@@ -20,6 +20,6 @@ mod estate;
 mod loss;
 mod names;
 mod reckoning;
-mod storms;
 mod stores;
+mod storms;
 mod the_proxy;

@@ -101,7 +101,9 @@ impl Kept {
             Self::Sqlite(file) => {
                 let store = read_only(file);
                 let mut select = store
-                    .prepare("SELECT seq, body, chain FROM item WHERE lane = ?1 ORDER BY epoch, seq")
+                    .prepare(
+                        "SELECT seq, body, chain FROM item WHERE lane = ?1 ORDER BY epoch, seq",
+                    )
                     .unwrap();
                 let rows = select.query_map([lane.name()], |row| {
                     Ok((number(row.get(0)?), row.get(1)?, Chain(row.get(2)?)))
@@ -121,7 +123,11 @@ impl Kept {
                     .unwrap();
                 let rows = rows.iter().map(|row| {
                     let chain: Vec<u8> = row.get(2);
-                    (number(row.get(0)), row.get(1), Chain(chain.try_into().unwrap()))
+                    (
+                        number(row.get(0)),
+                        row.get(1),
+                        Chain(chain.try_into().unwrap()),
+                    )
                 });
                 rows.collect()
             }
