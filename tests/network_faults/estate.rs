@@ -161,6 +161,28 @@ impl Estate {
         took
     }
 
+    /// The gateway is stopped, something is done to its files, and it starts where it was.
+    pub fn while_stopped(&mut self, what: impl FnOnce(&Setup)) {
+        let gateway = self.gateway.take().unwrap();
+        block_in_place(|| {
+            gateway.stop();
+            what(&self.setup);
+        });
+        self.gateway = Some(block_in_place(|| self.setup.start()));
+    }
+
+    /// The cloud is gone at once, with every connection; something is done to its store; another one
+    /// takes its place.
+    pub async fn another_cloud(&mut self, what: impl FnOnce(&Kept)) {
+        self.cloud.faults().set_reachable(false);
+        self.cloud.shutdown().await;
+        what(&self.kept);
+        let url = self.setup.cloud.clone().unwrap();
+        let cloud = reference_cloud::serve(cloud_at(&self.setup, &self.kept, &url));
+        self.cloud = cloud.await.unwrap();
+        self.to_cloud.set_target(self.cloud.address());
+    }
+
     pub fn memory_kib(&self) -> u64 {
         self.gateway.as_ref().unwrap().memory_kib()
     }
@@ -302,6 +324,15 @@ impl Estate {
     }
 
     async fn hand_over(&self, parcel: &str, code: &str) {
+        self.put_in(parcel).await;
+        self.take_out(parcel, code).await;
+        let mut told = self.told();
+        told.ends.insert(parcel.to_string(), "collected");
+        told.handed_over.insert(parcel.to_string());
+    }
+
+    /// The courier brings it.
+    pub async fn put_in(&self, parcel: &str) {
         let _alone = self.front.lock().await;
         until("the parcel to be put in", async || {
             let number = self.scan(parcel).await?;
@@ -314,6 +345,11 @@ impl Estate {
         })
         .await;
         self.gateway_has(parcel, "deposited").await;
+    }
+
+    /// Its recipient fetches it.
+    pub async fn take_out(&self, parcel: &str, code: &str) {
+        let _alone = self.front.lock().await;
         until("the parcel to be taken out", async || {
             let number = self.type_code(parcel, code).await?;
             tokio::time::sleep(A_MOMENT).await;
@@ -323,9 +359,6 @@ impl Estate {
         })
         .await;
         self.gateway_has(parcel, "collected").await;
-        let mut told = self.told();
-        told.ends.insert(parcel.to_string(), "collected");
-        told.handed_over.insert(parcel.to_string());
     }
 
     async fn scan(&self, parcel: &str) -> Result<u16, String> {

@@ -41,83 +41,104 @@ fn received(prepared: &Prepared) -> anyhow::Result<Received> {
     Ok(Received::from_value(&value)?)
 }
 
-/// Takes them all, with so many connections, until the time is over; then the last of each gateway
-/// again and again for `replays`. The figures of both.
-pub async fn run(
-    url: &str,
-    given: Vec<Given>,
-    connections: usize,
-    longest: Duration,
-    replays: Duration,
-) -> anyhow::Result<(Run, Run)> {
-    let keep = Keep::Postgres(PostgresAt {
-        url: Secret::new(url),
-        connections,
-    });
-    let store = store::open(keep).await?;
-    let mut shares: Vec<Vec<Given>> = (0..connections).map(|_| Vec::new()).collect();
-    for (number, one) in given.into_iter().enumerate() {
-        shares[number % connections].push(one);
-    }
-    let (shares, first) = timed(&store, shares, longest, false).await?;
-    let (_, second) = timed(&store, shares, replays, true).await?;
-    store.close().await;
-    Ok((first, second))
-}
-
-async fn timed(
-    store: &Arc<dyn Store>,
-    shares: Vec<Vec<Given>>,
-    longest: Duration,
-    again: bool,
-) -> anyhow::Result<(Vec<Vec<Given>>, Run)> {
-    let began = Instant::now();
-    let end = began + longest;
-    let tasks: Vec<_> = shares
-        .into_iter()
-        .map(|share| tokio::spawn(take(Arc::clone(store), share, end, again)))
-        .collect();
-    let (mut back, mut batches) = (Vec::new(), 0);
-    for task in tasks {
-        let (share, taken) = task.await??;
-        back.push(share);
-        batches += taken;
-    }
-    let took = began.elapsed();
-    Ok((back, Run { batches, took }))
-}
-
-/// One connection's share: its gateways by turns.
-async fn take(
+/// The store, and what it shall take: a share for each connection.
+pub struct Bare {
     store: Arc<dyn Store>,
-    mut share: Vec<Given>,
-    end: Instant,
-    again: bool,
-) -> anyhow::Result<(Vec<Given>, u64)> {
-    let mut taken = 0;
-    let mut round = 0;
-    loop {
-        let mut any = false;
-        for one in &mut share {
-            if Instant::now() >= end {
-                // What was taken last is what comes again.
-                one.batches.truncate(round.max(1));
-                continue;
-            }
-            let next = match again {
-                true => one.batches.last(),
-                false => one.batches.get(round),
-            };
-            if let Some(batch) = next {
-                any = true;
-                ingest(&*store, &one.gateway, batch.clone()).await?;
-                taken += 1;
-            }
+    shares: Vec<Share>,
+}
+
+/// One connection's gateways.
+#[derive(Default)]
+struct Share {
+    given: Vec<Given>,
+    /// Of each gateway so many batches were taken.
+    rounds: usize,
+}
+
+impl Bare {
+    /// Opens it with so many connections.
+    pub async fn open(url: &str, given: Vec<Given>, connections: usize) -> anyhow::Result<Self> {
+        let keep = Keep::Postgres(PostgresAt {
+            url: Secret::new(url),
+            connections,
+        });
+        let store = store::open(keep).await?;
+        let mut shares: Vec<Share> = (0..connections).map(|_| Share::default()).collect();
+        for (number, one) in given.into_iter().enumerate() {
+            shares[number % connections].given.push(one);
         }
-        if !any {
-            return Ok((share, taken));
+        Ok(Self { store, shares })
+    }
+
+    /// Takes what is left, until the time is over.
+    pub async fn ingest(&mut self, longest: Duration) -> anyhow::Result<Run> {
+        self.timed(longest, Share::next, 1).await
+    }
+
+    /// Takes what was taken last again and again.
+    pub async fn replay(&mut self, length: Duration) -> anyhow::Result<Run> {
+        self.timed(length, Share::again, 0).await
+    }
+
+    /// Lets go of it.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+
+    async fn timed(&mut self, longest: Duration, pick: Pick, step: usize) -> anyhow::Result<Run> {
+        let began = Instant::now();
+        let end = began + longest;
+        let shares = std::mem::take(&mut self.shares).into_iter();
+        let tasks: Vec<_> = shares
+            .map(|share| tokio::spawn(share.take(Arc::clone(&self.store), end, pick, step)))
+            .collect();
+        let mut batches = 0;
+        for task in tasks {
+            let (share, taken) = task.await??;
+            self.shares.push(share);
+            batches += taken;
         }
-        round += 1;
+        let took = began.elapsed();
+        Ok(Run { batches, took })
+    }
+}
+
+/// What a gateway gives next in this round.
+type Pick = fn(&Given, usize) -> Option<&Received>;
+
+impl Share {
+    fn next(given: &Given, round: usize) -> Option<&Received> {
+        given.batches.get(round)
+    }
+
+    fn again(given: &Given, round: usize) -> Option<&Received> {
+        let last = round.min(given.batches.len());
+        given.batches.get(last.checked_sub(1)?)
+    }
+
+    /// Whole rounds of its gateways, until the time is over or nothing is left.
+    async fn take(
+        mut self,
+        store: Arc<dyn Store>,
+        end: Instant,
+        pick: Pick,
+        step: usize,
+    ) -> anyhow::Result<(Self, u64)> {
+        let mut taken = 0;
+        while Instant::now() < end {
+            let before = taken;
+            for one in &self.given {
+                if let Some(batch) = pick(one, self.rounds) {
+                    ingest(&*store, &one.gateway, batch.clone()).await?;
+                    taken += 1;
+                }
+            }
+            if taken == before {
+                break;
+            }
+            self.rounds += step;
+        }
+        Ok((self, taken))
     }
 }
 

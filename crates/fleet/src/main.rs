@@ -35,10 +35,12 @@ use anyhow::Context as _;
 use clap::Parser;
 use local_postgres::LocalPostgres;
 
+use bare::Bare;
 use enrolment::Commons;
 use processes::{Cloud, Files};
-use report::{Costs, Report};
+use report::{Costs, Report, Spent};
 use tally::Tally;
+use throughput::{Run, Sender};
 use verify::Found;
 
 /// One gateway in so many lives twice.
@@ -48,6 +50,8 @@ const NTH_IS_COPIED: usize = 50;
 const STORM_BATCHES_PER_S: f64 = 220.0;
 /// For the throughput so many batches are made a second that it shall last.
 const MADE_PER_S: u64 = 1_500;
+/// Throughput and bare transaction take so many turns.
+const TURNS: u32 = 4;
 /// Connections to the database of each cloud, and twice as many of the bare transaction.
 pub const DATABASE_CONNECTIONS: usize = 8;
 
@@ -186,41 +190,73 @@ async fn run(plan: Plan, postgres: &LocalPostgres, clouds: &mut [Cloud]) -> anyh
     let copied = survivors.iter().filter(|one| one.copy.is_some()).count();
     report.clones(copied, &storm_tally);
 
-    let tally = Arc::new(Tally::default());
     let key = survivors[0].gateway.tracks[0].seal.1.clone();
+    let tally = Arc::new(Tally::default());
     let senders = throughput::prepare(survivors, plan.batches_each(), &tally)?;
-    let before = Costs::now(pid, clouds);
-    let (senders, run) = throughput::run(senders, plan.at_a_time, plan.throughput).await?;
-    report.throughput(run, &tally, before.until(pid, clouds));
-    let mut found = Found::default();
-    let expected: Vec<_> = senders.iter().map(verify::expected_of_sender).collect();
-    verify::lanes(&database, &expected, &tally, &mut found).await?;
-    report.exactly_once("after the throughput", &found, &tally);
-    let replay_tally = Arc::new(Tally::default());
-    let senders = senders
-        .into_iter()
-        .map(|sender| sender.counted_by(&replay_tally));
-    let (_, replays) = throughput::replay(senders.collect(), plan.at_a_time, plan.replays).await?;
-    let mut found = Found::default();
-    verify::lanes(&database, &expected, &replay_tally, &mut found).await?;
-    report.replays(replays, &replay_tally);
-
     let given = (0..plan.gateways).map(|number| {
         let mut tracks = enrolment::unheard_of(&commons, &format!("bare-{number:05}"), &key)?;
         bare::given(&mut tracks, plan.batches_each())
     });
     let given = given.collect::<anyhow::Result<Vec<_>>>()?;
-    let before = Costs::now(pid, clouds);
-    let connections = 2 * DATABASE_CONNECTIONS;
-    let (ingests, again) = bare::run(
-        &postgres.url(),
-        given,
-        connections,
-        plan.throughput,
-        plan.replays,
-    )
-    .await?;
-    report.bare(ingests, again, before.until(pid, clouds));
+    let bare = Bare::open(&postgres.url(), given, 2 * DATABASE_CONNECTIONS).await?;
+    let fast = Fast {
+        plan,
+        pid,
+        clouds,
+        database: &database,
+    };
+    fast.run(senders, bare, &tally, &mut report).await?;
     report.memory(clouds);
     Ok(report)
+}
+
+/// The second half of a run.
+struct Fast<'a> {
+    plan: Plan,
+    /// Of PostgreSQL.
+    pid: u32,
+    clouds: &'a [Cloud],
+    database: &'a tokio_postgres::Client,
+}
+
+impl Fast<'_> {
+    /// By turns, so that whatever else the machine does befalls both.
+    async fn run(
+        &self,
+        mut senders: Vec<Sender>,
+        mut bare: Bare,
+        tally: &Arc<Tally>,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let slice = self.plan.throughput / TURNS;
+        let (mut run, mut spent) = (Run::default(), Spent::default());
+        let (mut bare_run, mut bare_spent) = (Run::default(), Spent::default());
+        for _ in 0..TURNS {
+            let before = Costs::now(self.pid, self.clouds);
+            let (back, took) = throughput::run(senders, self.plan.at_a_time, slice).await?;
+            spent += before.until(self.pid, self.clouds);
+            senders = back;
+            run += took;
+            let before = Costs::now(self.pid, self.clouds);
+            bare_run += bare.ingest(slice).await?;
+            bare_spent += before.until(self.pid, self.clouds);
+        }
+        report.throughput(run, tally, spent);
+        let expected: Vec<_> = senders.iter().map(verify::expected_of_sender).collect();
+        let mut found = Found::default();
+        verify::lanes(self.database, &expected, tally, &mut found).await?;
+        report.exactly_once("after the throughput", &found, tally);
+
+        let tally = Arc::new(Tally::default());
+        let senders = senders.into_iter().map(|sender| sender.counted_by(&tally));
+        let (at_a_time, length) = (self.plan.at_a_time, self.plan.replays);
+        let (_, replays) = throughput::replay(senders.collect(), at_a_time, length).await?;
+        let mut found = Found::default();
+        verify::lanes(self.database, &expected, &tally, &mut found).await?;
+        report.replays(replays, &tally);
+        let bare_replays = bare.replay(length).await?;
+        bare.close().await;
+        report.bare(bare_run, bare_spent, bare_replays);
+        Ok(())
+    }
 }

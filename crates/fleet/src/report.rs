@@ -21,7 +21,7 @@ pub struct Costs {
 }
 
 /// What a part of the run cost, CPU seconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Spent {
     seconds: f64,
     clouds: f64,
@@ -33,7 +33,7 @@ pub struct Spent {
 pub struct Report {
     plan: Plan,
     wrong: u64,
-    throughput: Option<Run>,
+    throughput: Option<(Run, Spent)>,
 }
 
 impl Costs {
@@ -56,6 +56,15 @@ impl Costs {
             postgres: now.postgres - self.postgres,
             fleet: now.fleet - self.fleet,
         }
+    }
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.clouds += other.clouds;
+        self.postgres += other.postgres;
+        self.fleet += other.fleet;
     }
 }
 
@@ -169,7 +178,7 @@ impl Report {
         );
         self.times_and_bytes(tally);
         println!("  {}", spent.words());
-        self.throughput = Some(run);
+        self.throughput = Some((run, spent));
     }
 
     /// Batches that come again.
@@ -184,19 +193,24 @@ impl Report {
         self.show(wrong, &words);
     }
 
-    /// The transaction without all else.
-    pub fn bare(&self, ingests: Run, replays: Run, spent: Spent) {
+    /// The transaction without all else, by turns with the throughput.
+    pub fn bare(&self, ingests: Run, spent: Spent, replays: Run) {
         println!(
-            "the bare transaction: {:.0} batches/s, replays {:.0}/s",
+            "the bare transaction, by turns with it: {:.0} batches/s ({} in {:.1} s), replays {:.0}/s",
             ingests.per_s(),
+            ingests.batches,
+            ingests.took.as_secs_f64(),
             replays.per_s()
         );
         println!("  {}", spent.words());
-        if let Some(run) = self.throughput {
+        if let Some((run, all)) = self.throughput {
+            let each = |seconds: f64, run: Run| 1_000.0 * seconds / run.batches.max(1) as f64;
             println!(
-                "the fleet reaches {:.0} % of the bare transaction, HTTP, signatures and gateways on the \
-                 same cores",
-                100.0 * run.per_s() / ingests.per_s().max(f64::MIN_POSITIVE)
+                "the fleet reaches {:.0} % of the bare transaction on the same cores; CPU a batch: {:.2} ms \
+                 of clouds and PostgreSQL, {:.2} ms bare",
+                100.0 * run.per_s() / ingests.per_s().max(f64::MIN_POSITIVE),
+                each(all.clouds + all.postgres, run),
+                each(spent.fleet + spent.postgres, ingests)
             );
         }
     }

@@ -10,6 +10,9 @@ use crate::track::Track;
 /// What is left may take so long to be sent when nothing happens any more.
 const DRAIN: Duration = Duration::from_secs(90);
 
+/// So many things happen at least to a store and its copy until the end: then they differ.
+const COPIES_STEPS: u32 = 4;
+
 /// A gateway after the storm; with the copy of its store if it lived twice.
 pub struct Survivor {
     /// The gateway.
@@ -87,7 +90,8 @@ async fn through(
     is_copied: bool,
 ) -> anyhow::Result<(Track, Option<Track>)> {
     track.live(times.copied).await?;
-    let mut copy = is_copied.then(|| track.copy());
+    let gap = (times.end - times.copied) / COPIES_STEPS;
+    let mut copy = is_copied.then(|| track.copy(gap));
     let other = async {
         match &mut copy {
             Some(copy) => to_the_end(copy, times).await,

@@ -31,12 +31,19 @@ pub struct Sender {
 const TRIES_MAX: u32 = 8;
 
 /// A run's figures.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Run {
     /// Batches that were acknowledged.
     pub batches: u64,
     /// How long it took.
     pub took: Duration,
+}
+
+impl std::ops::AddAssign for Run {
+    fn add_assign(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.took += other.took;
+    }
 }
 
 impl Run {

@@ -87,9 +87,12 @@ impl Track {
         }
     }
 
-    /// A copy of the store in another box: from now on both live.
-    pub fn copy(&mut self) -> Self {
+    /// A copy of the store in another box: from now on both live, and something happens to both every
+    /// `gap`, if that is shorter than theirs.
+    pub fn copy(&mut self, gap: Duration) -> Self {
         self.copied = true;
+        self.gap = self.gap.min(gap);
+        self.next = self.next.min(Instant::now() + gap);
         let mut life = self.life.clone();
         match &mut life {
             Life::Parcels(parcels) => parcels.diverge(),
