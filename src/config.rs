@@ -17,12 +17,14 @@ use crate::journal::Retention;
 use crate::pace::Limits;
 
 mod banks;
+mod cloud;
 mod limits;
 mod register_check;
 mod rules;
 pub mod serial;
 mod serial_check;
 pub use banks::{BankSection, CompartmentRun};
+pub use cloud::{Cloud, LineSection};
 pub use limits::LimitsSection;
 pub use rules::RulesSection;
 use serial::{OnPort, PortSection};
@@ -128,56 +130,6 @@ pub struct ExternalBroker {
     /// How many events may be under way to the disk at once. Default 256.
     #[serde(default = "default_window")]
     pub window: u16,
-}
-
-/// The cloud.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cloud {
-    /// `https://…`; plain `http://` only to this machine.
-    pub url: String,
-    /// The gateway's id there. Default: the site's.
-    pub gateway: Option<Ident>,
-    /// A file with the one-time token to enrol with. Once enrolled it isn't read any more.
-    pub token_file: Option<PathBuf>,
-    /// The certificate authorities to trust instead of the machine's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// A certificate for this gateway, PEM, if the cloud asks for one.
-    pub client_certificate_file: Option<PathBuf>,
-    /// Its key, PEM.
-    pub client_key_file: Option<PathBuf>,
-    /// The line to it.
-    #[serde(default)]
-    pub line: LineSection,
-}
-
-/// The line to the cloud.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LineSection {
-    /// Whether each byte costs: long polls are quieter then.
-    pub metered: bool,
-    /// What may cross it in a month, MiB, both ways; 0 for no limit. What waits of demand is sent
-    /// coarser and later when it gets short; parcels never are.
-    pub monthly_mib: u32,
-    /// On which day of the month the count starts again, 1 to 28.
-    pub month_starts: u8,
-    /// How long a long poll waits, s, 1 to 600. Default: 50, metered 300.
-    pub wait_s: Option<u16>,
-    /// Over how long what isn't urgent is spread, s, so that estates don't all send on the hour.
-    pub spread_s: u32,
-}
-
-impl Default for LineSection {
-    fn default() -> Self {
-        Self {
-            metered: false,
-            monthly_mib: 0,
-            month_starts: 1,
-            wait_s: None,
-            spread_s: 900,
-        }
-    }
 }
 
 /// How events are written.
@@ -398,6 +350,9 @@ impl Config {
         serial_check::check(self, &mut errors);
         self.rules.check(&mut errors);
         self.limits.check(&mut errors);
+        if let Some(cloud) = &self.cloud {
+            cloud.check(&mut errors);
+        }
         if self.journal.gather_ms > 1_000 {
             errors.push(format!(
                 "journal.gather_ms is {}, at most 1000 is allowed: 20 to 50 spares the flash",

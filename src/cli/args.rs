@@ -1,8 +1,10 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod bank;
+mod conform;
 mod desk;
 mod serial;
+mod sync;
 mod until;
 
 use std::path::PathBuf;
@@ -14,8 +16,10 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
+pub use conform::{ConformCloudArgs, ConformCommand};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
+pub use sync::SyncCommand;
 pub use until::Until;
 
 /// The neighbourhood gateway, and the technician's commands for it.
@@ -158,8 +162,15 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Show what waits for the cloud
-    Sync,
+    /// Show the way to the cloud: enrolment, connection, what waits, what the line costs
+    Sync {
+        /// Else: do something about it
+        #[command(subcommand)]
+        command: Option<SyncCommand>,
+    },
+    /// Try a cloud of your own for conformance
+    #[command(subcommand)]
+    Conform(ConformCommand),
     /// Prepare a device
     #[command(subcommand)]
     Device(DeviceCommand),

@@ -1,6 +1,7 @@
-//! Asks for a pickup code: on a terminal without showing it, from a pipe as a line. So it stands in
-//! no list of processes and no shell's history.
+//! Asks for what is secret, a pickup code or an enrolment token: on a terminal without showing it, from
+//! a pipe as a line. So it stands in no list of processes and no shell's history.
 
+use std::fmt::Display;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Stdin, Write as _};
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -9,25 +10,57 @@ use super::stop::{self, Stop};
 use super::words;
 use crate::control::secret::PickupCode;
 
-/// The longest line that is read, bytes: far beyond any code.
-const LINE_MAX_BYTES: u64 = 256;
+/// The longest line that is read, bytes: beyond any code and token.
+const LINE_MAX_BYTES: u64 = 2_048;
+
+/// How something is asked for.
+pub struct Asked<'a> {
+    /// What stands before the cursor.
+    pub prompt: &'a str,
+    /// What is said if nothing comes.
+    pub nothing: &'a str,
+    /// What is said if nobody can be asked.
+    pub cannot: fn(&dyn Display) -> String,
+}
+
+/// A pickup code.
+pub fn code() -> Result<PickupCode, Stop> {
+    let text = secret(&Asked {
+        prompt: words::desk::ASK_CODE,
+        nothing: words::desk::NO_CODE,
+        cannot: words::desk::cannot_ask,
+    })?;
+    Ok(PickupCode::new(text))
+}
 
 /// What somebody types, or what comes down a pipe.
-pub fn code() -> Result<PickupCode, Stop> {
+pub fn secret(asked: &Asked<'_>) -> Result<String, Stop> {
     let stdin = io::stdin();
     let typed = if stdin.is_terminal() {
-        let typed = unseen(&stdin);
+        let typed = unseen(&stdin, asked.prompt);
         let _ = writeln!(io::stderr());
         typed
     } else {
         line(&stdin)
     };
     match typed {
-        Ok(text) if text.trim().is_empty() => Err(Stop::new(stop::USAGE, words::desk::NO_CODE)),
-        Ok(text) => Ok(PickupCode::new(text)),
+        Ok(text) if text.trim().is_empty() => Err(Stop::new(stop::USAGE, asked.nothing)),
+        Ok(text) => Ok(text),
         Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Stop::Told(stop::INTERRUPTED)),
-        Err(e) => Err(Stop::new(stop::FAILED, words::desk::cannot_ask(&e))),
+        Err(e) => Err(Stop::new(stop::FAILED, (asked.cannot)(&e))),
     }
+}
+
+/// Whether somebody at the terminal agrees; `None` if there is no terminal to ask on.
+pub fn agrees(prompt: &str) -> Result<Option<bool>, Stop> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(None);
+    }
+    write!(io::stderr(), "{prompt}")?;
+    let typed = line(&stdin)?;
+    let typed = typed.trim().to_lowercase();
+    Ok(Some(matches!(typed.as_str(), "y" | "yes")))
 }
 
 fn line(stdin: &Stdin) -> io::Result<String> {
@@ -62,10 +95,10 @@ impl Drop for Unseen<'_> {
     }
 }
 
-fn unseen(stdin: &Stdin) -> io::Result<String> {
+fn unseen(stdin: &Stdin, prompt: &str) -> io::Result<String> {
     let _unseen = Unseen::new(stdin)?;
     // Only now: whoever types as soon as he is asked is heard.
-    write!(io::stderr(), "{}", words::desk::ASK_CODE)?;
+    write!(io::stderr(), "{prompt}")?;
     let mut typed = Vec::new();
     for byte in stdin.lock().take(LINE_MAX_BYTES).bytes() {
         match byte? {

@@ -1,5 +1,5 @@
 //! The technician's commands: clients of [`crate::control`], which know its wire types and nothing
-//! else of the daemon. `run` and `demo` are the exceptions, and only call what they start.
+//! else of the daemon. `run`, `demo` and `conform` are the exceptions, and only call what they start.
 //!
 //! Standard output carries what was asked for; all else goes to standard error. Each outcome has an
 //! exit code ([`stop`]). A reader that closes early ends the command quietly.
@@ -8,6 +8,7 @@ pub mod args;
 mod ask;
 pub mod audit;
 mod bank;
+mod conform;
 mod desk;
 mod elsewhere;
 mod history;
@@ -22,6 +23,7 @@ mod serial;
 mod serial_commission;
 mod status;
 pub mod stop;
+mod sync;
 mod table;
 mod words;
 
@@ -37,7 +39,7 @@ use serde_json::Value as Json;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::health::Health;
-use crate::control::views::{BankView, DeviceView, Opening, Status, Sync};
+use crate::control::views::{BankView, DeviceView, Opening, Status};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
 use args::{Args, Command, DeviceCommand, Global};
@@ -176,9 +178,8 @@ impl Session {
             Command::Compartment(command) => self.compartment(command)?,
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
             Command::Audit(command) => self.audit(command)?,
-            Command::Sync => {
-                self.one(&Request::Sync, |look, sync: &Sync| status::sync(look, sync))?;
-            }
+            Command::Sync { command } => self.sync(command)?,
+            Command::Conform(command) => self.conform(command)?,
             Command::Device(DeviceCommand::Password { id }) => {
                 let made = password::make(&self.global, &id)?;
                 self.password(id.as_str(), &made)?;

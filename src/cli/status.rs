@@ -2,9 +2,8 @@
 
 use super::look::{Look, Paint, safe, wrap};
 use super::words::{self, label};
-use crate::control::health::cloud::troubles as cloud_troubles;
 use crate::control::health::{Health, Trouble};
-use crate::control::views::{Status, Sync};
+use crate::control::views::Status;
 use crate::store::read::LaneRow;
 
 /// The status.
@@ -106,7 +105,7 @@ fn verdict(look: &Look, status: &Status) -> String {
 }
 
 /// A trouble and its remedy.
-fn named(look: &Look, trouble: &Trouble) -> String {
+pub(super) fn named(look: &Look, trouble: &Trouble) -> String {
     let (what, remedy) = words::trouble(look, trouble);
     let paint = match trouble.health() {
         Health::Failing => Paint::Bad,
@@ -117,52 +116,7 @@ fn named(look: &Look, trouble: &Trouble) -> String {
     format!("{}\n{remedy}\n", look.paint(paint, &what))
 }
 
-/// The way to the cloud.
-pub fn sync(look: &Look, sync: &Sync) -> String {
-    let mut out = labelled(look, label::CLOUD, &cloud(look, &sync.cloud));
-    for way in ["uplink", "downlink"] {
-        if let Some(direction) = sync.cloud.get(way) {
-            out.push_str(&labelled(look, way, &direction_words(look, direction)));
-        }
-    }
-    if let Some(words) = if_it_lasts(&sync.cloud) {
-        out.push_str(&labelled(look, "", words));
-    }
-    out.push('\n');
-    for trouble in cloud_troubles(&sync.cloud, look.now_ms, &sync.lanes.lanes) {
-        out.push_str(&named(look, &trouble));
-        out.push('\n');
-    }
-    out.push_str(&lanes(look, &sync.lanes.lanes));
-    out
-}
-
-fn lanes(look: &Look, lanes: &[LaneRow]) -> String {
-    use super::table::{Cell, Column, table};
-    const HEAD: [Column; 5] = [
-        Column::left("LANE"),
-        Column::right("MADE"),
-        Column::right("TAKEN"),
-        Column::right("WAITING"),
-        Column::left("OLDEST"),
-    ];
-    let rows: Vec<Vec<Cell>> = lanes
-        .iter()
-        .map(|lane| {
-            let oldest = lane.oldest_waiting_ms.map(|ms| look.age(ms));
-            vec![
-                Cell::from(&lane.lane),
-                Cell::from(words::number(lane.last_seq)),
-                Cell::from(words::number(lane.acked_seq)),
-                Cell::from(words::number(lane.waiting)),
-                Cell::from(oldest.unwrap_or_default()),
-            ]
-        })
-        .collect();
-    table(look, &HEAD, &rows)
-}
-
-fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
+pub(super) fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
     if cloud.is_null() {
         return words::NO_CLOUD.to_string();
     }
@@ -175,7 +129,7 @@ fn cloud(look: &Look, cloud: &serde_json::Value) -> String {
 }
 
 /// What to do about a failure that names no remedy; nothing if all is well, or another one is named.
-fn if_it_lasts(cloud: &serde_json::Value) -> Option<&'static str> {
+pub(super) fn if_it_lasts(cloud: &serde_json::Value) -> Option<&'static str> {
     let ways = ["uplink", "downlink"].map(|way| &cloud[way]);
     let failing = |way: &serde_json::Value| way["failures"].as_u64().is_some_and(|n| n > 0);
     let named = ways.iter().any(|way| way["remedy"].is_string());
@@ -183,7 +137,7 @@ fn if_it_lasts(cloud: &serde_json::Value) -> Option<&'static str> {
     (fails && !named).then_some(words::cloud::IF_IT_LASTS)
 }
 
-fn direction_words(look: &Look, direction: &serde_json::Value) -> String {
+pub(super) fn direction_words(look: &Look, direction: &serde_json::Value) -> String {
     let failing = direction["failures"].as_u64() != Some(0);
     let error = direction["last_error"].as_str().filter(|_| failing);
     words::cloud::direction(
@@ -203,7 +157,7 @@ fn lane_words(look: &Look, lane: &LaneRow) -> String {
 }
 
 /// A line with its label, wrapped under itself.
-fn labelled(look: &Look, label: &str, text: &str) -> String {
+pub(super) fn labelled(look: &Look, label: &str, text: &str) -> String {
     let text = wrap(
         &format!("  {label:<10}"),
         &safe(text),

@@ -7,12 +7,14 @@ pub mod cloud;
 #[cfg(feature = "osdp")]
 pub mod commissioning;
 pub mod compartments;
+pub mod conform;
 pub mod desk;
 pub mod disk;
 pub mod events;
 pub mod scan;
 pub mod serial;
 pub mod slowed;
+pub mod sync;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -226,6 +228,9 @@ pub mod label {
     pub const PARCELS: &str = "parcels";
     pub const CLOUD: &str = "cloud";
     pub const CLOCK: &str = "clock";
+    pub const ENROLLED: &str = "enrolled";
+    pub const CERTIFICATES: &str = "papers";
+    pub const LINE: &str = "line";
 }
 
 /// What happened, and what to do about it.
@@ -289,6 +294,9 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::SlavesNoted { .. } => serial::trouble(look, trouble),
         Trouble::DiskRefuses { .. } => disk::trouble(look, trouble),
         Trouble::Cloud { .. } => cloud::trouble(look, trouble),
+        Trouble::CertificateEnds { .. }
+        | Trouble::LineExhausted { .. }
+        | Trouble::ClockOff { .. } => sync::trouble(look, trouble),
         Trouble::DevicesSlowed { devices } => slowed::trouble(look, devices),
         Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
         Trouble::NotBooked { slots } => compartments::not_booked(slots),

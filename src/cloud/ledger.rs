@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use cloud_protocol::{Acked, Batch, DownlinkItem, Lane, SealingKey};
 use firmware_protocols::Ident;
 
+use super::standing::Standing;
+
 /// What the sync client needs of the gateway. Every call resolves once its outcome is on disk.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
@@ -36,6 +38,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// What is known to have crossed the line, of this month and the last.
     async fn line_use(&self) -> Result<Vec<LineUse>, LedgerError>;
+
+    /// Where the lanes stand, with the chain at these numbers as far as it is known here; `None` if
+    /// this ledger can't tell.
+    async fn standing(&self, at: BTreeMap<Lane, u64>) -> Result<Option<Standing>, LedgerError> {
+        let _ = at;
+        Ok(None)
+    }
 
     /// How many items wait in each lane, for the status; `None` if it isn't known cheaply.
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {

@@ -1,8 +1,8 @@
 //! The sync client: uplink and downlink to the operator's cloud, whenever there is a connection.
 //!
 //! First the gateway has to be enrolled ([`enrolment`]): by a one-time token, under the key that it
-//! keeps ([`identity`]). Then three loops share one
-//! client, which signs every request, one contact with the cloud ([`contact`]) and one status:
+//! keeps ([`identity`]). Then three loops share one client, which signs every request, one contact
+//! with the cloud ([`contact`]) and one status:
 //!
 //! * [`tracks`] sends what the ledger has, batch by batch ([`uplink`]), and reports what the cloud has
 //!   for good: parcels on a track of their own, health and demand on another.
@@ -35,6 +35,7 @@ mod pace;
 mod path;
 pub mod requests;
 mod size;
+pub mod standing;
 pub mod status;
 mod stream;
 mod tls;
@@ -53,6 +54,7 @@ pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
 pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
+pub use standing::{LaneStanding, Standing};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
 pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
@@ -80,7 +82,7 @@ pub async fn run(
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    status.started(config.url.as_url().as_str());
+    status.started(config.url.as_url().as_str(), &config.gateway);
     let client = Client::new(Arc::clone(&config), Arc::clone(&status), clock.clone())?;
     let contact = contact(&config, &client, &status);
     let meter = client.meter().clone();
@@ -96,11 +98,11 @@ pub async fn run(
         ledger,
         status,
         clock,
-        changing: Mutex::new(()),
-        standing: watch::Sender::new(()),
         contact,
         line,
         outcomes: Outcomes::default(),
+        changing: Mutex::new(()),
+        standing: watch::Sender::new(()),
     };
     let loops = async {
         tokio::join!(
@@ -190,15 +192,15 @@ struct Shared {
     status: Arc<CloudStatus>,
     /// The box's clock.
     clock: Clock,
-    /// Held by who changes the enrolment or the key.
-    changing: Mutex<()>,
-    /// Sent when the enrolment changed, or a change of the key was cut short.
-    standing: watch::Sender<()>,
     /// What the loops know together of their contact with the cloud.
     contact: Contact,
     line: Line,
     /// What the loops did when a technician asked.
     outcomes: Outcomes,
+    /// Held by who changes the enrolment or the key.
+    changing: Mutex<()>,
+    /// Sent when the enrolment changed, or a change of the key was cut short.
+    standing: watch::Sender<()>,
 }
 
 /// Resolves when the gateway stops.

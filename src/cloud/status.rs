@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cloud_protocol::{Acked, Batch, DownlinkItem, Lane};
+use firmware_protocols::Ident;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -27,6 +28,8 @@ struct Inner {
 pub struct CloudSnapshot {
     /// The cloud's URL; `None` before the sync client runs.
     pub url: Option<String>,
+    /// The gateway's name there.
+    pub gateway: Option<String>,
     /// Since when every attempt to reach the cloud has been answered; `None` while it can't be reached.
     pub connected_since_ms: Option<i64>,
     /// How the uplink fares.
@@ -127,8 +130,10 @@ impl CloudStatus {
         change(&mut self.lock().snapshot);
     }
 
-    pub(super) fn started(&self, url: &str) {
-        self.lock().snapshot.url = Some(url.to_string());
+    pub(super) fn started(&self, url: &str, gateway: &Ident) {
+        let status = &mut self.lock().snapshot;
+        status.url = Some(url.to_string());
+        status.gateway = Some(gateway.to_string());
     }
 
     pub(super) fn succeeded(&self, way: Way) {

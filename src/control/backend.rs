@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::views::StatusReport;
 use crate::audit::Auditing;
+use crate::cloud::Requests;
 use crate::config::serial::Protocol;
 use crate::links::serial::tap::Tap;
 
@@ -61,6 +62,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What lets somebody listen to a serial port, and what is spoken there; by its id or its path.
     fn serial_tap(&self, port: &str) -> Option<(Tap, Protocol)>;
+
+    /// The way to the sync client; `None` without a cloud in the configuration.
+    fn sync_requests(&self) -> Option<&Requests>;
 
     /// The id of the newest event on disk.
     fn events_watch(&self) -> watch::Receiver<i64>;

@@ -15,6 +15,7 @@ use super::backend::Backend;
 use super::monitor;
 use super::open;
 use super::server::Shared;
+use super::sync;
 use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
 use crate::store::read::EventFilter;
 
@@ -99,6 +100,10 @@ impl Conversation {
             } => open::open(self, &slot, &reason, claims).await,
             Request::Act { act, claims } => act::act(self, act, claims).await,
             Request::SerialMonitor { port, raw } => monitor::monitor(self, port, raw).await,
+            Request::SyncNow => sync::now(self).await,
+            Request::SyncEnrol { token, claims } => sync::enrol(self, token, claims).await,
+            Request::SyncRotateKey { claims } => sync::rotate_key(self, claims).await,
+            Request::SyncRestored { claims } => sync::restored(self, claims).await,
             Request::Events {
                 device,
                 kind,
@@ -273,7 +278,11 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::Events { .. }
         | Request::Open { .. }
         | Request::Act { .. }
-        | Request::SerialMonitor { .. } => Err(Failure::new(
+        | Request::SerialMonitor { .. }
+        | Request::SyncNow
+        | Request::SyncEnrol { .. }
+        | Request::SyncRotateKey { .. }
+        | Request::SyncRestored { .. } => Err(Failure::new(
             FailureKind::Internal,
             "the request was taken for another: report this, please",
         )),

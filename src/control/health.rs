@@ -211,6 +211,29 @@ pub enum Trouble {
         #[serde(default)]
         codes_wait: bool,
     },
+    /// A certificate on the way to the cloud ends soon, or has ended.
+    CertificateEnds {
+        /// Whose: `client` (the gateway's own), `ca` (a pinned authority's), `cloud`.
+        what: String,
+        /// Its end.
+        not_after_ms: i64,
+        /// Whole days until then; below 0 when it is over.
+        days_left: i64,
+    },
+    /// What is left of the line's budget is kept for parcels.
+    LineExhausted {
+        /// What crossed it this month, both ways.
+        used_bytes: u64,
+        /// What may.
+        budget_bytes: u64,
+        /// When the month ends.
+        until_ms: Option<i64>,
+    },
+    /// The box's clock isn't the cloud's.
+    ClockOff {
+        /// How far it is behind; below 0: ahead.
+        skew_ms: i64,
+    },
     /// The parcels' history isn't what was written.
     HistoryBroken {
         /// The first entry that doesn't hold.
@@ -221,6 +244,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// A part that ended.
+    pub fn of_part(part: &PartReport) -> Self {
+        Self::PartDown {
+            part: part.name.clone(),
+            restarts: part.restarts,
+            error: part.last_error.clone(),
+        }
+    }
+
     /// How bad it is.
     pub fn health(&self) -> Health {
         match self {
@@ -256,6 +288,9 @@ impl Trouble {
             | Self::DevicesSlowed { .. }
             | Self::Backlog { .. }
             | Self::Cloud { .. }
+            | Self::CertificateEnds { .. }
+            | Self::LineExhausted { .. }
+            | Self::ClockOff { .. }
             | Self::HistoryBroken { .. }
             | Self::ClockUnknown => Health::Attention,
         }
@@ -281,9 +316,10 @@ pub fn judge(
     troubles.extend(boots_reused(devices));
     troubles.extend(slowed(report));
     let now_ms = report.clock.wall_ms;
-    let cloud = cloud::troubles(&report.cloud, now_ms, &lanes.lanes);
-    let backlog = cloud::backlog(now_ms, &lanes.lanes, &cloud);
+    let cloud = cloud::lane_troubles(&report.cloud, now_ms, &lanes.lanes);
+    let backlog = cloud::backlog(now_ms, &report.cloud, &lanes.lanes, &cloud);
     troubles.extend(cloud);
+    troubles.extend(cloud::paper_troubles(&report.cloud));
     let refused = concerns.cloud_refused.clone();
     troubles.extend(refused.map(Trouble::CloudRefused));
     troubles.extend(backlog.filter(|_| !report.cloud.is_null()));
@@ -331,11 +367,7 @@ fn own(report: &StatusReport) -> Vec<Trouble> {
     };
     let down = report.parts.iter().filter(|part| !part.running);
     let down = down.filter(|part| !named(part));
-    troubles.extend(down.map(|part| Trouble::PartDown {
-        part: part.name.clone(),
-        restarts: part.restarts,
-        error: part.last_error.clone(),
-    }));
+    troubles.extend(down.map(Trouble::of_part));
     troubles
 }
 

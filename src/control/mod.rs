@@ -2,7 +2,8 @@
 //!
 //! * [`wire`] — requests and replies, one JSON object a line.
 //! * [`views`] — the shapes of the answers; they are also the CLI's `--json`.
-//! * [`secret`] — a pickup code on its way.
+//! * [`secret`] — a pickup code or an enrolment token on its way.
+//! * [`sync`] — what is asked of the sync client while it runs.
 //! * [`audit`] — the parcels' history, verified and exported.
 //! * [`health`] — what is wrong, if anything.
 //! * [`server`] — the socket, its bounds.
@@ -28,6 +29,7 @@ mod operator;
 pub mod secret;
 pub mod server;
 mod socket;
+pub mod sync;
 pub mod views;
 pub mod wire;
 

@@ -1,8 +1,9 @@
-//! A pickup code on the socket: its text goes over the wire and to the person who asked, and
-//! nowhere else.
+//! What is secret on the socket, a pickup code or an enrolment token: its text goes over the wire and
+//! to where it is for, and nowhere else.
 
 use std::fmt;
 
+use cloud_protocol::enrol::TOKEN_MAX;
 use firmware_protocols::event::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -72,6 +73,49 @@ impl<'de> Deserialize<'de> for PickupCode {
     }
 }
 
+/// A one-time enrolment token. `Debug` masks it, and no error of reading one repeats it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Secret);
+
+impl Token {
+    /// Takes what somebody typed or a file holds, without the space around it; `None` unless 1 to
+    /// [`TOKEN_MAX`] characters are left, without controls.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let sound = (1..=TOKEN_MAX).contains(&text.chars().count());
+        let sound = sound && !text.chars().any(char::is_control);
+        sound.then(|| Self(Secret::new(text)))
+    }
+
+    /// For the sync client.
+    pub fn into_secret(self) -> Secret {
+        self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for Token {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.reveal())
+    }
+}
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Self::new(&text),
+            _ => None,
+        };
+        let wrong = || serde::de::Error::custom("a token is text of 1 to 256 characters");
+        read.ok_or_else(wrong)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +144,17 @@ mod tests {
         let error = serde_json::from_str::<PickupCode>("482915").unwrap_err();
         assert!(!error.to_string().contains("4829"), "{error}");
         assert_eq!(serde_json::to_string(&code).unwrap(), "\"482915\"");
+    }
+
+    #[test]
+    fn a_token_is_text_and_stays_hidden() {
+        let token = Token::new(" abc-DEF_1 \n").unwrap();
+        assert_eq!(format!("{token:?}"), "***");
+        assert_eq!(serde_json::to_string(&token).unwrap(), "\"abc-DEF_1\"");
+        for wrong in ["", " \n", "a\u{1b}b", &"x".repeat(257)] {
+            assert_eq!(Token::new(wrong), None, "{wrong:?}");
+        }
+        let error = serde_json::from_str::<Token>("\"sec\\nret\"").unwrap_err();
+        assert!(!error.to_string().contains("sec"), "{error}");
     }
 }

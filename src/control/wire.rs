@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::secret::PickupCode;
+use super::secret::{PickupCode, Token};
 
 /// The longest request line, in bytes, with its newline.
 pub const REQUEST_MAX_BYTES: usize = 64 * 1024;
@@ -78,6 +78,28 @@ pub enum Request {
     },
     /// One [`super::views::Sync`].
     Sync,
+    /// A [`super::sync::StepView`] for each step, as it ends.
+    SyncNow,
+    /// One [`super::sync::SyncDone`], once the cloud has answered.
+    SyncEnrol {
+        /// The operator's one-time token.
+        token: Token,
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
+    /// One [`super::sync::SyncDone`], once the cloud has taken the new key.
+    SyncRotateKey {
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
+    /// One [`super::sync::SyncDone`], once the new epoch is on disk.
+    SyncRestored {
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
     /// A [`crate::store::read::ParcelRow`] each, oldest first: what waits at desks, is expected
     /// there, or was sent there.
     AtDesks {
@@ -374,6 +396,21 @@ mod tests {
             };
             let word = format!("\"act\":\"{}\"", act.word());
             assert!(serde_json::to_string(&request).unwrap().contains(&word));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_the_sync_client_hides_the_token() {
+        let text = r#"{"request":"sync-enrol","token":"T-0815","claims":"wang"}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        let shown = format!("{request:?}");
+        assert!(shown.contains("***") && !shown.contains("0815"), "{shown}");
+        let wrong = r#"{"request":"sync-enrol","token":815}"#;
+        let error = serde_json::from_str::<Request>(wrong).unwrap_err();
+        assert!(!error.to_string().contains("815"), "{error}");
+        for word in ["sync", "sync-now", "sync-rotate-key", "sync-restored"] {
+            let text = format!(r#"{{"request":"{word}"}}"#);
+            assert!(serde_json::from_str::<Request>(&text).is_ok(), "{word}");
         }
     }
 

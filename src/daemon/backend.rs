@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::parts::{Link, PartsStatus};
 use crate::audit::Auditing;
 use crate::clock::Clock;
-use crate::cloud::CloudStatus;
+use crate::cloud::{CloudStatus, Requests};
 use crate::config::serial::Protocol;
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
@@ -56,6 +56,8 @@ pub struct DaemonBackend {
     pub pace: Arc<Pace>,
     /// How the cloud is, if one is configured.
     pub cloud: Option<Arc<CloudStatus>>,
+    /// The way to the sync client.
+    pub requests: Arc<Requests>,
     /// What verifies and signs the parcels' history.
     pub auditing: Arc<Auditing>,
     /// What the disk refuses.
@@ -263,6 +265,10 @@ impl Backend for DaemonBackend {
             .iter()
             .filter(|view| view.path == port || wanted.is_some() && real(&view.path) == wanted);
         self.ports.tap(&same.next()?.port)
+    }
+
+    fn sync_requests(&self) -> Option<&Requests> {
+        self.cloud.as_ref().map(|_| &*self.requests)
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::audit::{Auditing, keep_verifying};
 use crate::clock::Clock;
-use crate::cloud::{CloudConfig, CloudStatus, LineConfig, TlsFiles};
+use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
 use crate::config::Config;
 use crate::control;
 use crate::disk::{Disk, Duty};
@@ -139,6 +139,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         .cloud
         .as_ref()
         .map(|_| Arc::new(CloudStatus::default()));
+    let requests = Arc::<Requests>::default();
     let cloud = match (cloud_config, &cloud_status) {
         (Some(cloud_config), Some(status)) => {
             let part = parts::Cloud {
@@ -146,7 +147,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
                 ledger: Arc::new(ledger),
                 status: Arc::clone(status),
                 nudge,
-                requests: Arc::default(),
+                requests: Arc::clone(&requests),
                 clock: clock.clone(),
                 parts: running.clone(),
             };
@@ -176,6 +177,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         presence,
         pace,
         cloud: cloud_status.clone(),
+        requests,
         auditing: Arc::clone(&auditing),
         disk,
         started: Instant::now(),

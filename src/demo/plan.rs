@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cloud_protocol::downlink::{Size, Zone};
@@ -83,6 +83,11 @@ pub(super) fn device_ids(wiring: Option<&Wiring>) -> anyhow::Result<Vec<Ident>> 
     all.chain(wiring.map(|_| PANEL)).map(id).collect()
 }
 
+/// Where the gateway finds its enrolment token.
+pub(super) fn token_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("cloud-token")
+}
+
 /// The gateway's configuration, as a file could say it. Commands hold longer than in a real estate,
 /// as the evening runs many times as fast but the machine doesn't, and a serial line neither.
 pub(super) fn config_text(state_dir: &Path, cloud_url: &str, wiring: Option<&Wiring>) -> String {
@@ -90,9 +95,11 @@ pub(super) fn config_text(state_dir: &Path, cloud_url: &str, wiring: Option<&Wir
     let (ttl_s, retry_s) = wiring.map_or((300, 3), |_| (600, 120));
     let mut text = format!(
         "site = \"{SITE}\"\nstate_dir = {state_dir:?}\n\n\
-         [broker]\nlisten = \"127.0.0.1:0\"\n\n[cloud]\nurl = \"{cloud_url}\"\n\n\
+         [broker]\nlisten = \"127.0.0.1:0\"\n\n[cloud]\nurl = \"{cloud_url}\"\n\
+         token_file = {:?}\n[cloud.line]\nspread_s = 0\n\n\
          [rules]\ncommand_ttl_s = {ttl_s}\ncommand_retry_s = {retry_s}\ncourier_session_s = 1200\n\n\
-         [[building]]\nid = \"b1\"\n[[building]]\nid = \"b2\"\n[[building]]\nid = \"b3\"\n\n"
+         [[building]]\nid = \"b1\"\n[[building]]\nid = \"b2\"\n[[building]]\nid = \"b3\"\n\n",
+        token_file(state_dir)
     );
     for (bank, building, address) in [
         ("bank-a", "b1", "Gate 1, under the roof"),

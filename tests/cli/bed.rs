@@ -17,6 +17,7 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::value::map;
 use firmware_protocols::{Ident, Slot, Value};
 use linli::audit::Auditing;
+use linli::cloud::Requests;
 use linli::config::serial::Protocol;
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
@@ -48,6 +49,9 @@ pub struct Daemon {
     pub away: Mutex<Vec<String>>,
     newest: watch::Sender<i64>,
     auditing: Auditing,
+    /// The way to a sync client, which is a test's; none if `sync` isn't set.
+    pub requests: Requests,
+    pub sync: std::sync::atomic::AtomicBool,
     /// What goes over the port `rs485-a`, which has CU16 boards.
     pub tap: Tap,
 }
@@ -120,6 +124,10 @@ impl Backend for Daemon {
     fn serial_tap(&self, port: &str) -> Option<(Tap, Protocol)> {
         (port == "rs485-a").then(|| (self.tap.clone(), Protocol::KerongCu16))
     }
+    fn sync_requests(&self) -> Option<&Requests> {
+        let there = self.sync.load(std::sync::atomic::Ordering::SeqCst);
+        there.then_some(&self.requests)
+    }
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
     }
@@ -157,6 +165,8 @@ impl Bed {
             away: Mutex::new(Vec::new()),
             newest: watch::Sender::new(4),
             auditing: Auditing::new(&dir.path().join("keys")),
+            requests: Requests::default(),
+            sync: true.into(),
             tap: Tap::default(),
         });
         let socket = dir.path().join("control.sock");
@@ -491,9 +501,9 @@ fn fill(conn: &rusqlite::Connection) {
              VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', 1795337900000, 2, 0, 'opened', 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
         "UPDATE parcels SET due_ms = deadline_ms",
-        "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",
-        "INSERT INTO uplink VALUES ('fulfilment', 4, 1795338000000, x'a0', NULL, zeroblob(32))",
-        "INSERT INTO uplink VALUES ('fulfilment', 5, 1795338100000, x'a0', NULL, zeroblob(32))",
+        "INSERT OR REPLACE INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32), 2, 5)",
+        "INSERT INTO uplink VALUES (4, 'fulfilment', NULL, 1795338000000, x'a0', NULL, 4, zeroblob(32))",
+        "INSERT INTO uplink VALUES (5, 'fulfilment', NULL, 1795338100000, x'a0', NULL, 5, zeroblob(32))",
     ];
     for row in rows {
         conn.execute(row, []).unwrap();

@@ -71,6 +71,8 @@ pub struct Setup {
     pub with_password: Vec<String>,
     pub state_dir: Option<PathBuf>,
     pub cloud: Option<String>,
+    /// Whether a file with an enrolment token is named; else somebody has to enrol.
+    pub token: bool,
     pub external: Option<SocketAddr>,
     pub more: String,
     /// Log everything, to look for what mustn't be there.
@@ -90,6 +92,7 @@ impl Setup {
             with_password: Vec::new(),
             state_dir: None,
             cloud: None,
+            token: true,
             external: None,
             more: String::new(),
             trace: false,
@@ -131,6 +134,14 @@ impl Setup {
         }
         if let Some(cloud) = &self.cloud {
             writeln!(text, "[cloud]\nurl = {cloud:?}").unwrap();
+            if self.token {
+                let token = token_file(self.dir.path());
+                writeln!(text, "token_file = {token:?}").unwrap();
+            }
+            if !self.more.contains("[cloud.line]") {
+                // A test doesn't wait for what is spread over a quarter of an hour.
+                text.push_str("[cloud.line]\nspread_s = 0\n");
+            }
         }
         text.push_str(&self.more);
         if !self.more.contains("[limits]") {
@@ -166,17 +177,22 @@ impl Setup {
 
     /// Says a pickup code at the desk, as to the question that `desk hand-over` asks.
     pub fn hand_over(&self, code: &str) -> Output {
+        self.said(&["desk", "hand-over"], code)
+    }
+
+    /// Runs the CLI with this line on its standard input.
+    pub fn said(&self, args: &[&str], line: &str) -> Output {
         use std::io::Write as _;
         let mut child = Command::new(env!("CARGO_BIN_EXE_linli"))
             .arg("--config")
             .arg(self.config())
-            .args(["desk", "hand-over"])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
+        writeln!(child.stdin.take().unwrap(), "{line}").unwrap();
         child.wait_with_output().unwrap()
     }
 
@@ -279,6 +295,14 @@ impl Setup {
         }
         out
     }
+}
+
+/// A one-time token in a file, as a technician gets it from the operator. The reference cloud of a
+/// test is open: it takes any token.
+pub fn token_file(dir: &Path) -> PathBuf {
+    let file = dir.join("cloud-token");
+    fs::write(&file, "a-token-of-the-tests\n").unwrap();
+    file
 }
 
 /// A running daemon.

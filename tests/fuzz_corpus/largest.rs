@@ -98,6 +98,24 @@ pub const ALL: &[Largest] = &[
         BODY_MAX_BYTES,
     ),
     (
+        "frames of nothing, with large windows",
+        "packed_body",
+        |size| b"\x28\xb5\x2f\xfd\x00\x68\x01\x00\x00".repeat(size / 9),
+        BODY_MAX_BYTES,
+    ),
+    (
+        "a signature of very many components",
+        "signature_headers",
+        components,
+        BODY_MAX_BYTES,
+    ),
+    (
+        "a gateway of very many settings",
+        "enrol",
+        gateway_settings,
+        BODY_MAX_BYTES,
+    ),
+    (
         "a problem of one long text",
         "cloud_answer",
         problem,
@@ -278,6 +296,23 @@ fn series(size: usize) -> Vec<u8> {
          \"revision\":1,\"series\":{{"
     );
     fill(size, &before, "}}]}}}", |n| format!("\"{n:x}\":0,"))
+}
+
+/// Past the longest header that is read: refused before it is.
+fn components(size: usize) -> Vec<u8> {
+    let input = "linli=(\"@method\" \"@target-uri\" \"content-digest\"";
+    let after = ");created=1;nonce=\"n\";keyid=\"g\"\nlinli=:AAAA:";
+    fill(size, &format!("GET\nhttps://c/\nx\n{input}"), after, |n| {
+        format!(" \"x{n:x}\"")
+    })
+}
+
+fn gateway_settings(size: usize) -> Vec<u8> {
+    let zero = "A".repeat(43);
+    let before = format!(
+        "{{\"sealing_key\":{{\"id\":\"k\",\"public_key\":\"{zero}\"}},\"time\":1,\"settings\":{{"
+    );
+    fill(size, &before, "}}", |n| format!("\"{n:x}\":0,"))
 }
 
 fn problem(size: usize) -> Vec<u8> {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::uplink::{
-    ClaimKind, ClaimReport, CodeForResident, DemandReport, ParcelReport, ParcelState, Unplaceable,
+    ClaimKind, ClaimReport, DemandReport, ParcelReport, ParcelState, Unplaceable,
 };
 use cloud_protocol::{
-    Acked, Batch, Chain, Downlink, DownlinkItem, Item, Lane, LaneBatch, Problem, ProblemType,
-    Report,
+    Acked, Batch, Chain, CodeForResident, Downlink, DownlinkItem, Item, Lane, LaneBatch, Problem,
+    ProblemType, Report, SealedCode,
 };
 use firmware_protocols::event::Secret;
 use firmware_protocols::{Form, Ident, Value};
@@ -18,6 +18,8 @@ use serde_json::Value as Json;
 
 #[path = "mqtt_seeds.rs"]
 mod mqtt;
+#[path = "secure_seeds.rs"]
+mod secure;
 #[path = "serial_seeds.rs"]
 mod serial;
 
@@ -30,6 +32,7 @@ pub fn write(corpus: &Path) {
     topics(corpus);
     serial::boards(corpus);
     cloud(corpus);
+    secure::all(corpus);
     config(corpus);
     control(corpus);
     credentials(corpus);
@@ -307,10 +310,11 @@ fn uplink(corpus: &Path) {
         unlisted: true,
         return_of: Some("P-0".into()),
     };
-    let code = CodeForResident {
-        digits: Secret::new("482915"),
-        salt: (0..16).collect(),
-    };
+    let code = CodeForResident::Sealed(SealedCode {
+        key: "k-1".into(),
+        enc: [5; 32],
+        ct: (0..22).collect(),
+    });
     let claim = ClaimReport {
         parcel: "P-1".into(),
         claim: ClaimKind::Damaged,
@@ -409,6 +413,10 @@ fn uplink(corpus: &Path) {
     let newer = format!(
         r#"{{"epoch":1,"lanes":{{"health":{{"after":0,"chain":"{zero}","items":[{{"seq":1,"at":1,"kind":"newer","x":{{"y":0.1}}}}]}}}}}}"#
     );
+    let plain = format!(
+        r#"{{"epoch":1,"lanes":{{"fulfilment":{{"after":0,"chain":"{zero}","items":[{{"seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"code":{{"digits":"482915","salt":"AAECAwQFBgcICQoLDA0ODw"}}}}]}}}}}}"#
+    );
+    put(corpus, "uplink_item", "json a plain code", plain.as_bytes());
     put(
         corpus,
         "uplink_item",

@@ -77,7 +77,7 @@ const CASES: &[Case] = &[
         name: "redirect-to-a-portal",
         fault: || says("302 Found", PORTAL, ""),
         words: &[
-            "what answers isn't the cloud: HTTP 302",
+            "what answers isn't the cloud: it sends elsewhere to 192.0.2.1 (HTTP 302 Found)",
             "captive portal is in the way",
         ],
     },
@@ -90,7 +90,10 @@ const CASES: &[Case] = &[
                 "<html>Log in</html>",
             )
         },
-        words: &["of the type 'text/html'", "captive portal is in the way"],
+        words: &[
+            "what answers isn't the cloud: a web page",
+            "captive portal is in the way",
+        ],
     },
     Case {
         name: "slow",
@@ -221,7 +224,8 @@ async fn a_pause_of_a_year_is_an_hour() {
     let sync: serde_json::Value = serde_json::from_str(&estate.linli(&["sync", "--json"])).unwrap();
     let uplink = &sync["cloud"]["uplink"];
     let pause = uplink["next_try_ms"].as_i64().unwrap() - uplink["last_error_ms"].as_i64().unwrap();
-    assert!((3_600_000..3_602_000).contains(&pause), "{pause} ms");
+    // And up to five minutes more, so that a fleet that was told the same doesn't come back in step.
+    assert!((3_600_000..3_902_000).contains(&pause), "{pause} ms");
     estate.fault(Fault::None);
     estate.restart();
     healed("429-year", estate).await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cloud_protocol::badge_digest;
 use cloud_protocol::downlink::{Downlink, ExpectedParcel, Proof, Size, Zone};
 use firmware_protocols::event::{Direction, Outcome, Secret};
-use firmware_protocols::{Ident, Kind};
+use firmware_protocols::{Ident, Kind as EventKind};
 use reference_cloud::{Cloud, Config};
 use simulator::device::{DeviceClock, Spec};
 use simulator::front::Answer;
@@ -20,6 +20,7 @@ use tokio::task::block_in_place;
 
 use crate::common::proxy::{Fault, Proxy};
 use crate::common::{Gateway, Setup, ident, text};
+use crate::stores::{Kept, Kind, read_only};
 
 pub const BADGE: &str = "BADGE-OF-SF-22";
 const NEXT_CENTURY_MS: i64 = 4_000_000_000_000;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub clockless: bool,
     /// Lines of the configuration.
     pub more: String,
+    /// What the cloud keeps things in.
+    pub store: Kind,
 }
 
 impl Default for Plan {
@@ -57,6 +60,7 @@ impl Default for Plan {
             broker: None,
             clockless: false,
             more: String::new(),
+            store: Kind::chosen(),
         }
     }
 }
@@ -64,6 +68,7 @@ impl Default for Plan {
 pub struct Estate {
     pub setup: Setup,
     pub cloud: Cloud,
+    pub kept: Kept,
     pub to_cloud: Proxy,
     /// Between the gateway and somebody else's broker.
     pub to_broker: Option<Proxy>,
@@ -95,10 +100,14 @@ pub struct Told {
 impl Estate {
     pub async fn begin(plan: Plan) -> Self {
         let mut setup = Setup::new();
-        let cloud = Config::in_file(setup.dir.path().join("cloud.db"));
-        let cloud = reference_cloud::serve(cloud).await.unwrap();
-        let to_cloud = Proxy::start((plan.behind)(cloud.address()));
-        setup.cloud = Some((plan.url)(to_cloud.address()));
+        let kept = block_in_place(|| plan.store.make(setup.dir.path()));
+        // Nobody is there yet.
+        let to_cloud = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let url = (plan.url)(to_cloud.address());
+        let cloud = reference_cloud::serve(cloud_at(&setup, &kept, &url));
+        let cloud = cloud.await.unwrap();
+        to_cloud.set_target((plan.behind)(cloud.address()));
+        setup.cloud = Some(url);
         setup.env = plan.env;
         setup.more = plan.more;
         let to_broker = plan.broker.map(Proxy::start);
@@ -120,6 +129,7 @@ impl Estate {
             doors: Mutex::new(Some(doors(&setup, devices_at, promise))),
             setup,
             cloud,
+            kept,
             to_cloud,
             to_broker,
             from_devices,
@@ -149,6 +159,28 @@ impl Estate {
         let took = started.elapsed();
         self.gateway = Some(block_in_place(|| self.setup.start()));
         took
+    }
+
+    /// The gateway is stopped, something is done to its files, and it starts where it was.
+    pub fn while_stopped(&mut self, what: impl FnOnce(&Setup)) {
+        let gateway = self.gateway.take().unwrap();
+        block_in_place(|| {
+            gateway.stop();
+            what(&self.setup);
+        });
+        self.gateway = Some(block_in_place(|| self.setup.start()));
+    }
+
+    /// The cloud is gone at once, with every connection; something is done to its store; another one
+    /// takes its place.
+    pub async fn another_cloud(&mut self, what: impl FnOnce(&Kept)) {
+        self.cloud.faults().set_reachable(false);
+        self.cloud.shutdown().await;
+        what(&self.kept);
+        let url = self.setup.cloud.clone().unwrap();
+        let cloud = reference_cloud::serve(cloud_at(&self.setup, &self.kept, &url));
+        self.cloud = cloud.await.unwrap();
+        self.to_cloud.set_target(self.cloud.address());
     }
 
     pub fn memory_kib(&self) -> u64 {
@@ -196,12 +228,12 @@ fn doors(setup: &Setup, broker: SocketAddr, promise: Promise) -> Running {
     load.record = Some(setup.dir.path().join("record"));
     load.drain = PATIENCE;
     load.event = |device, seq| match seq % 3 {
-        0 => Kind::Intent {
+        0 => EventKind::Intent {
             item: "cabbage".to_string(),
             quantity: 2,
             household: Some(Secret::new(format!("household-{}", seq % 40))),
         },
-        _ => Kind::Access {
+        _ => EventKind::Access {
             door: device.clone(),
             outcome: Outcome::Granted,
             direction: Some(Direction::In),
@@ -258,8 +290,8 @@ impl Estate {
 
     /// The code that a recipient has been told, if the cloud has it.
     pub async fn code(&self, parcel: &str) -> Option<String> {
-        let view = self.cloud.parcel(&site(), parcel).await.unwrap()?;
-        let code = view.code?.reveal().to_string();
+        let codes = self.cloud.codes(&site()).await.unwrap();
+        let code = codes.get(parcel)?.reveal().to_string();
         self.told().codes.insert(code.clone());
         Some(code)
     }
@@ -292,6 +324,15 @@ impl Estate {
     }
 
     async fn hand_over(&self, parcel: &str, code: &str) {
+        self.put_in(parcel).await;
+        self.take_out(parcel, code).await;
+        let mut told = self.told();
+        told.ends.insert(parcel.to_string(), "collected");
+        told.handed_over.insert(parcel.to_string());
+    }
+
+    /// The courier brings it.
+    pub async fn put_in(&self, parcel: &str) {
         let _alone = self.front.lock().await;
         until("the parcel to be put in", async || {
             let number = self.scan(parcel).await?;
@@ -304,6 +345,11 @@ impl Estate {
         })
         .await;
         self.gateway_has(parcel, "deposited").await;
+    }
+
+    /// Its recipient fetches it.
+    pub async fn take_out(&self, parcel: &str, code: &str) {
+        let _alone = self.front.lock().await;
         until("the parcel to be taken out", async || {
             let number = self.type_code(parcel, code).await?;
             tokio::time::sleep(A_MOMENT).await;
@@ -313,9 +359,6 @@ impl Estate {
         })
         .await;
         self.gateway_has(parcel, "collected").await;
-        let mut told = self.told();
-        told.ends.insert(parcel.to_string(), "collected");
-        told.handed_over.insert(parcel.to_string());
     }
 
     async fn scan(&self, parcel: &str) -> Result<u16, String> {
@@ -428,11 +471,7 @@ impl Estate {
     }
 
     pub fn gateways_store(&self) -> rusqlite::Connection {
-        open(&self.setup.store())
-    }
-
-    pub fn clouds_store(&self) -> rusqlite::Connection {
-        open(&self.setup.dir.path().join("cloud.db"))
+        read_only(&self.setup.store())
     }
 
     pub fn fault(&self, fault: Fault) {
@@ -440,11 +479,14 @@ impl Estate {
     }
 }
 
-fn open(file: &std::path::Path) -> rusqlite::Connection {
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let store = rusqlite::Connection::open_with_flags(file, flags).unwrap();
-    store.busy_timeout(Duration::from_secs(10)).unwrap();
-    store
+/// The cloud that gateways reach at this URL.
+pub fn cloud_at(setup: &Setup, kept: &Kept, url: &str) -> Config {
+    Config {
+        store: kept.keep(),
+        public_url: Some(url.to_string()),
+        sealing_key_file: Some(setup.dir.path().join("sealing-keys")),
+        ..Config::in_memory()
+    }
 }
 
 fn parcel(id: &str) -> ExpectedParcel {

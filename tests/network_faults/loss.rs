@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cloud::{healed, life_goes_on};
 use crate::common::have;
 use crate::estate::{Estate, Plan};
+use crate::stores::Kind;
 
 /// Loads a random number, and drops (2) if it is at most 2 % of what it can be, else accepts (0).
 const DROP_2_PERCENT: &str = "4,32 0 0 4294963256,37 0 1 85899345,6 0 0 0,6 0 0 2";
@@ -44,7 +45,12 @@ fn two_percent_of_the_packets_are_lost() {
 async fn inside() {
     let lost = lost_of(10_000);
     assert!((100..350).contains(&lost), "{lost} of 10,000 lost");
-    let estate = Estate::begin(Plan::default()).await;
+    // Root of the namespace has nobody to run PostgreSQL as.
+    let estate = Estate::begin(Plan {
+        store: Kind::Sqlite,
+        ..Plan::default()
+    })
+    .await;
     for _ in 0..4 {
         estate.announce_four().await;
         estate.all_have_their_codes().await;

@@ -1,7 +1,7 @@
 //! The reckoning when the faults are over: what the cloud's own store has is compared with what the
 //! gateway's has, with what the devices were promised, and with what was done by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloud_protocol::{Chain, Item, Lane, Report};
 use firmware_protocols::Value;
@@ -32,7 +32,7 @@ impl Estate {
         })
         .await;
         self.in_step().await;
-        let mut sums = self.lanes_are_equal();
+        let mut sums = self.lanes_are_equal().await;
         self.parcels_are_right().await;
         self.orders_were_obeyed_once();
         self.events_are_there_once();
@@ -55,7 +55,8 @@ impl Estate {
                 &gateway,
                 "SELECT value FROM meta WHERE name = 'downlink_cursor'",
             );
-            let pushed: i64 = one(&self.clouds_store(), "SELECT downlink_last FROM gateway");
+            let at_cloud = self.cloud.lanes(&site()).await.unwrap();
+            let pushed = at_cloud.downlink_last.cast_signed();
             let seen = format!(
                 "{waiting} wait, cursor {cursor} of {pushed}: {}",
                 self.linli(&["sync"])
@@ -66,18 +67,18 @@ impl Estate {
     }
 
     /// Each item of each lane once, in order, with an unbroken chain, and the same at both.
-    fn lanes_are_equal(&self) -> Sums {
-        let (gateway, cloud) = (self.gateways_store(), self.clouds_store());
-        let epoch: i64 = one(&cloud, "SELECT count(DISTINCT epoch) FROM lane");
-        assert_eq!(epoch, 1, "one store, one epoch");
+    async fn lanes_are_equal(&self) -> Sums {
+        assert_eq!(self.kept.epochs().await, 1, "one store, one epoch");
+        let at_cloud = self.cloud.lanes(&site()).await.unwrap();
         let mut sums = Sums::default();
         let mut with_code = 0;
         for lane in Lane::ALL {
+            let items = self.kept.items(lane).await;
+            let gateway = self.gateways_store();
             let of = format!("WHERE lane = '{}'", lane.name());
             let made: u64 = one_or(&gateway, &format!("SELECT last_seq FROM lanes {of}"));
             let acked: u64 = one_or(&gateway, &format!("SELECT acked_seq FROM lanes {of}"));
             assert_eq!(made, acked, "{lane:?}: all acknowledged");
-            let items = items(&cloud, lane);
             let numbers: Vec<u64> = items.iter().map(|(seq, ..)| *seq).collect();
             assert_eq!(
                 numbers,
@@ -98,8 +99,10 @@ impl Estate {
                 assert_eq!(chain, Chain(head), "{lane:?}: the same items at both");
             }
             sums.items += made;
-            sums.duplicates += one_or(&cloud, &format!("SELECT duplicates FROM lane {of}"));
+            let view = at_cloud.lanes.get(&lane);
+            sums.duplicates += view.map_or(0, |view| view.duplicates);
         }
+        let gateway = self.gateways_store();
         let issued = "SELECT count(*) FROM trace WHERE step IN ('code-issued', 'code-reissued')";
         let issued = one_or(&gateway, issued);
         assert_eq!(with_code, issued, "each code was sent once");
@@ -132,12 +135,11 @@ impl Estate {
             .map(|(id, end)| (id, end.to_string()))
             .collect();
         assert_eq!(at_gateway, ends, "the gateway's parcels");
-        let mut codes: Vec<_> = views.iter().filter_map(|view| view.code.as_ref()).collect();
+        let codes = self.cloud.codes(&site()).await.unwrap();
         let live = codes.len();
         assert_eq!(live, ends.values().filter(|end| *end == "expected").count());
-        codes.sort_by(|a, b| a.reveal().cmp(b.reveal()));
-        codes.dedup_by(|a, b| a.reveal() == b.reveal());
-        assert_eq!(codes.len(), live, "no two parcels have the same code");
+        let different: BTreeSet<&str> = codes.values().map(|code| code.reveal()).collect();
+        assert_eq!(different.len(), live, "no two parcels have the same code");
     }
 
     /// Every item of the downlink had its effect once, and every hand-over happened once.
@@ -225,20 +227,6 @@ fn one<T: rusqlite::types::FromSql>(store: &Connection, query: &str) -> T {
 fn one_or(store: &Connection, query: &str) -> u64 {
     let found = store.query_row(query, [], |row| row.get::<_, i64>(0));
     u64::try_from(found.unwrap_or(0)).unwrap()
-}
-
-fn items(cloud: &Connection, lane: Lane) -> Vec<(u64, Vec<u8>, Chain)> {
-    let mut select = cloud
-        .prepare("SELECT seq, body, chain FROM item WHERE lane = ?1 ORDER BY epoch, seq")
-        .unwrap();
-    let rows = select.query_map([lane.name()], |row| {
-        Ok((
-            row.get::<_, i64>(0)?.cast_unsigned(),
-            row.get(1)?,
-            Chain(row.get(2)?),
-        ))
-    });
-    rows.unwrap().map(Result::unwrap).collect()
 }
 
 fn reports_parcel(body: &[u8]) -> bool {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::common::interposed::{self, Faults};
 use crate::common::proxy::Proxy;
-use crate::common::{ident, text};
+use crate::common::{ident, text, token_file};
 
 /// The gateway's name at the cloud.
 pub const SITE: &str = "soak";
@@ -283,11 +283,13 @@ impl Site {
             "site = {SITE:?}\nstate_dir = {:?}\n\
              [control]\nsocket = {:?}\n\
              [broker]\nlisten = \"127.0.0.1:{port}\"\nanonymous = {all:?}\n\
-             [cloud]\nurl = {:?}\n\
+             [cloud]\nurl = {:?}\ntoken_file = {:?}\n\
+             [cloud.line]\nspread_s = 0\n\
              [[building]]\nid = \"b1\"\n",
             self.state(),
             self.dir.join("control.sock"),
             self.cloud_line.url(),
+            token_file(&self.dir),
         );
         for bank in BANKS {
             writeln!(

@@ -172,9 +172,8 @@ impl Evening {
     /// The code that a recipient is told; another one than `old`.
     pub async fn notice(&self, parcel: &str, old: &str) -> String {
         let code = until("the notice with the code", async || {
-            let view = self.cloud.parcel(&site(), parcel).await.unwrap();
-            let code = view.and_then(|view| view.code);
-            let code = code.map(|code| code.reveal().to_string());
+            let codes = self.cloud.codes(&site()).await.unwrap();
+            let code = codes.get(parcel).map(|code| code.reveal().to_string());
             code.filter(|code| code != old).ok_or("none".to_string())
         })
         .await;

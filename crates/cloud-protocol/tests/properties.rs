@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
 use cloud_protocol::uplink::{
-    ClaimKind, ClaimReport, CodeForResident, DemandReport, ParcelReport, ParcelState, Unplaceable,
+    ClaimKind, ClaimReport, DemandReport, ParcelReport, ParcelState, Unplaceable,
 };
 use cloud_protocol::{
-    Acked, Batch, Chain, Downlink, DownlinkItem, Item, Lane, LaneBatch, NUMBER_MAX, Problem,
-    ProblemType, Received, Report,
+    Acked, Batch, Chain, CodeForResident, Downlink, DownlinkItem, Enrolment, GatewayView, Item,
+    KeyChange, Lane, LaneBatch, LaneView, NUMBER_MAX, Problem, ProblemType, Received, Report,
+    SealedCode, SealingKey,
 };
 use firmware_protocols::event::Secret;
 use firmware_protocols::{Form, Ident, Value};
@@ -36,10 +37,12 @@ fn counts() -> impl Strategy<Value = BTreeMap<String, u64>> {
 }
 
 fn code() -> impl Strategy<Value = CodeForResident> {
-    ("[0-9]{4,16}", any::<[u8; 16]>()).prop_map(|(digits, salt)| CodeForResident {
-        digits: Secret::new(digits),
-        salt: salt.to_vec(),
-    })
+    (
+        "[^\\x00]{1,64}",
+        any::<[u8; 32]>(),
+        vec(any::<u8>(), 17..=32),
+    )
+        .prop_map(|(key, enc, ct)| CodeForResident::Sealed(SealedCode { key, enc, ct }))
 }
 
 fn parcel_report() -> impl Strategy<Value = Report> {
@@ -221,6 +224,45 @@ fn downlink() -> impl Strategy<Value = Downlink> {
     ]
 }
 
+fn enrolment() -> impl Strategy<Value = Enrolment> {
+    ("[^\\x00]{1,256}", ident(), any::<[u8; 32]>()).prop_map(|(token, gateway, public_key)| {
+        Enrolment {
+            token: Secret::new(token),
+            gateway,
+            public_key,
+        }
+    })
+}
+
+fn key_change() -> impl Strategy<Value = KeyChange> {
+    (any::<[u8; 32]>(), vec(any::<u8>(), 64)).prop_map(|(public_key, proof)| KeyChange {
+        public_key,
+        proof: proof.try_into().unwrap(),
+    })
+}
+
+fn gateway_view() -> impl Strategy<Value = GatewayView> {
+    let lane = (0..=NUMBER_MAX, any::<[u8; 32]>()).prop_map(|(last, chain)| LaneView {
+        last,
+        chain: Chain(chain),
+    });
+    (
+        ("[^\\x00]{1,64}", any::<[u8; 32]>()),
+        btree_map("[a-z_.]{1,20}", any::<i64>(), 0..5),
+        (time(), of(0..=NUMBER_MAX)),
+        btree_map(select(Lane::ALL.to_vec()), lane, 0..3),
+    )
+        .prop_map(
+            |((id, public_key), settings, (time, epoch), lanes)| GatewayView {
+                sealing_key: SealingKey { id, public_key },
+                settings,
+                time,
+                epoch,
+                lanes,
+            },
+        )
+}
+
 fn both_forms(value: &Value) -> [Value; 2] {
     [Form::Cbor, Form::Json].map(|form| Value::read(&value.write(form)).unwrap())
 }
@@ -276,6 +318,46 @@ proptest! {
         }
     }
 
+    #[test]
+    fn enrolment_and_keys_survive_both_encodings(
+        enrolment in enrolment(),
+        change in key_change(),
+        view in gateway_view(),
+    ) {
+        for value in both_forms(&enrolment.to_value()) {
+            prop_assert_eq!(Enrolment::from_value(&value).unwrap(), enrolment.clone());
+        }
+        for value in both_forms(&change.to_value()) {
+            prop_assert_eq!(KeyChange::from_value(&value).unwrap(), change.clone());
+        }
+        for value in both_forms(&view.to_value()) {
+            prop_assert_eq!(GatewayView::from_value(&value).unwrap(), view.clone());
+        }
+    }
+
+    /// A plain code stays inside the gateway: its item is encoded as if it had none.
+    #[test]
+    fn a_plain_code_is_never_encoded(mut report in parcel_report(), digits in "[0-9]{1,16}") {
+        let Report::Parcel(parcel) = &mut report else { unreachable!() };
+        parcel.code = None;
+        let mut item = Item { seq: 1, at: 1, report };
+        let without = item.to_value().to_cbor();
+        let Report::Parcel(parcel) = &mut item.report else { unreachable!() };
+        parcel.code = Some(CodeForResident::Plain(Secret::new(&*digits)));
+        prop_assert_eq!(item.to_value().to_cbor(), without);
+        let printed = format!("{:?}", item.report);
+        prop_assert!(printed.contains("Plain(***)"));
+    }
+
+    /// Digits where a sealed code belongs are refused, and not repeated.
+    #[test]
+    fn digits_are_no_sealed_code(digits in "[0-9]{6,16}", in_map in any::<bool>()) {
+        let code = if in_map { format!(r#"{{"digits":"{digits}","salt":"AAECAwQFBgcICQoLDA0ODw"}}"#) } else { format!("\"{digits}\"") };
+        let body = format!(r#"{{"seq":1,"at":1,"kind":"parcel","parcel":"P","state":"expected","since":1,"code":{code}}}"#);
+        let refused = Item::from_value(&Value::from_json(body.as_bytes()).unwrap()).unwrap_err();
+        prop_assert!(!refused.0.contains(&digits));
+    }
+
     /// Neither a debug print nor a refusal repeats the digits of a code.
     #[test]
     fn no_digits_are_printed(digits in "[0-9]{6,16}") {
@@ -322,6 +404,9 @@ fn read_as_everything(body: &[u8]) {
     let _ = Batch::from_value(&value);
     let _ = Acked::from_value(&value);
     let _ = Problem::from_value(&value);
+    let _ = Enrolment::from_value(&value);
+    let _ = KeyChange::from_value(&value);
+    let _ = GatewayView::from_value(&value);
     if let Ok(received) = Received::from_value(&value) {
         for item in received.lanes.values().flat_map(|part| &part.items) {
             let _ = item.encoded();

@@ -8,6 +8,7 @@ pub mod disguise;
 pub mod events;
 pub mod link;
 pub mod link_session;
+pub mod secure;
 pub mod topic;
 pub mod tree;
 
@@ -23,6 +24,9 @@ pub const TARGETS: &[Target] = &[
     ("downlink", cloud::downlink),
     ("cloud_answer", cloud::cloud_answer),
     ("uplink_item", cloud::uplink_item),
+    ("signature_headers", secure::signature_headers),
+    ("packed_body", secure::packed_body),
+    ("enrol", secure::enrol),
     ("topic", topic::topic),
     ("link_frame", link::link_frame),
     ("link_session", link_session::link_session),

@@ -284,67 +284,6 @@ fn the_remedy_for_a_parcel_that_no_sensor_sees_names_it() {
 }
 
 #[test]
-fn the_way_to_the_cloud_is_shown_with_its_lanes() {
-    let status = sample();
-    let shown = sync(
-        &plain(None),
-        &Sync {
-            cloud: status.report.cloud,
-            lanes: status.lanes,
-        },
-    );
-    let wanted = "  \
-  cloud     https://cloud.example, reached since 17:02:21, but: refused
-  uplink    last success 4.0 s ago
-  downlink  no success yet; then: refused; next try in 8.0 s
-            It is tried again by itself, and nothing is lost. If it lasts: is the network up (antenna, SIM card, name server), is the URL right? Else ask the cloud's operator.
-
-LANE        MADE  TAKEN  WAITING  OLDEST
-fulfilment    43     40        3  4 min
-health        40     40        0
-";
-    assert_eq!(shown, wanted.replacen("    cloud", "  cloud", 1));
-}
-
-#[test]
-fn what_holds_a_lane_is_shown_over_the_lanes_with_its_remedy() {
-    let mut status = sample();
-    status.report.cloud["held"] = serde_json::json!([{
-        "lane": "fulfilment",
-        "what": "Items are missing\u{1b}[2J",
-        "remedy": "ask the cloud's operator to restore them",
-        "since_ms": NOW_MS - 360_000,
-    }]);
-    let shown = sync(
-        &plain(None),
-        &Sync {
-            cloud: status.report.cloud,
-            lanes: status.lanes,
-        },
-    );
-    let wanted = "
-! The cloud has refused the lane 'fulfilment' since 16:57:21: Items are missing?[2J. Residents don't get the codes of new parcels.
-  Ask the cloud's operator to restore them.
-
-LANE        MADE";
-    assert!(shown.contains(wanted), "{shown}");
-}
-
-#[test]
-fn a_gateway_without_a_cloud_says_so() {
-    let cloud = serde_json::Value::Null;
-    let lanes = LanesRow {
-        epoch: None,
-        lanes: Vec::new(),
-    };
-    let shown = sync(&plain(None), &Sync { cloud, lanes });
-    assert!(
-        shown.starts_with("  cloud     none in the configuration\n"),
-        "{shown}"
-    );
-}
-
-#[test]
 fn who_is_slowed_stands_there_with_since_when_and_how_much() {
     let mut status = sample();
     let limits = &mut status.report.links.limits;

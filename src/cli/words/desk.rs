@@ -96,7 +96,7 @@ fn grouped(digits: &str) -> String {
 }
 
 /// With a capital, unless it begins with an id, and a full stop.
-pub(super) fn sentence(text: &str) -> String {
+pub(in crate::cli) fn sentence(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default();
     if !word.chars().all(char::is_alphabetic) {
         return format!("{}.", text.trim_end_matches('.'));

@@ -1,8 +1,8 @@
 //! The verdict, trouble by trouble.
 
-use super::cloud::{BACKLOG_MS, HELD_MS};
+use super::cloud::{BACKLOG_MS, CERTIFICATE_DAYS, HELD_MS, SKEW_MS};
 use super::*;
-use crate::cloud::{CloudSnapshot, Direction, HeldLane};
+use crate::cloud::{CertificateView, CloudSnapshot, Direction, HeldLane, Level, LineView};
 use crate::control::views::CompartmentState;
 use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
 use crate::store::read::LaneRow;
@@ -258,6 +258,83 @@ fn a_backlog_that_is_explained_already_is_not_named_again() {
     old.lanes.push(other);
     let (_, troubles) = judge_cloud(&held("fulfilment", NOW_MS), &old);
     assert!(matches!(troubles[1], Trouble::Backlog { waiting: 7, .. }));
+}
+
+#[test]
+fn what_waits_for_its_turn_on_the_line_is_no_backlog() {
+    let mut old = lanes(Some(NOW_MS - 2 * BACKLOG_MS));
+    let mut snapshot = CloudSnapshot::default();
+    let told = |snapshot: &CloudSnapshot, old: &LanesRow| judge_cloud(snapshot, old).1.len();
+    old.lanes[0].lane = "demand".to_string();
+    assert_eq!(told(&snapshot, &old), 1);
+    for (next_ms, troubles) in [
+        (NOW_MS + 6 * 3_600_000, 0),
+        (NOW_MS - BACKLOG_MS + 1, 0),
+        (NOW_MS - BACKLOG_MS, 1),
+    ] {
+        snapshot.line.demand_next_ms = Some(next_ms);
+        assert_eq!(told(&snapshot, &old), troubles, "{}", next_ms - NOW_MS);
+    }
+    snapshot.line.demand_next_ms = Some(NOW_MS);
+    old.lanes[0].lane = "fulfilment".to_string();
+    assert_eq!(told(&snapshot, &old), 1, "parcels have no turn to wait for");
+}
+
+#[test]
+fn papers_that_end_a_budget_that_is_used_up_and_a_clock_that_is_off_are_named() {
+    let certificate = |days_left| CertificateView {
+        what: "client".to_string(),
+        not_after_ms: NOW_MS,
+        days_left,
+    };
+    let told = |snapshot: CloudSnapshot| {
+        let (health, troubles) = judge_cloud(&snapshot, &lanes(None));
+        assert_eq!(health == Health::Attention, !troubles.is_empty());
+        troubles
+    };
+    let with = |days_left| CloudSnapshot {
+        certificates: vec![certificate(days_left)],
+        ..CloudSnapshot::default()
+    };
+    assert_eq!(told(with(CERTIFICATE_DAYS + 1)), []);
+    for days_left in [CERTIFICATE_DAYS, 0, -1] {
+        assert_eq!(
+            told(with(days_left)),
+            [Trouble::CertificateEnds {
+                what: "client".to_string(),
+                not_after_ms: NOW_MS,
+                days_left,
+            }]
+        );
+    }
+    let at = |level| CloudSnapshot {
+        line: LineView {
+            level,
+            used_bytes: 7,
+            budget_bytes: Some(8),
+            month_until_ms: Some(NOW_MS),
+            ..LineView::default()
+        },
+        ..CloudSnapshot::default()
+    };
+    assert_eq!(told(at(Level::Plenty)), []);
+    assert_eq!(told(at(Level::Short)), []);
+    assert_eq!(
+        told(at(Level::Exhausted)),
+        [Trouble::LineExhausted {
+            used_bytes: 7,
+            budget_bytes: 8,
+            until_ms: Some(NOW_MS),
+        }]
+    );
+    let off = |skew_ms| CloudSnapshot {
+        skew_ms: Some(skew_ms),
+        ..CloudSnapshot::default()
+    };
+    assert_eq!(told(off(SKEW_MS)), []);
+    for skew_ms in [SKEW_MS + 1, -SKEW_MS - 1] {
+        assert_eq!(told(off(skew_ms)), [Trouble::ClockOff { skew_ms }]);
+    }
 }
 
 #[test]

@@ -145,4 +145,36 @@ mod tests {
         let sealed = seal(&key, "g", "P", &Secret::new("1234"));
         assert_eq!(sealed, Err(SealError::Key));
     }
+
+    fn unhex(text: &str) -> alloc::vec::Vec<u8> {
+        let pairs = (0..text.len()).step_by(2);
+        pairs
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// RFC 9180 appendix A.2.1: the key of our type is the one derived there, and our suite opens the
+    /// first message.
+    #[test]
+    fn the_vector_of_the_rfc_opens() {
+        let seed = unhex("1ac01f181fdf9f352797655161c58b75c656a6cc2716dcb66372da835542e1df");
+        let key = OpeningKey::from_seed(&seed.try_into().unwrap());
+        assert_eq!(
+            key.public_key().to_vec(),
+            unhex("4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a")
+        );
+        let enc = unhex("1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a");
+        let ct = unhex(
+            "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28",
+        );
+        let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeR::Base,
+            &key.private,
+            &<Kem as hpke::Kem>::EncappedKey::from_bytes(&enc).unwrap(),
+            b"Ode on a Grecian Urn",
+            &ct,
+            b"Count-0",
+        );
+        assert_eq!(plain.unwrap(), b"Beauty is truth, truth beauty");
+    }
 }

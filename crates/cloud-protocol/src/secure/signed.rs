@@ -242,8 +242,8 @@ fn component(request: Request<'_>, name: &str) -> Option<String> {
         "@target-uri" => request.target_uri.to_string(),
         "@scheme" => after_scheme()?.0.to_ascii_lowercase(),
         "@authority" => {
-            let rest = rest()?;
-            rest[..path_from(rest)].to_ascii_lowercase()
+            let (scheme, rest) = after_scheme()?;
+            authority(scheme, &rest[..path_from(rest)])
         }
         "@path" => match path_and_query()?.split('?').next()? {
             "" => "/".to_string(),
@@ -257,6 +257,20 @@ fn component(request: Request<'_>, name: &str) -> Option<String> {
         name => (request.field)(name)?.trim().to_string(),
     };
     (!value.contains(['\n', '\r'])).then_some(value)
+}
+
+/// In small letters, and without the port if it is the scheme's own (RFC 9110 § 4.2.3).
+fn authority(scheme: &str, authority: &str) -> String {
+    let own_port = match scheme.to_ascii_lowercase().as_str() {
+        "https" => ":443",
+        "http" => ":80",
+        _ => "",
+    };
+    let authority = authority.to_ascii_lowercase();
+    match authority.strip_suffix(own_port) {
+        Some(host) => host.to_string(),
+        None => authority,
+    }
 }
 
 fn needed(request: Request<'_>, name: &'static str) -> Result<String, Unsigned> {
