@@ -6,7 +6,7 @@ use firmware_protocols::Form;
 use super::request::Draft;
 use super::run::{Run, acked, view};
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 5;
 
 pub(super) async fn run(run: &mut Run) {
     two_lanes(run).await;

@@ -62,16 +62,19 @@ async fn accept(run: &mut Run) {
         in_form(answer, JSON)
     })
     .await;
-    // A problem is JSON whatever is asked for.
-    let draft = run
-        .batch_of(run.epoch, Vec::new(), Form::Cbor)
+    // A problem is JSON whatever is asked for; of which type it is is another clause's business.
+    let mut draft = run
+        .batch_of(run.epoch, Vec::new(), Form::Json)
         .with("accept", CBOR);
-    run.ask(
-        "problem.form",
-        "an unsigned batch with Accept: application/cbor",
-        &draft,
-        refused(ProblemType::Signature),
-    )
+    draft.body = b"[]".to_vec();
+    let draft = run.signed(draft);
+    let asked = "a body that can't be read, with Accept: application/cbor";
+    run.ask("problem.form", asked, &draft, |answer| {
+        match answer.status {
+            400.. => Ok(()),
+            _ => Err("a refusal is wanted".to_string()),
+        }
+    })
     .await;
 }
 

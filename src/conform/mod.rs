@@ -95,7 +95,10 @@ pub enum CannotRun {
 }
 
 /// Tries every clause. `told` hears what is being tried.
-pub async fn run(options: Options, told: &mut dyn FnMut(&str)) -> Result<Report, CannotRun> {
+pub async fn run(
+    options: Options,
+    told: &mut (dyn FnMut(&str) + Send),
+) -> Result<Report, CannotRun> {
     let url = CloudUrl::new(&options.url)?;
     let gateway = match options.gateway {
         Some(id) if id.as_str() == NAME || id.as_str().starts_with("conform-") => id,
@@ -109,18 +112,26 @@ pub async fn run(options: Options, told: &mut dyn FnMut(&str)) -> Result<Report,
     enrolment::enrol(&mut run).await?;
     told("signatures, clock and replay");
     signatures::run(&mut run).await;
+    run.settle().await;
     told("the uplink");
     uplink::run(&mut run).await;
+    run.settle().await;
     refusals::run(&mut run).await;
+    run.settle().await;
     told("forms and compression");
     content::run(&mut run).await;
+    run.settle().await;
     packed::run(&mut run).await;
+    run.settle().await;
     told("batches at the same time");
     at_once::run(&mut run).await;
+    run.settle().await;
     told("epochs");
     epochs::run(&mut run).await;
+    run.settle().await;
     told("a change of key");
     keys::run(&mut run).await;
+    run.settle().await;
     told("the downlink");
     downlink::run(&mut run).await;
     told("enrolment again");

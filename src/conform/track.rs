@@ -51,6 +51,13 @@ impl Track {
         self
     }
 
+    /// Forgets the items after this one, if there are any: they weren't taken.
+    pub fn forget_after(&mut self, last: u64) {
+        let last = usize::try_from(last).unwrap_or(usize::MAX);
+        self.items.truncate(last);
+        self.chains.truncate(last.saturating_add(1));
+    }
+
     /// Items `after + 1` to `to`, as a lane of a batch.
     pub fn part(&self, after: u64, to: u64) -> Value {
         part(after, self.chain(after), self.items_of(after, to))

@@ -126,12 +126,14 @@ async fn unknown(run: &mut Run) {
             let draft = run.batch(vec![("health", part)], form);
             run.ask(clause, asked, &draft, acked(&[(Lane::Health, last)]))
                 .await;
+            run.settle().await;
         }
         let draft = run.next_plain(Lane::Health, 1, Form::Cbor);
         let last = run.track(Lane::Health).last();
         let next = format!("{asked}, then the next batch, whose chain goes over it");
         run.ask(clause, &next, &draft, acked(&[(Lane::Health, last)]))
             .await;
+        run.settle().await;
     }
 }
 
