@@ -153,7 +153,8 @@ async fn tls_1_2_will_do() {
 async fn a_certificate_for_another_name_is_named() {
     let authority = Authority::new();
     let cloud = cloud(authority.server("other.example", GOOD)).await;
-    let tls = Files::new().pinned(&authority);
+    let files = Files::new();
+    let tls = files.pinned(&authority);
     let (words, remedy) = refused(&cloud, tls, Clock::system()).await;
     assert!(
         words.contains("is for another name") && words.contains("other.example"),
@@ -166,7 +167,8 @@ async fn a_certificate_for_another_name_is_named() {
 async fn a_certificate_that_is_over_is_named() {
     let authority = Authority::new();
     let cloud = cloud(authority.server("localhost", (-20 * DAY_S, -3 * DAY_S))).await;
-    let tls = Files::new().pinned(&authority);
+    let files = Files::new();
+    let tls = files.pinned(&authority);
     let (words, remedy) = refused(&cloud, tls, Clock::system()).await;
     assert!(
         words.contains("expired on 20") && words.contains("takes it to be 20"),

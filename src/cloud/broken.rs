@@ -246,6 +246,10 @@ fn certificate(e: &CertificateError, at: &str) -> (String, TlsFault) {
             "is by an authority that isn't trusted here".to_owned(),
             TlsFault::Issuer,
         ),
+        E::BadSignature => (
+            "isn't signed by the authority of that name that is trusted here".to_owned(),
+            TlsFault::Issuer,
+        ),
         E::Expired => ("has expired".to_owned(), TlsFault::Expired),
         E::ExpiredContext { time, not_after } => (
             format!(
@@ -279,6 +283,7 @@ fn of_alert(alert: AlertDescription) -> TlsFault {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
         | AlertDescription::AccessDenied => TlsFault::Client,
         _ => TlsFault::Other,
     }
@@ -319,4 +324,79 @@ fn tls_error<'a>(e: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: (&str, u16) = ("cloud.example", 443);
+
+    fn at(step: Step, source: io::Error) -> (String, Option<&'static str>, &'static str) {
+        let failure = not_connected(&NotConnected { step, source }, HOST);
+        (failure.to_string(), failure.remedy(), failure.advice())
+    }
+
+    #[test]
+    fn names_are_told_apart_from_name_servers() {
+        let unknown =
+            io::Error::other("failed to lookup address information: Name or service not known");
+        let (words, remedy, _) = at(Step::Name, unknown);
+        assert!(words.starts_with("cannot find cloud.example: "), "{words}");
+        assert!(remedy.unwrap().contains("the cloud's URL"));
+        for silent in [
+            io::Error::other(
+                "failed to lookup address information: Temporary failure in name resolution",
+            ),
+            io::Error::other("no name server says within 8 s where cloud.example is"),
+            io::ErrorKind::TimedOut.into(),
+        ] {
+            let (words, remedy, advice) = at(Step::Name, silent);
+            assert!(
+                words.starts_with("no name server says where cloud.example is"),
+                "{words}"
+            );
+            assert_eq!(remedy, None, "it may come back by itself");
+            assert!(advice.contains("resolvectl status"));
+        }
+    }
+
+    #[test]
+    fn ways_that_are_not_there_are_told_apart() {
+        let of = |code| at(Step::Tcp, io::Error::from_raw_os_error(code));
+        let (words, remedy, advice) = of(nix::libc::ECONNREFUSED);
+        assert_eq!(
+            words,
+            "cannot connect to cloud.example:443: Connection refused (os error 111)"
+        );
+        assert!(remedy.is_none() && advice.contains("the port in the cloud's URL"));
+        for code in [nix::libc::ENETUNREACH, nix::libc::EHOSTUNREACH] {
+            assert!(of(code).2.contains("ip route"));
+        }
+        let (words, _, advice) = at(Step::Tcp, io::ErrorKind::TimedOut.into());
+        assert_eq!(words, "no connection to cloud.example:443 within the time");
+        assert!(advice.contains("check the signal"));
+        let (words, ..) = at(Step::Tls, io::ErrorKind::TimedOut.into());
+        assert!(
+            words.contains("but no TLS came about within the time"),
+            "{words}"
+        );
+        let (words, ..) = at(Step::Tls, io::ErrorKind::UnexpectedEof.into());
+        assert!(words.contains("hung up before TLS came about"), "{words}");
+    }
+
+    #[test]
+    fn a_tls_error_is_found_however_it_is_wrapped() {
+        let error = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        let (words, cause) = broke(&wrapped, "h:1");
+        assert_eq!(words, "h:1 refuses the TLS connection: CertificateRequired");
+        assert_eq!(cause, Cause::Tls(TlsFault::Client));
+        assert!(cause.lasts());
+        let (words, cause) = broke(&io::Error::other("gone"), "h:1");
+        assert_eq!(
+            (words.as_str(), cause),
+            ("the connection to h:1 broke: gone", Cause::Other)
+        );
+    }
 }

@@ -24,6 +24,7 @@ use super::contact::Patience;
 use super::failure::Failure;
 use super::identity::{Enrolled, Identity, IdentityError};
 use super::meter::Cost;
+use super::requests::Told;
 use super::status::Way;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -93,18 +94,43 @@ pub(super) async fn enrol(shared: &Shared, token: &Secret) -> Result<String, Fai
     Ok(words)
 }
 
-/// Changes the gateway's key. Says in words what came of it.
-pub(super) async fn change_key(shared: &Shared) -> Result<String, Failure> {
+/// The same for a technician, whose token isn't kept.
+pub(super) async fn enrol_by_hand(shared: &Shared, token: &Secret) -> Result<String, Told> {
+    enrol(shared, token).await.map_err(|failure| {
+        let used_up = matches!(failure, Failure::Refused(_));
+        let told = Told::from(failure);
+        let again = "then enrol again with the same token, which is still good";
+        match told.remedy {
+            Some(remedy) if !used_up => Told {
+                remedy: Some(format!("{remedy}; {again}")),
+                ..told
+            },
+            _ => told,
+        }
+    })
+}
+
+/// Changes the gateway's key for a technician. Says in words what came of it.
+pub(super) async fn change_key(shared: &Shared) -> Result<String, Told> {
     let _one_at_a_time = shared.changing.lock().await;
     if shared.client.enrolled().is_none() {
-        return Err(shared.client.not_enrolled());
+        return Err(shared.client.not_enrolled().into());
     }
     let changed = ask_for_next(shared).await;
-    if changed.is_err() && shared.client.identity().is_changing() {
+    changed.map_err(|failure| {
+        let told = Told::from(failure);
+        if !shared.client.identity().is_changing() {
+            return told;
+        }
         // Found out by itself, now and then.
         shared.standing.send_replace(());
-    }
-    changed
+        let remedy = "wait: both keys are kept, and the change comes to its end by itself as soon \
+                      as the cloud answers; 'linli sync' shows it";
+        Told {
+            remedy: Some(remedy.to_owned()),
+            ..told
+        }
+    })
 }
 
 async fn ask_for_next(shared: &Shared) -> Result<String, Failure> {

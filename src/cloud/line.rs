@@ -139,7 +139,11 @@ impl Line {
     /// Writes what the ledger doesn't know yet; what it doesn't take is tried again later.
     pub async fn write(&self, ledger: &dyn Ledger) {
         self.collect();
-        let uses = self.budget().take_unwritten();
+        let uses = {
+            let mut budget = self.budget();
+            self.show(&budget);
+            budget.take_unwritten()
+        };
         if uses.is_empty() {
             return;
         }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::health::judge;
 use super::known;
+use super::sync::SYNC_PART;
 use super::views::{
     BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, StateCounts, Status,
     Sync,
@@ -222,8 +223,11 @@ pub fn commands(
 
 /// `sync`.
 pub fn sync(backend: &dyn Backend) -> Result<Answer, Failure> {
+    let report = backend.status();
+    let mut parts = report.parts.into_iter();
     Answer::one(&Sync {
-        cloud: backend.status().cloud,
+        cloud: report.cloud,
+        part: parts.find(|part| part.name == SYNC_PART),
         lanes: open(backend)?.lanes().map_err(failed)?,
     })
 }

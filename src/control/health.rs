@@ -244,6 +244,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// A part that ended.
+    pub fn of_part(part: &PartReport) -> Self {
+        Self::PartDown {
+            part: part.name.clone(),
+            restarts: part.restarts,
+            error: part.last_error.clone(),
+        }
+    }
+
     /// How bad it is.
     pub fn health(&self) -> Health {
         match self {
@@ -358,11 +367,7 @@ fn own(report: &StatusReport) -> Vec<Trouble> {
     };
     let down = report.parts.iter().filter(|part| !part.running);
     let down = down.filter(|part| !named(part));
-    troubles.extend(down.map(|part| Trouble::PartDown {
-        part: part.name.clone(),
-        restarts: part.restarts,
-        error: part.last_error.clone(),
-    }));
+    troubles.extend(down.map(Trouble::of_part));
     troubles
 }
 

@@ -18,8 +18,17 @@ use super::secret::Token;
 use super::wire::{End, Failure, FailureKind, Reply, write_line};
 use crate::cloud::{Request as Ask, Step, Told};
 
+/// The sync client's name among the daemon's parts.
+pub const SYNC_PART: &str = "the sync client";
+
 /// How long the cloud's answer, and all tries for it, may take. Below what the command line waits.
 const ANSWER_TIME: Duration = Duration::from_secs(50);
+
+const CHANGE_KEY: &str = "to change the gateway's key";
+
+/// What is added when a change of the key has begun and its answer didn't come.
+const CHANGE_GOES_ON: &str =
+    ". The change has begun, and ends by itself once the cloud answers: see linli sync";
 
 /// Steps that wait to be sent on.
 const STEPS_WAITING: usize = 8;
@@ -83,7 +92,7 @@ pub(super) async fn rotate_key(
 ) -> io::Result<()> {
     let (reply, answer) = oneshot::channel();
     let ask = Ask::ChangeKey { reply };
-    done(client, "to change the gateway's key", ask, answer, claims).await
+    done(client, CHANGE_KEY, ask, answer, claims).await
 }
 
 /// Answers `sync-restored`.
@@ -122,7 +131,13 @@ async fn done(
             write_line(&mut line, &Reply::Item(SyncDone { told }))?;
             client.send(&line, Some(End::default())).await
         }
-        Err(failure) => client.fail(failure).await,
+        Err(mut failure) => {
+            let cloud = client.shared.backend.status().cloud;
+            if what == CHANGE_KEY && cloud["key_changing"] == true {
+                failure.message.push_str(CHANGE_GOES_ON);
+            }
+            client.fail(failure).await
+        }
     }
 }
 
@@ -154,7 +169,15 @@ pub(super) async fn now(client: &mut Conversation) -> io::Result<()> {
 }
 
 fn hand_over(client: &Conversation, ask: Ask) -> Result<(), Failure> {
-    let Some(requests) = client.shared.backend.sync_requests() else {
+    let backend = &client.shared.backend;
+    let mut parts = backend.status().parts.into_iter();
+    if let Some(down) = parts.find(|part| part.name == SYNC_PART && !part.running) {
+        let why = down.last_error.unwrap_or_default();
+        return Err(refused(format!(
+            "the sync client isn't running: {why}. Once that is mended it starts by itself within a minute"
+        )));
+    }
+    let Some(requests) = backend.sync_requests() else {
         return Err(refused(
             "no cloud stands in the configuration: add [cloud] with its url, and restart: systemctl restart linli",
         ));

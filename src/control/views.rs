@@ -389,6 +389,9 @@ pub struct PointView {
 pub struct Sync {
     /// The cloud client's own status; null without a cloud.
     pub cloud: serde_json::Value,
+    /// Whether it runs; null without a cloud.
+    #[serde(default)]
+    pub part: Option<PartReport>,
     /// Where the lanes stand.
     #[serde(flatten)]
     pub lanes: LanesRow,

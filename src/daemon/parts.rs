@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::cloud::{self, CloudConfig, CloudStatus, Requests};
 use crate::config::Config;
+use crate::control::sync::SYNC_PART;
 use crate::control::views::PartReport;
 use crate::credentials::Credentials;
 use crate::disk::{Disk, Duty};
@@ -314,7 +315,7 @@ impl Cloud {
     /// Runs the sync client until `stopped`, and starts it again if it fails.
     pub async fn supervise(self, stopped: watch::Receiver<bool>) {
         let shown = LinkStatus::default();
-        supervise("the sync client", &shown, &self.parts, stopped, |stopped| {
+        supervise(SYNC_PART, &shown, &self.parts, stopped, |stopped| {
             cloud::run(
                 self.config.clone(),
                 Arc::clone(&self.ledger) as Arc<dyn cloud::Ledger>,

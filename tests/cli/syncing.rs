@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use linli::cloud::{Request, Step, Told};
+use linli::control::sync::SYNC_PART;
+use linli::control::views::PartReport;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Daemon, Outcome, logged};
@@ -244,6 +246,24 @@ fn without_a_cloud_there_is_nobody_to_ask() {
         assert_eq!(told.code, 1, "{told:?}");
         assert!(told.err.contains("add [cloud] with its url"), "{told:?}");
     }
+}
+
+#[test]
+fn a_client_that_cannot_run_says_why_at_once() {
+    let bed = Bed::new();
+    bed.daemon.report.lock().unwrap().parts = vec![PartReport {
+        name: SYNC_PART.to_string(),
+        running: false,
+        restarts: 3,
+        last_error: Some("gateway.key can be read by others: chmod 600 it".to_string()),
+    }];
+    let told = bed.linli(&["sync", "now"]);
+    assert_eq!(told.code, 1);
+    assert!(
+        told.err
+            .contains("isn't running: gateway.key can be read by others"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::cli::look::Look;
 use crate::cli::status::{cloud, direction_words, if_it_lasts, labelled, named};
 use crate::cli::table::{Cell, Column, table};
 use crate::cli::words::{self, label, sync as said};
+use crate::control::health::Trouble;
 use crate::control::health::cloud::{lane_troubles, paper_troubles};
 use crate::control::views::Sync;
 use crate::store::read::LaneRow;
@@ -13,7 +14,12 @@ use crate::store::read::LaneRow;
 /// The screen.
 pub(super) fn sync(look: &Look, sync: &Sync) -> String {
     let mut out = labelled(look, label::CLOUD, &cloud(look, &sync.cloud));
-    if !sync.cloud.is_null() {
+    let down = sync.part.as_ref().filter(|part| !part.running);
+    if let Some(part) = down {
+        // What it has to show is of another time.
+        out.push('\n');
+        out.push_str(&named(look, &Trouble::of_part(part)));
+    } else if !sync.cloud.is_null() {
         out.push_str(&papers(look, &sync.cloud));
         out.push_str(&ways(look, &sync.cloud));
         out.push_str(&line(look, &sync.cloud["line"]));

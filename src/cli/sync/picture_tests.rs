@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cli::look::tests::{NOW_MS, plain};
+use crate::control::views::PartReport;
 use crate::store::read::LanesRow;
 
 const DAY_MS: i64 = 86_400_000;
@@ -21,6 +22,7 @@ fn lane(lane: &str, waiting: u64, oldest_waiting_ms: Option<i64>) -> LaneRow {
 fn sample(cloud: Json) -> Sync {
     Sync {
         cloud,
+        part: None,
         lanes: LanesRow {
             epoch: Some(1),
             lanes: vec![
@@ -146,6 +148,22 @@ fn who_is_not_enrolled_is_told_how() {
     let shown = sync(&plain(None), &sample(cloud));
     let wanted = "\n  enrolled  not enrolled: linli sync enrol\n";
     assert!(shown.contains(wanted), "{shown}");
+}
+
+#[test]
+fn a_client_that_cannot_run_is_shown_with_the_reason_and_nothing_else_of_it() {
+    let mut way = sample(cloud());
+    way.part = Some(PartReport {
+        name: "the sync client".to_string(),
+        running: false,
+        restarts: 2,
+        last_error: Some("gateway.key can be read by others: chmod 600 it".to_string()),
+    });
+    let shown = sync(&plain(None), &way);
+    let wanted = "! The part 'the sync client' isn't running: gateway.key can be read by others: chmod 600 it.";
+    assert!(shown.contains(wanted), "{shown}");
+    assert!(!shown.contains("enrolled"), "{shown}");
+    assert!(shown.contains("fulfilment    43"), "{shown}");
 }
 
 #[test]
