@@ -57,15 +57,15 @@ async fn everything_reaches_the_cloud_once_in_both_encodings() {
         assert_eq!(has(&cloud, Lane::Fulfilment).await, (1234, 1234, 0));
         assert_eq!(has(&cloud, Lane::Health).await, (1, 1, 0));
         assert_eq!(has(&cloud, Lane::Demand).await, (1, 1, 0));
-        sync.until("the status shows it", |s| s.batches_sent == 13)
+        sync.until("the status shows it", |s| s.items_sent == 1236)
             .await;
         let status = sync.status();
-        assert_eq!(
-            (status.items_sent, status.acked["fulfilment"]),
-            (1236, 1234)
-        );
+        assert_eq!(status.acked["fulfilment"], 1234);
+        // Parcels by the hundred; health and demand on their own track.
+        assert!((14..=15).contains(&status.batches_sent));
         assert!(status.connected_since_ms.is_some() && status.uplink.last_success_ms.is_some());
-        assert!(status.bytes_sent > 1236 * 60);
+        // Packed, and each with a signed head.
+        assert!(status.bytes_sent > 14 * 400);
         sync.stop().await;
     }
 }

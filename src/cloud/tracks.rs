@@ -70,11 +70,12 @@ pub(super) async fn run(shared: &Shared, nudge: &Notify, shutdown: watch::Receiv
             &shutdown
         ));
         tokio::select! {
-            End::AllSent = &mut first => second.await,
+            end = &mut first => if end == End::AllSent {
+                second.await;
+            },
             () = &mut second => {
                 first.await;
             }
-            else => {}
         }
     };
     tokio::select! {

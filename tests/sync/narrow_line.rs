@@ -21,10 +21,12 @@ pub struct NarrowLine {
 }
 
 type Writer = Arc<Mutex<OwnedWriteHalf>>;
-type Queue = mpsc::UnboundedSender<(Writer, Vec<u8>)>;
+type Queue = mpsc::Sender<(Writer, Vec<u8>)>;
 
 /// Bytes are let through in portions of at most this size.
 const PORTION: usize = 512;
+/// Portions that the line holds, 2 MiB; then nobody gets rid of any more.
+const HELD_MAX: usize = 4096;
 
 impl NarrowLine {
     pub async fn to(target: SocketAddr, bytes_per_s: u64) -> Self {
@@ -69,7 +71,7 @@ impl NarrowLine {
 
 /// One direction of the line.
 fn queue(tasks: &mut JoinSet<()>, bytes_per_s: u64, count: &Arc<AtomicU64>) -> Queue {
-    let (queue, mut waiting) = mpsc::unbounded_channel::<(Writer, Vec<u8>)>();
+    let (queue, mut waiting) = mpsc::channel::<(Writer, Vec<u8>)>(HELD_MAX);
     let count = Arc::clone(count);
     tasks.spawn(async move {
         while let Some((to, bytes)) = waiting.recv().await {
@@ -92,11 +94,8 @@ async fn carry(mut from: OwnedReadHalf, to: OwnedWriteHalf, queue: Queue) {
     let mut portion = vec![0; PORTION];
     loop {
         let n = from.read(&mut portion).await.unwrap_or(0);
-        if queue
-            .send((Arc::clone(&to), portion[..n].to_vec()))
-            .is_err()
-            || n == 0
-        {
+        let taken = queue.send((Arc::clone(&to), portion[..n].to_vec()));
+        if taken.await.is_err() || n == 0 {
             return;
         }
     }
