@@ -232,6 +232,15 @@ impl Clock {
         }
     }
 
+    /// What the cloud's clock should show: the wall clock. A simulated evening is hastened, and a cloud
+    /// beside it isn't: there it is the machine's.
+    pub fn at_cloud_ms(&self) -> i64 {
+        match &self.0.source {
+            Source::Scaled { .. } => machine_ms(),
+            Source::System | Source::ByHand { .. } => self.wall_ms(),
+        }
+    }
+
     /// The box's own wall clock, or while that can't be right, what the cloud said.
     fn wall_ms(&self) -> i64 {
         let own_ms = self.own_wall_ms();
@@ -248,9 +257,7 @@ impl Clock {
 
     fn own_wall_ms(&self) -> i64 {
         match &self.0.source {
-            Source::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            Source::System => machine_ms(),
             Source::Scaled {
                 from,
                 wall_ms,
@@ -303,6 +310,12 @@ fn made_ms() -> i64 {
     let said = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.parse::<i64>().ok());
     let said_ms = said.map(|s| s.saturating_mul(1000));
     said_ms.filter(|ms| plausible(*ms)).unwrap_or(MADE_MS)
+}
+
+fn machine_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn scaled(from: Instant, factor: f64) -> i64 {

@@ -10,7 +10,7 @@ use cloud_protocol::{Acked, Batch, DownlinkItem, Lane};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::cloud::{BatchLimits, Ledger, LedgerError, LineUse};
+use crate::cloud::{BatchLimits, Ledger, LedgerError, LineUse, Standing};
 use crate::disk::{Disk, Duty, chain};
 use crate::journal::{Inbox, NotTaken, Work};
 use crate::keys::Keys;
@@ -187,6 +187,11 @@ impl Ledger for StoreLedger {
 
     async fn line_use(&self) -> Result<Vec<LineUse>, LedgerError> {
         self.read(|conn, _| line::known(conn)).await
+    }
+
+    async fn standing(&self, at: BTreeMap<Lane, u64>) -> Result<Option<Standing>, LedgerError> {
+        let stands = self.read(move |conn, _| lanes::standing(conn, &at));
+        Ok(Some(stands.await?))
     }
 
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod conform;
 pub mod control;
 pub mod credentials;
 pub mod daemon;

@@ -15,11 +15,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cloud_protocol::uplink::ParcelState;
-use cloud_protocol::{Batch, Downlink, Lane, LaneBatch};
+use cloud_protocol::{Batch, Downlink, Lane, LaneBatch, SealingKey};
 use firmware_protocols::Form;
-use gateway::{Sync, config, ident, patient, until};
+use gateway::{Papers, Sync, config, ident, patient, until};
 use ledger::{EPOCH, Memory};
-use linli::cloud::{CloudConfig, ConfigError, Ledger as _};
+use linli::cloud::{CloudConfig, ConfigError, Ledger as _, Seal};
 use reference_cloud::{Cloud, Config, Refusal};
 
 async fn cloud() -> Cloud {
@@ -325,13 +325,22 @@ async fn a_gap_holds_its_lane_until_it_is_filled() {
         items: 5,
         bytes: 1 << 20,
         held: Vec::new(),
+        seal: Seal {
+            key: SealingKey {
+                id: "k".to_string(),
+                public_key: [9; 32],
+            },
+            gateway: ident("estate-1"),
+        },
+        demand_minutes: None,
     });
     let whole = whole.await.unwrap().unwrap();
     let lanes = [(Lane::Fulfilment, 4)].into();
     linli::cloud::Ledger::acked(&*ledger, EPOCH, cloud_protocol::Acked(lanes))
         .await
         .unwrap();
-    let sync = Sync::start(config(&cloud.url()), &ledger);
+    let papers = enrolled(&cloud).await;
+    let sync = Sync::start_with(&papers, config(&cloud.url()), &ledger);
     sync.until("the gap is shown", |s| s.held.len() == 1).await;
     let held = sync.status().held.remove(0);
     assert_eq!(
@@ -339,44 +348,31 @@ async fn a_gap_holds_its_lane_until_it_is_filled() {
         "Items are missing: the batch starts after 4, the last item here is 0"
     );
 
-    put(&cloud, &whole).await;
+    papers.post(&cloud.url(), &first(&whole, 4)).await;
     sync.all_acked().await;
     sync.until("nothing is held", |s| s.held.is_empty()).await;
     sync.stop().await;
 }
 
-/// Puts the first items of a batch into the cloud past the gateway, as its operator would.
-async fn put(cloud: &Cloud, batch: &Batch) {
+/// The first items of a batch.
+fn first(batch: &Batch, items: usize) -> Batch {
     let mut part: LaneBatch = batch.lanes[&Lane::Fulfilment].clone();
-    part.items.truncate(4);
+    part.items.truncate(items);
     let lanes = [(Lane::Fulfilment, part)].into();
-    post(
-        cloud,
-        &Batch {
-            epoch: EPOCH,
-            lanes,
-        },
-    )
-    .await;
+    Batch {
+        epoch: batch.epoch,
+        lanes,
+    }
 }
 
-async fn post(cloud: &Cloud, batch: &Batch) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let no_tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(no_tls)
-        .no_proxy()
-        .build()
-        .unwrap();
-    let url = format!("{}/v1/gateways/estate-1/uplink", cloud.url());
-    let request = http.post(url).header("content-type", "application/cbor");
-    let body = batch.to_value().to_cbor();
-    let taken = request.body(body).send().await.unwrap();
-    assert_eq!(taken.status(), 200);
+/// Enrolled at the cloud, with nothing sent.
+async fn enrolled(cloud: &Cloud) -> Arc<Papers> {
+    let sync = Sync::start(config(&cloud.url()), &Arc::new(Memory::default()));
+    sync.until("it is enrolled", |s| s.connected_since_ms.is_some())
+        .await;
+    let papers = Arc::clone(&sync.papers);
+    sync.stop().await;
+    papers
 }
 
 #[tokio::test]
@@ -386,11 +382,12 @@ async fn an_old_store_is_told_so_and_the_downlink_goes_on() {
         epoch: EPOCH + 1,
         lanes: Default::default(),
     };
-    post(&cloud, &newer).await;
+    let papers = enrolled(&cloud).await;
+    papers.post(&cloud.url(), &newer).await;
 
     let ledger = Arc::new(Memory::default());
     ledger.add_parcels(2);
-    let sync = Sync::start(config(&cloud.url()), &ledger);
+    let sync = Sync::start_with(&papers, config(&cloud.url()), &ledger);
     sync.until("it is told", |s| s.uplink.remedy.is_some())
         .await;
     let uplink = sync.status().uplink;

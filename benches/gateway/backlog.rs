@@ -75,8 +75,7 @@ pub fn put(setup: &Setup, reports: u64) {
 pub fn waiting(setup: &Setup) -> u64 {
     let conn = schema::open_reader(&setup.store()).unwrap();
     let heads = lanes::heads(&conn).unwrap();
-    let lane = heads[&cloud_protocol::Lane::Demand];
-    lane.last_seq - lane.acked_seq
+    heads[&cloud_protocol::Lane::Demand].waiting
 }
 
 /// A building's report as an estate of some size makes it.

@@ -1,6 +1,7 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod bank;
+mod conform;
 mod desk;
 mod serial;
 mod sync;
@@ -15,6 +16,7 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
+pub use conform::{ConformCloudArgs, ConformCommand};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
 pub use sync::SyncCommand;
@@ -166,6 +168,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<SyncCommand>,
     },
+    /// Try a cloud of your own for conformance
+    #[command(subcommand)]
+    Conform(ConformCommand),
     /// Prepare a device
     #[command(subcommand)]
     Device(DeviceCommand),

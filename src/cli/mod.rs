@@ -1,5 +1,5 @@
 //! The technician's commands: clients of [`crate::control`], which know its wire types and nothing
-//! else of the daemon. `run` and `demo` are the exceptions, and only call what they start.
+//! else of the daemon. `run`, `demo` and `conform` are the exceptions, and only call what they start.
 //!
 //! Standard output carries what was asked for; all else goes to standard error. Each outcome has an
 //! exit code ([`stop`]). A reader that closes early ends the command quietly.
@@ -8,6 +8,7 @@ pub mod args;
 mod ask;
 pub mod audit;
 mod bank;
+mod conform;
 mod desk;
 mod elsewhere;
 mod history;
@@ -178,6 +179,7 @@ impl Session {
             Command::Open { slot, reason } => self.open(slot.to_string(), reason)?,
             Command::Audit(command) => self.audit(command)?,
             Command::Sync { command } => self.sync(command)?,
+            Command::Conform(command) => self.conform(command)?,
             Command::Device(DeviceCommand::Password { id }) => {
                 let made = password::make(&self.global, &id)?;
                 self.password(id.as_str(), &made)?;

@@ -7,6 +7,7 @@ pub mod cloud;
 #[cfg(feature = "osdp")]
 pub mod commissioning;
 pub mod compartments;
+pub mod conform;
 pub mod desk;
 pub mod disk;
 pub mod events;

@@ -404,7 +404,7 @@ impl Client {
     /// The time that a request bears, seconds since the Unix epoch.
     fn created_s(&self) -> i64 {
         let skew_ms = self.skew_ms.load(Ordering::Relaxed);
-        let now_ms = self.clock.now().wall_ms.saturating_add(skew_ms);
+        let now_ms = self.clock.at_cloud_ms().saturating_add(skew_ms);
         now_ms.div_euclid(1000)
     }
 
@@ -417,7 +417,7 @@ impl Client {
         if self.clock.cloud_says(date_ms) {
             tracing::info!("the clock isn't set: the time is the cloud's, as an estimate");
         }
-        let skew_ms = date_ms.saturating_sub(self.clock.now().wall_ms);
+        let skew_ms = date_ms.saturating_sub(self.clock.at_cloud_ms());
         if skew_ms.saturating_abs() < IN_STEP_MS {
             self.skew_ms.store(0, Ordering::Relaxed);
         }
@@ -434,7 +434,7 @@ impl Client {
         let Some(date_ms) = answer::date_ms(headers).filter(|ms| plausible(*ms)) else {
             return false;
         };
-        let skew_ms = date_ms.saturating_sub(self.clock.now().wall_ms);
+        let skew_ms = date_ms.saturating_sub(self.clock.at_cloud_ms());
         self.skew_ms.store(skew_ms, Ordering::Relaxed);
         let moved_s = self.created_s().saturating_sub(created_s);
         if moved_s.saturating_abs() <= 1 {
@@ -463,3 +463,7 @@ impl Client {
         self.show_papers();
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cloud_protocol::{Batch, Lane};
 use estate::TimeQuality;
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Bytes, Moment};
@@ -41,6 +42,8 @@ pub(super) struct Line {
     clock: Clock,
     meter: Meter,
     status: Arc<CloudStatus>,
+    /// Whether it is known what former runs used.
+    loaded: watch::Sender<bool>,
 }
 
 impl Line {
@@ -54,6 +57,7 @@ impl Line {
             clock,
             meter,
             status,
+            loaded: watch::Sender::new(false),
         };
         line.show(&line.budget());
         line
@@ -62,6 +66,13 @@ impl Line {
     /// Whether each byte costs.
     pub fn is_metered(&self) -> bool {
         self.config.metered
+    }
+
+    /// Resolves when it is known what former runs used, and so what the budget leaves.
+    pub async fn is_known(&self) {
+        let mut loaded = self.loaded.subscribe();
+        // The sender stands beside it.
+        let _ = loaded.wait_for(|loaded| *loaded).await;
     }
 
     /// How much the budget leaves for what isn't urgent.
@@ -152,6 +163,7 @@ impl Line {
         let mut budget = self.budget();
         budget.load(&uses, now);
         self.show(&budget);
+        self.loaded.send_replace(true);
     }
 
     fn judge(&self) {
@@ -206,7 +218,14 @@ impl Line {
         });
         let month_ms = budget.month_ms();
         let forecast = budget.forecast(self.now());
-        self.status.line(|line| {
+        let all = budget.since_start().values();
+        let (sent, received) = all.fold((0, 0), |(sent, received), bytes| {
+            (sent + bytes.sent, received + bytes.received)
+        });
+        self.status.show(|shown| {
+            shown.bytes_sent = sent;
+            shown.bytes_received = received;
+            let line = &mut shown.line;
             line.metered = self.config.metered;
             line.month_since_ms = month_ms.map(|(since, _)| since);
             line.month_until_ms = month_ms.map(|(_, until)| until);

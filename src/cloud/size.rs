@@ -1,10 +1,10 @@
 //! How large a batch is: as large as it takes a set time to send, by what the line was seen to do.
 //!
 //! A full batch that took less than half of its time is followed by one of twice the size, one that
-//! took half as long again as it should by one as much smaller. A batch that didn't get through, or
-//! that the cloud found too large, halves both bounds below what it was; they may then double again
-//! with every eighth batch that is taken. Only full batches say something about the line: a single
-//! item over a link with a long way takes as long as a hundred.
+//! took half as long again as it should by one as much smaller. A batch that the cloud found too
+//! large halves both bounds below what it was, one that didn't get through the bytes alone; they may
+//! then double again with every eighth batch that is taken. Only full batches say something about the
+//! line: a single item over a link with a long way takes as long as a hundred.
 
 use std::time::Duration;
 
@@ -84,7 +84,18 @@ impl BatchSize {
         }
     }
 
-    /// A batch was too large or didn't get through. Says whether there was something to halve.
+    /// A batch ran out of time, or the connection broke under it.
+    pub fn broke(&mut self, batch: Extent) {
+        self.taken = 0;
+        if batch.bytes <= SMALLEST_BYTES {
+            return;
+        }
+        let half = self.limits().bytes.min(batch.bytes) / 2;
+        self.ceiling.bytes = half.max(SMALLEST_BYTES);
+        self.bytes = self.ceiling.bytes;
+    }
+
+    /// A batch was too large. Says whether there was something to halve.
     pub fn halve(&mut self, batch: Extent) -> bool {
         self.taken = 0;
         if batch.items <= 1 {
@@ -203,6 +214,34 @@ mod tests {
             size.taken(limits, limits.bytes as u64, Duration::from_millis(5));
         }
         assert_eq!(size.limits(), MOST);
+    }
+
+    #[test]
+    fn a_line_that_breaks_under_large_batches_gets_smaller_ones() {
+        let mut size = fresh();
+        play(&mut size, 10, 10e6, Duration::ZERO);
+        let one = Extent {
+            items: 1,
+            bytes: 120,
+        };
+        size.broke(one);
+        assert_eq!(size.limits(), MOST, "it didn't break of its size");
+        for _ in 0..3 {
+            size.broke(size.limits());
+        }
+        let eighth = Extent {
+            bytes: MOST.bytes / 8,
+            ..MOST
+        };
+        assert_eq!(size.limits(), eighth);
+        play(&mut size, 7, 10e6, Duration::ZERO);
+        assert_eq!(size.limits(), eighth);
+        play(&mut size, 3 * 8, 10e6, Duration::ZERO);
+        assert_eq!(size.limits(), MOST);
+        for _ in 0..20 {
+            size.broke(size.limits());
+        }
+        assert_eq!(size.limits().bytes, SMALLEST_BYTES);
     }
 
     #[test]

@@ -50,9 +50,9 @@ pub struct CloudSnapshot {
     pub items_sent: u64,
     /// Items taken from the downlink.
     pub items_received: u64,
-    /// Bytes of request bodies, sent again or not.
+    /// Bytes to the cloud since the start, for whatever purpose.
     pub bytes_sent: u64,
-    /// Bytes of answer bodies.
+    /// Bytes from it.
     pub bytes_received: u64,
     /// Since when the gateway has been enrolled at this cloud; `None` while it isn't.
     pub enrolled_since_ms: Option<i64>,
@@ -245,14 +245,6 @@ impl CloudStatus {
             let named = lanes.into_iter().map(|(lane, n)| (lane.name(), n));
             named.collect()
         });
-    }
-
-    pub(super) fn sent_bytes(&self, n: usize) {
-        self.lock().snapshot.bytes_sent += n as u64;
-    }
-
-    pub(super) fn received_bytes(&self, n: usize) {
-        self.lock().snapshot.bytes_received += n as u64;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -170,6 +170,10 @@ async fn rest(
     let mut errand = Errand::new(shared, Way::Rest);
     let mut pace = Pace::new(shared.config.line.spread, Instant::now(), jitter());
     let mut outages = shared.contact.outages();
+    tokio::select! {
+        () = shared.line.is_known() => {}
+        () = stopped(shutdown.clone()) => return,
+    }
     loop {
         let stopping = is_stopping(shutdown);
         if stopping && (shared.line.is_metered() || shared.line.level() != Level::Plenty) {

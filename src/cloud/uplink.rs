@@ -114,7 +114,7 @@ impl<'a> Uplink<'a> {
             }
             Err(failure) => {
                 if broke_on_the_way(&failure) {
-                    self.size.halve(extent);
+                    self.size.broke(extent);
                 }
                 return Err(failure);
             }
@@ -228,7 +228,7 @@ fn broke_on_the_way(failure: &Failure) -> bool {
     matches!(
         failure,
         Failure::Network {
-            cause: Cause::TimedOut,
+            cause: Cause::TimedOut | Cause::Other,
             ..
         }
     )

@@ -8,6 +8,7 @@ use simulator::world::Whereabouts;
 
 use super::books::{Lane, Ledger, Parcel};
 use super::shown::Shown;
+use crate::cloud::TrafficView;
 
 /// Everything that is held against each other, each side from its own source.
 pub(super) struct Facts {
@@ -37,6 +38,10 @@ pub(super) struct Facts {
     pub(super) wrong_doors: u64,
     /// From the last key of a code to the open command at the bank.
     pub(super) key_to_open: Latency,
+    /// What crossed the line to the cloud, as the gateway counted it.
+    pub(super) line: Vec<TrafficView>,
+    /// The same as it stands in the gateway's store: bytes to the cloud, bytes from it.
+    pub(super) line_kept: (u64, u64),
 }
 
 /// A parcel as the cloud knows it.
@@ -69,6 +74,7 @@ pub(super) fn draw(facts: &Facts) -> Vec<Item> {
         parcels_in_world(facts),
         uplink(facts),
         demand(facts),
+        line(facts),
         doors(facts),
         answered(facts),
     ]);
@@ -267,6 +273,47 @@ fn demand(facts: &Facts) -> Item {
         text: format!(
             "demand released {sent} = buckets at the cloud {}, each once",
             distinct.len()
+        ),
+    }
+}
+
+/// What the line carried, by what it was for; what had items had bytes.
+fn line(facts: &Facts) -> Item {
+    let sum = |of: fn(&TrafficView) -> u64| facts.line.iter().map(of).sum::<u64>();
+    let counted = (sum(|t| t.start_sent), sum(|t| t.start_received));
+    let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1_024.0);
+    let parts: Vec<String> = facts
+        .line
+        .iter()
+        .map(|t| format!("{} {}", t.what, kib(t.start_sent + t.start_received)))
+        .collect();
+    let for_nothing = facts.lanes.iter().filter(|(name, lane)| {
+        let mut lanes = facts.line.iter();
+        let carried = lanes.find(|t| t.what == name.as_str());
+        lane.acked > 0 && carried.is_none_or(|t| t.start_sent == 0)
+    });
+    let mut wrong: Vec<String> = for_nothing
+        .map(|(name, _)| format!("{name} went up without a byte"))
+        .collect();
+    if counted != facts.line_kept {
+        let (sent, received) = facts.line_kept;
+        wrong.push(format!(
+            "in the store {} up, {} down",
+            kib(sent),
+            kib(received)
+        ));
+    }
+    Item {
+        name: "line",
+        holds: wrong.is_empty(),
+        text: with_first(
+            format!(
+                "carried to the cloud {} and back {}, kept in the store the same: {}",
+                kib(counted.0),
+                kib(counted.1),
+                parts.join(", ")
+            ),
+            &wrong,
         ),
     }
 }

@@ -178,6 +178,16 @@ impl Books {
         Ok(count > 0)
     }
 
+    /// What crossed the line to the cloud: bytes there, bytes back.
+    pub(super) fn line_use(&self) -> anyhow::Result<(u64, u64)> {
+        let sql = "SELECT coalesce(sum(sent), 0), coalesce(sum(received), 0) FROM line_use";
+        let sums: Vec<(u64, u64)> = self.rows(sql, |row| {
+            let number = |at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
+            Ok((number(0)?, number(1)?))
+        })?;
+        Ok(sums.first().copied().unwrap_or_default())
+    }
+
     /// The lanes to the cloud, by name.
     pub(super) fn lanes(&self) -> anyhow::Result<BTreeMap<String, Lane>> {
         let sql = "SELECT lane, last_seq, acked_seq,

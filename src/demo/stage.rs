@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::credentials::{generate_password, set_password};
 use crate::daemon::{self, Running};
+use crate::keys::write_private;
 use crate::store::store_file;
 
 /// Everything that plays.
@@ -79,8 +80,14 @@ impl Stage {
         serial: bool,
     ) -> anyhow::Result<Self> {
         let site = plan::id(plan::SITE)?;
-        let in_file = reference_cloud::Config::in_file(state_dir.join("cloud.db"));
-        let cloud = reference_cloud::serve(in_file).await?;
+        let cloud = reference_cloud::Config {
+            open: false,
+            ..reference_cloud::Config::in_file(state_dir.join("cloud.db"))
+        };
+        let cloud = reference_cloud::serve(cloud).await?;
+        let token = cloud.issue_token(&site).await?;
+        write_private(&plan::token_file(state_dir), token.reveal().as_bytes())
+            .context("writing the enrolment token")?;
         let cloud = Arc::new(cloud);
         let lay = || Wiring::lay(&state_dir.join("ports"), speed);
         let wiring = serial.then(lay).transpose()?;
@@ -169,7 +176,9 @@ impl Stage {
     pub(super) async fn close(self) -> anyhow::Result<Facts> {
         let unanswered = self.unanswered();
         self.world.stop().await;
+        let status = self.gateway.cloud_status.clone();
         self.gateway.shutdown().await;
+        let line = status.map_or_else(Vec::new, |status| status.snapshot().line.traffic);
         let (cloud, cloud_lanes, demand) = cloud_side(&self.cloud, &self.site).await?;
         self.postman.abort();
         self.cloud.shutdown().await;
@@ -194,6 +203,8 @@ impl Stage {
             demand,
             wrong_doors: self.world.wrong_doors(),
             key_to_open: key_to_open(&self.world),
+            line,
+            line_kept: books.line_use()?,
         })
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct Store {
 
 impl Store {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    pub fn in_folder(dir: TempDir) -> Self {
         let keys = Keys::open(&dir.path().join("keys"), true).unwrap();
         let conn = schema::open_writer(&dir.path().join("linli.db"), 1_780_000_000_000)
             .unwrap()

@@ -501,9 +501,9 @@ fn fill(conn: &rusqlite::Connection) {
              VALUES ('o-1', 'bank-a', 2, 'deposit', 'P-1', 1795337900000, 2, 0, 'opened', 1)",
         "INSERT INTO quarantine VALUES (1, 1795338190000, 'bank-a', 'linli/v1/bank-a/event', 'unknown kind', 12, 'x' || char(27) || '[2J')",
         "UPDATE parcels SET due_ms = deadline_ms",
-        "INSERT INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32))",
-        "INSERT INTO uplink VALUES ('fulfilment', 4, 1795338000000, x'a0', NULL, zeroblob(32))",
-        "INSERT INTO uplink VALUES ('fulfilment', 5, 1795338100000, x'a0', NULL, zeroblob(32))",
+        "INSERT OR REPLACE INTO lanes VALUES ('fulfilment', 5, zeroblob(32), 3, zeroblob(32), 2, 5)",
+        "INSERT INTO uplink VALUES (4, 'fulfilment', NULL, 1795338000000, x'a0', NULL, 4, zeroblob(32))",
+        "INSERT INTO uplink VALUES (5, 'fulfilment', NULL, 1795338100000, x'a0', NULL, 5, zeroblob(32))",
     ];
     for row in rows {
         conn.execute(row, []).unwrap();

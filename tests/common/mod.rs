@@ -71,6 +71,8 @@ pub struct Setup {
     pub with_password: Vec<String>,
     pub state_dir: Option<PathBuf>,
     pub cloud: Option<String>,
+    /// Whether a file with an enrolment token is named; else somebody has to enrol.
+    pub token: bool,
     pub external: Option<SocketAddr>,
     pub more: String,
     /// Log everything, to look for what mustn't be there.
@@ -90,6 +92,7 @@ impl Setup {
             with_password: Vec::new(),
             state_dir: None,
             cloud: None,
+            token: true,
             external: None,
             more: String::new(),
             trace: false,
@@ -130,8 +133,11 @@ impl Setup {
             .unwrap(),
         }
         if let Some(cloud) = &self.cloud {
-            let token = token_file(self.dir.path());
-            writeln!(text, "[cloud]\nurl = {cloud:?}\ntoken_file = {token:?}").unwrap();
+            writeln!(text, "[cloud]\nurl = {cloud:?}").unwrap();
+            if self.token {
+                let token = token_file(self.dir.path());
+                writeln!(text, "token_file = {token:?}").unwrap();
+            }
             if !self.more.contains("[cloud.line]") {
                 // A test doesn't wait for what is spread over a quarter of an hour.
                 text.push_str("[cloud.line]\nspread_s = 0\n");
@@ -171,17 +177,22 @@ impl Setup {
 
     /// Says a pickup code at the desk, as to the question that `desk hand-over` asks.
     pub fn hand_over(&self, code: &str) -> Output {
+        self.said(&["desk", "hand-over"], code)
+    }
+
+    /// Runs the CLI with this line on its standard input.
+    pub fn said(&self, args: &[&str], line: &str) -> Output {
         use std::io::Write as _;
         let mut child = Command::new(env!("CARGO_BIN_EXE_linli"))
             .arg("--config")
             .arg(self.config())
-            .args(["desk", "hand-over"])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        writeln!(child.stdin.take().unwrap(), "{code}").unwrap();
+        writeln!(child.stdin.take().unwrap(), "{line}").unwrap();
         child.wait_with_output().unwrap()
     }
 

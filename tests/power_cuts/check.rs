@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use linli::cloud::{BatchLimits, Ledger as _};
+use linli::cloud::Ledger as _;
 use linli::intake::Answer;
 use linli::store::audit::{Bound, verify_all};
 use linli::store::{schema, store_file};
@@ -299,11 +299,7 @@ impl After {
     /// The cloud takes the rest, without a gap or a fork.
     async fn uplink_goes_on(&mut self, rng: &mut Rng) -> Result<(), String> {
         loop {
-            let limits = BatchLimits {
-                items: 1 + rng.below(60) as usize,
-                bytes: 262_144,
-                held: Vec::new(),
-            };
+            let limits = cloud::limits(1 + rng.below(60) as usize, 262_144);
             let ledger = &self.gateway.opened.ledger;
             let batch = ledger.next_batch(limits).await;
             let Some(batch) = batch.map_err(|e| format!("the uplink can't be read: {e}"))? else {

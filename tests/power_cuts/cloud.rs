@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 
 use cloud_protocol::downlink::{ExpectedParcel, Proof, Size, Zone};
-use cloud_protocol::{Acked, Batch, Chain, Downlink, DownlinkItem, Report, badge_digest};
+use cloud_protocol::secure::sealed::OpeningKey;
+use cloud_protocol::{
+    Acked, Batch, Chain, CodeForResident, Downlink, DownlinkItem, Report, SealingKey, badge_digest,
+};
+use linli::cloud::{BatchLimits, Seal};
 
 use crate::mark::{Mark, Say};
 use crate::memory::Cloud;
 use crate::site::{BADGE, ident};
+
+const SEALING_SEED: [u8; 32] = [9; 32];
+const GATEWAY: &str = "estate-1";
 
 /// What the cloud makes of a batch: what it has learned, and what it acknowledges. An error if the
 /// batch has a gap, or another past than the one that the cloud knows.
@@ -54,9 +61,9 @@ pub fn take(cloud: &Cloud, batch: &Batch) -> Result<(Vec<Mark>, Acked), String> 
             new.push(hex(chain));
             match &item.report {
                 Report::Parcel(report) => {
-                    let code = report.code.as_ref();
-                    let code = code.map(|code| code.digits.reveal().to_owned());
-                    codes.extend(code.map(|code| (report.parcel.clone(), code)));
+                    if let Some(code) = &report.code {
+                        codes.push((report.parcel.clone(), open(&report.parcel, code)?));
+                    }
                 }
                 Report::Audit { entries, head } => heads.push((*entries, hex(Chain(*head)))),
                 _ => {}
@@ -74,6 +81,33 @@ pub fn take(cloud: &Cloud, batch: &Batch) -> Result<(Vec<Mark>, Acked), String> 
         }
     }
     Ok((marks, Acked(acked)))
+}
+
+/// How much the gateway may put into a batch of so many items, and to what it seals codes.
+pub fn limits(items: usize, bytes: usize) -> BatchLimits {
+    BatchLimits {
+        items,
+        bytes,
+        held: Vec::new(),
+        seal: Seal {
+            key: SealingKey {
+                id: "k1".to_owned(),
+                public_key: OpeningKey::from_seed(&SEALING_SEED).public_key(),
+            },
+            gateway: ident(GATEWAY),
+        },
+        demand_minutes: None,
+    }
+}
+
+fn open(parcel: &str, code: &CodeForResident) -> Result<String, String> {
+    let CodeForResident::Sealed(sealed) = code else {
+        return Err(format!("the code of {parcel} isn't sealed"));
+    };
+    OpeningKey::from_seed(&SEALING_SEED)
+        .open(GATEWAY, parcel, sealed)
+        .map(|digits| digits.reveal().to_owned())
+        .map_err(|e| format!("the code of {parcel}: {e}"))
 }
 
 /// What the cloud says after `after`, at most `count` items.

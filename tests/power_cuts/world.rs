@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use linli::cloud::{BatchLimits, Ledger as _};
+use linli::cloud::Ledger as _;
 use linli::intake::Answer;
 use linli::journal::Weakness;
 use tokio::task::JoinSet;
@@ -316,11 +316,7 @@ impl World {
     /// The cloud takes what waits for it. Now and then its answer is lost.
     pub async fn uplink(&mut self) {
         for _ in 0..10 {
-            let limits = BatchLimits {
-                items: 1 + self.rng.below(40) as usize,
-                bytes: 65_536,
-                held: Vec::new(),
-            };
+            let limits = cloud::limits(1 + self.rng.below(40) as usize, 65_536);
             let batch = match self.gateway.opened.ledger.next_batch(limits).await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return,

@@ -21,6 +21,9 @@ pub(crate) type Refused = Box<Problem>;
 const SIGNATURE_WANTED: &str =
     "linli=(\"@method\" \"@target-uri\" \"content-digest\");created;nonce;keyid;alg=\"ed25519\"";
 
+/// How long a gateway is asked to wait when the store fails.
+const RETRY_AFTER_S: u64 = 5;
+
 /// A problem of one of the contract's types.
 pub(crate) fn problem(kind: ProblemType, status: u16, title: &str, detail: String) -> Refused {
     Box::new(Problem {
@@ -102,6 +105,9 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
             headers.insert(HeaderName::from_static("accept-signature"), wanted);
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
         }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ZSTD));
         }
@@ -113,10 +119,10 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
 /// What is answered while the cloud plays unwell.
 pub(crate) fn unwell(fault: Refusal) -> Response {
     let mut response = refusal(&plain(fault.status, "The cloud is unwell"));
+    let headers = response.headers_mut();
+    headers.remove(RETRY_AFTER);
     if let Some(seconds) = fault.retry_after_s {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -70,6 +70,9 @@ pub struct Config {
     pub sealing_key_file: Option<PathBuf>,
     /// Whether gateways are to seal to a new key from now on; the ones before it still open.
     pub new_sealing_key: bool,
+    /// Whether the store was restored from an older copy: what was signed before now is refused, as
+    /// the nonces since the copy are lost.
+    pub restored: bool,
     /// The most connections at a time.
     pub connections: usize,
 }
@@ -86,6 +89,7 @@ impl Config {
             public_url: None,
             sealing_key_file: None,
             new_sealing_key: false,
+            restored: false,
             connections: CONNECTIONS_MAX,
         }
     }
@@ -135,6 +139,7 @@ pub(crate) struct App {
     gateways: Arc<BTreeSet<Ident>>,
     open: bool,
     public_url: Option<Arc<str>>,
+    not_before_s: i64,
     at_work: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
@@ -157,6 +162,10 @@ pub async fn serve(config: Config) -> anyhow::Result<Cloud> {
         gateways: Arc::new(config.gateways.into_iter().collect()),
         open: config.open,
         public_url,
+        not_before_s: match config.restored {
+            true => signed::now_ms() / 1_000 + 1,
+            false => 0,
+        },
         at_work: Arc::new(Semaphore::new(AT_WORK_MAX)),
         stop: stopped.clone(),
     };

@@ -46,6 +46,10 @@ struct Arguments {
     /// Any token enrols. For development only.
     #[arg(long)]
     open: bool,
+    /// The store was restored from an older copy: refuse what was signed before now, as it may have
+    /// been taken already.
+    #[arg(long)]
+    restored: bool,
     /// A gateway that may speak to this cloud; may be repeated. Without it any may that enrols.
     #[arg(long = "gateway", value_name = "ID")]
     gateways: Vec<Ident>,
@@ -65,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
         public_url: arguments.public_url,
         sealing_key_file: arguments.sealing_key_file,
         new_sealing_key: arguments.new_sealing_key,
+        restored: arguments.restored,
         connections: arguments.connections,
     })
     .await?;

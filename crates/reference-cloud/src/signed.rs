@@ -102,6 +102,14 @@ pub(crate) fn stated(app: &App, head: &Parts) -> Result<Stated, Refused> {
         field: &|name| field(&head.headers, name),
     });
     let stated = stated.map_err(unsigned)?;
+    if stated.created < app.not_before_s {
+        return Err(problem(
+            ProblemType::Clock,
+            401,
+            "The request is from before this cloud was restored",
+            "which requests came then isn't known any more: sign it anew".to_string(),
+        ));
+    }
     let off = stated.created.saturating_sub(now_ms() / 1_000);
     if off.abs() > CREATED_WITHIN_S {
         let word = if off > 0 { "ahead of" } else { "behind" };
@@ -196,6 +204,7 @@ fn target_uri(app: &App, head: &Parts) -> Result<String, Refused> {
         return Ok(format!("{base}{path}"));
     }
     let host = field(&head.headers, header::HOST.as_str());
+    let host = host.filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| malformed("the header Host is missing".to_string()))?;
     Ok(format!("http://{host}{path}"))
 }

@@ -312,3 +312,25 @@ async fn what_is_no_call_is_refused_in_words() {
     assert_eq!(answer.headers()["allow"], "POST");
     assert_eq!(problem(answer).await.status, 405);
 }
+
+/// A copy of the store doesn't know which requests came after it was made.
+#[tokio::test]
+async fn a_restored_cloud_takes_nothing_that_was_signed_before() {
+    let (cloud, gateway) = pair().await;
+    let old = gateway.sign(&batch_call(&gateway), now_s(), &nonce().unwrap());
+    cloud.shutdown().await;
+    let config = Config {
+        listen: cloud.address(),
+        restored: true,
+        ..Config::in_memory()
+    };
+    let cloud = reference_cloud::serve(config).await.unwrap();
+    let told = refused(&gateway, batch_call(&gateway), old).await;
+    assert_is(&told, ProblemType::Clock, 401, "sign it anew");
+    let gateway = Gateway::of(&cloud);
+    let until = now_s() + 2;
+    while now_s() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gateway.view().await;
+}

@@ -91,7 +91,30 @@ fn good() -> Facts {
         demand: vec![(named("b1"), 0)],
         wrong_doors: 0,
         key_to_open,
+        line: vec![carried("demand", 2_048, 512), carried("downlink", 0, 512)],
+        line_kept: (2_048, 1_024),
     }
+}
+
+fn carried(what: &'static str, sent: u64, received: u64) -> TrafficView {
+    TrafficView {
+        what,
+        start_sent: sent,
+        start_received: received,
+        ..TrafficView::default()
+    }
+}
+
+#[test]
+fn what_the_line_carried_is_in_the_books_and_no_lane_went_up_for_nothing() {
+    assert_eq!(broken(|f| f.line_kept.0 += 1), ["line"]);
+    assert_eq!(broken(|f| f.line[0].start_sent = 0), ["line"]);
+    let text: Vec<String> = draw(&good()).into_iter().map(|item| item.text).collect();
+    assert!(text.contains(
+        &"carried to the cloud 2.0 KiB and back 1.0 KiB, kept in the store the same: demand 2.5 \
+          KiB, downlink 0.5 KiB"
+            .to_string()
+    ));
 }
 
 fn broken(break_it: impl FnOnce(&mut Facts)) -> Vec<&'static str> {

@@ -176,6 +176,7 @@ impl<'c> Spans<'c> {
         };
         Row {
             body: body::encode(&item),
+            summed: true,
             parts,
             ..row
         }

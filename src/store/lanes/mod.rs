@@ -8,6 +8,7 @@
 //! * [`append`] — an item comes in; what it replaces goes.
 //! * [`waiting`] — what to send next is read, and a batch planned of it.
 //! * [`cut`] — what was planned is written; then what the cloud has goes; a new epoch.
+//! * [`standing`] — where the lanes stand, to compare.
 //! * [`demand`] — spans of demand, summed up where the line is short.
 //! * [`body`] — an item as it stands in a row.
 //!
@@ -24,12 +25,14 @@ pub mod append;
 pub mod body;
 pub mod cut;
 pub mod demand;
+mod standing;
 pub mod waiting;
 
 use cloud_protocol::{Chain, Lane};
 use rusqlite::{Connection, params};
 
 pub use cut::{Cut, acked, cut, new_epoch};
+pub use standing::standing;
 pub use waiting::{Plan, Unplanned, Waiting, read};
 
 use super::write::{LaneHeads, bits};

@@ -245,9 +245,11 @@ fn only_the_latest_goes_up_where_that_is_enough() {
     let site = Report::Demand(bucket(None, 7, 1, 5));
     assert_eq!(reports(Lane::Demand), [demand(3, 30), site]);
     // What is cut isn't replaced any more.
-    store.append(health(3));
     store.append(demand(4, 40));
     assert_eq!(store.next(&limits(9)).unwrap(), batch);
+    store.append(health(3));
+    let again = store.next(&limits(9)).unwrap();
+    assert_eq!(again.lanes[&Lane::Health], batch.lanes[&Lane::Health]);
     store.acked(Lane::Health, 1);
     store.acked(Lane::Demand, 2);
     let batch = store.next(&limits(9)).unwrap();

@@ -77,7 +77,9 @@ pub(super) struct Row {
     pub secret: Option<Vec<u8>>,
     pub seq: Option<u64>,
     pub chain: Option<Chain>,
-    /// If it is a sum, the rows that go into it.
+    /// Whether the body is a sum, and not what stands in the row.
+    pub summed: bool,
+    /// The other rows that go into the sum.
     pub parts: Vec<i64>,
 }
 
@@ -169,6 +171,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         secret: row.get(3)?,
         seq: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
         chain: row.get::<_, Option<[u8; 32]>>(5)?.map(Chain),
+        summed: false,
         parts: Vec::new(),
     })
 }
@@ -251,7 +254,7 @@ impl Part {
             let mut item = body::decode(&row.body, seq)?;
             let sealed = seal_code(&mut item, row.secret.as_deref(), key, to)?;
             chain = chain.then(&item);
-            let is_new = sealed || !row.parts.is_empty();
+            let is_new = sealed || row.summed;
             rows.push(RowCut {
                 id: row.id,
                 chain,

@@ -5,11 +5,13 @@
 //! * `postgres` — any number of clouds beside each other on one database.
 //! * [`views`] — what the cloud knows, for people.
 //! * `refusal`, `enrolment`, `meaning`, `downlink_item` — what both decide alike.
+//! * [`bench`] — the bare transaction, measured.
 //! * [`polls`] — the long polls, and who wakes them.
 //!
 //! Invariant: what a caller is told is on disk. A batch's nonce, its positions and its data are one
 //! transaction.
 
+pub mod bench;
 mod downlink_item;
 mod enrolment;
 mod meaning;
@@ -101,7 +103,7 @@ pub struct Enrolling {
 }
 
 /// The epoch that the cloud has of a gateway (`None` before the first batch), and where its lanes
-/// stand in it.
+/// stand in it, as far as they have an item.
 pub type Standing = (Option<u64>, BTreeMap<Lane, cloud_protocol::enrol::LaneView>);
 
 /// Items of a lane that were taken and wait to be told to others.

@@ -128,17 +128,17 @@ pub(super) async fn lanes(pool: &Pool, gateway: &str) -> Result<LanesView, Store
 pub(super) async fn standing(pool: &Pool, gateway: &str) -> Result<Standing, StoreError> {
     let client = connect::of(pool).await?;
     let select = client
-        .prepare_cached("SELECT lane, epoch, seen, last, chain FROM lane WHERE gateway = $1")
+        .prepare_cached("SELECT lane, epoch, last, chain FROM lane WHERE gateway = $1")
         .await?;
     let mut standing = Standing::default();
     for row in client.query(&select, &[&gateway]).await? {
         let lane: Lane = lane_of(row.get(0))?;
         standing.0 = row.get::<_, Option<i64>>(1).map(unsigned);
         let view = enrol::LaneView {
-            last: unsigned(row.get(3)),
-            chain: chain_of(row.get(4))?,
+            last: unsigned(row.get(2)),
+            chain: chain_of(row.get(3))?,
         };
-        if row.get(2) {
+        if view.last > 0 {
             standing.1.insert(lane, view);
         }
     }
