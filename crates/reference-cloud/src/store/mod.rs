@@ -4,15 +4,19 @@
 //! * `sqlite` — one file and one thread: for a demo, a test, a small cloud.
 //! * `postgres` — any number of clouds beside each other on one database.
 //! * [`views`] — what the cloud knows, for people.
-//! * `refusal` — the problems that both stores answer with.
+//! * `refusal`, `enrolment`, `meaning`, `downlink_item` — what both decide alike.
+//! * [`bench`] — the bare transaction, measured.
 //! * [`polls`] — the long polls, and who wakes them.
 //!
 //! Invariant: what a caller is told is on disk. A batch's nonce, its positions and its data are one
 //! transaction.
 
+pub mod bench;
 mod downlink_item;
+mod enrolment;
 mod meaning;
 pub mod polls;
+mod postgres;
 pub(crate) mod refusal;
 mod sqlite;
 pub mod views;
@@ -99,7 +103,7 @@ pub struct Enrolling {
 }
 
 /// The epoch that the cloud has of a gateway (`None` before the first batch), and where its lanes
-/// stand in it.
+/// stand in it, as far as they have an item.
 pub type Standing = (Option<u64>, BTreeMap<Lane, cloud_protocol::enrol::LaneView>);
 
 /// Items of a lane that were taken and wait to be told to others.
@@ -123,6 +127,9 @@ pub enum StoreError {
     /// SQLite's own reason.
     #[error("the store failed: check the disk's space and the file's permissions")]
     Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL's own reason, or the connection's.
+    #[error("PostgreSQL failed: check that it runs, that its disk has space, and the URL")]
+    Postgres(#[from] tokio_postgres::Error),
     /// Written by a newer version.
     #[error("the store has schema {found}, this version knows up to {known}: use a newer version")]
     Newer {
@@ -242,9 +249,7 @@ pub trait Store: Send + Sync {
 pub async fn open(keep: Keep) -> Result<Arc<dyn Store>, StoreError> {
     match keep {
         Keep::Memory | Keep::File(_) => Ok(Arc::new(sqlite::Sqlite::open(keep).await?)),
-        Keep::Postgres(_) => Err(StoreError::NotDurable(
-            "PostgreSQL isn't built in yet".to_string(),
-        )),
+        Keep::Postgres(at) => Ok(Arc::new(postgres::Postgres::open(&at).await?)),
     }
 }
 

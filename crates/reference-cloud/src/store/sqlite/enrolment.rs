@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 
 use super::{Enrolling, Nonce, StoreError};
 use crate::store::NONCE_KEPT_S;
+use crate::store::enrolment::{Good, Token};
 
 /// Remembers a nonce; `false` if it was there before. Those that are of no use any more go.
 pub(super) fn fresh(
@@ -48,7 +49,7 @@ pub(super) fn enrol(
             .query_row(
                 "SELECT gateway, valid_until, used_by, used_key FROM token WHERE digest = ?1",
                 [digest],
-                Token::of,
+                token_of,
             )
             .optional()?;
         match token.map(|token| token.good_for(enrolling)) {
@@ -71,44 +72,14 @@ pub(super) fn enrol(
     Ok(true)
 }
 
-/// A token as it is stored.
-struct Token {
-    gateway: Option<String>,
-    valid_until: i64,
-    used: Option<(String, [u8; 32])>,
-}
-
-/// Whether a token is good.
-enum Good {
-    No,
-    Now,
-    Again,
-}
-
-impl Token {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let used_by: Option<String> = row.get(2)?;
-        let used_key: Option<[u8; 32]> = row.get(3)?;
-        Ok(Self {
-            gateway: row.get(0)?,
-            valid_until: row.get(1)?,
-            used: used_by.zip(used_key),
-        })
-    }
-
-    fn good_for(&self, enrolling: &Enrolling) -> Good {
-        match &self.used {
-            Some((by, key)) if *by == enrolling.gateway && *key == enrolling.public_key => {
-                Good::Again
-            }
-            Some(_) => Good::No,
-            None if self.valid_until < enrolling.now_ms => Good::No,
-            None => match &self.gateway {
-                Some(named) if *named != enrolling.gateway => Good::No,
-                _ => Good::Now,
-            },
-        }
-    }
+fn token_of(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let used_by: Option<String> = row.get(2)?;
+    let used_key: Option<[u8; 32]> = row.get(3)?;
+    Ok(Token {
+        gateway: row.get(0)?,
+        valid_until: row.get(1)?,
+        used: used_by.zip(used_key),
+    })
 }
 
 /// The keys of an enrolled gateway: in force, next.

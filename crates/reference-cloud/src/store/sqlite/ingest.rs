@@ -66,7 +66,8 @@ pub(super) fn standing(connection: &Connection, gateway: &str) -> Result<Standin
     for lane in Lane::ALL {
         let view = connection
             .query_row(
-                "SELECT last, chain FROM lane WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3",
+                "SELECT last, chain FROM lane WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3
+                 AND last > 0",
                 params![gateway, epoch, lane.name()],
                 |row| {
                     Ok(LaneView {
