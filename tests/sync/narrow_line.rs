@@ -94,11 +94,8 @@ async fn carry(mut from: OwnedReadHalf, to: OwnedWriteHalf, queue: Queue) {
     let mut portion = vec![0; PORTION];
     loop {
         let n = from.read(&mut portion).await.unwrap_or(0);
-        if queue
-            .send((Arc::clone(&to), portion[..n].to_vec()))
-            .is_err()
-            || n == 0
-        {
+        let taken = queue.send((Arc::clone(&to), portion[..n].to_vec()));
+        if taken.await.is_err() || n == 0 {
             return;
         }
     }
