@@ -43,9 +43,13 @@ impl OwnCloud {
     }
 }
 
-/// Appends so many reports of closed buckets to the lane of demand, chained, by the gateway's own
-/// writer. The gateway must be stopped.
+/// Appends so many reports of closed buckets to the lane of demand. The gateway must be stopped.
 pub fn put(setup: &Setup, reports: u64) {
+    put_all(setup, reports, |number| Report::Demand(bucket(number)));
+}
+
+/// Appends so many reports to their lanes, by the gateway's own writer. It must be stopped.
+pub fn put_all(setup: &Setup, reports: u64, report: impl Fn(u64) -> Report) {
     let keys = Keys::open(&setup.state().join("keys"), false).unwrap();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let mut writer = schema::open_writer(&setup.store(), now_ms).unwrap();
@@ -62,7 +66,7 @@ pub fn put(setup: &Setup, reports: u64) {
         let to = reports.min(made + CHUNK);
         for number in made..to {
             let at_ms = now_ms;
-            let report = Report::Demand(bucket(number));
+            let report = report(number);
             open.change(&Change::Uplink { at_ms, report }).unwrap();
         }
         tx.commit().unwrap();

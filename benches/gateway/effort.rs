@@ -16,6 +16,8 @@ pub struct Effort {
     pub stored: u64,
     /// Items that wait for the cloud.
     pub backlog: u64,
+    /// Items that are caught up with.
+    pub caught_up: u64,
     /// Events stored at a start.
     pub starts: [u64; 3],
     /// Starts for a median.
@@ -35,6 +37,7 @@ const SHORT: Effort = Effort {
     devices: 200,
     stored: 100_000,
     backlog: 20_000,
+    caught_up: 20_000,
     starts: [0, 10_000, 100_000],
     start_times: 3,
     growth: [1_000, 10_000, 100_000],
@@ -54,6 +57,7 @@ const FULL: Effort = Effort {
     devices: 1_000,
     stored: 1_000_000,
     backlog: 1_000_000,
+    caught_up: 1_000_000,
     starts: [0, 1_000_000, 10_000_000],
     start_times: 7,
     growth: [10_000, 1_000_000, 10_000_000],

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod backlog;
+mod catch_up;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 #[path = "../../tests/common/controller.rs"]
@@ -47,11 +48,12 @@ pub struct Bench {
 type Part = fn(&Bench, &mut Table);
 
 /// Cheap ones first.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("throughput", throughput::measure),
     ("keypad", keypad::measure),
     ("serial", serial::measure),
     ("memory", memory::measure),
+    ("catch-up", catch_up::measure),
     ("start", start::measure),
     ("growth", growth::measure),
     ("writes", writes::measure),

@@ -114,7 +114,7 @@ fn backlog(bench: &Bench, idle: f64, table: &mut Table) {
 }
 
 /// A store that was used and closed in order.
-fn prepared(bench: &Bench, devices: usize) -> Setup {
+pub fn prepared(bench: &Bench, devices: usize) -> Setup {
     let mut setup = bench.setup();
     setup.devices = load::devices(devices);
     setup.more = stored::KEEP_ALL.to_owned();

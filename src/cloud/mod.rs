@@ -45,6 +45,7 @@ mod urge;
 pub mod views;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -66,6 +67,9 @@ use path::{Path, Settling, TcpProbe};
 use urge::Outcomes;
 
 use crate::clock::Clock;
+
+/// How long the use of the line may take to be written at the stop.
+const LAST_WRITE_TIME: Duration = Duration::from_secs(1);
 
 /// Keeps gateway and cloud in step until `shutdown` is true (or its sender is gone).
 ///
@@ -114,7 +118,9 @@ pub async fn run(
         _ = loops => {}
         () = shared.line.keep(&*shared.ledger) => {}
     }
-    shared.line.write(&*shared.ledger).await;
+    // A journal that hangs doesn't keep the gateway from stopping.
+    let written = shared.line.write(&*shared.ledger);
+    let _ = tokio::time::timeout(LAST_WRITE_TIME, written).await;
     Ok(())
 }
 

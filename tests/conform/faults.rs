@@ -75,7 +75,6 @@ pub const FAULTS: &[Fault] = &[
             }
         },
         breaks: &["replay.uplink", "replay.get"],
-        ..NOTHING
     },
     Fault {
         name: "any clock is taken",
@@ -94,6 +93,36 @@ pub const FAULTS: &[Fault] = &[
             (enrols && memory.count("enrol") == 5).then(|| problem(403, "token"))
         },
         breaks: &["enrol.again"],
+        ..NOTHING
+    },
+    Fault {
+        name: "a used token is good for another gateway",
+        after: |memory, asked, answer| {
+            // After a token that nobody made, and the used one with another key.
+            let refused = asked.path == "/v1/enrol" && answer.is("token");
+            if refused && memory.count("token") == 3 {
+                *answer = Answer::json(200, "{}");
+            }
+        },
+        breaks: &["enrol.other-gateway"],
+        ..NOTHING
+    },
+    Fault {
+        name: "keys that stand twice are taken",
+        before: |_, asked| {
+            let twice = asked.has(br#""lanes":{},"lanes""#);
+            twice.then(|| Answer::json(200, r#"{"acked":{}}"#))
+        },
+        breaks: &["content.duplicate-key"],
+        ..NOTHING
+    },
+    Fault {
+        name: "plain codes are taken",
+        before: |_, asked| {
+            let plain = asked.has(b"004711");
+            plain.then(|| Answer::json(200, r#"{"acked":{"fulfilment":99}}"#))
+        },
+        breaks: &["code.plain"],
         ..NOTHING
     },
     Fault {

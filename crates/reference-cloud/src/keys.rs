@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// How long a key is taken without asking the store.
 const KEPT: Duration = Duration::from_secs(5);
@@ -51,14 +51,14 @@ struct Known {
 }
 
 impl Keys {
-    /// Whose key `fits`.
+    /// Whose key `fits`. `look_up` asks the store for the gateway's keys.
     pub async fn signer(
         &self,
-        store: &dyn Store,
         gateway: &str,
         fits: impl Fn(&PublicKey) -> bool,
+        now: Instant,
+        look_up: impl AsyncFnOnce() -> Result<Option<Vec<PublicKey>>, StoreError>,
     ) -> Result<Signer, StoreError> {
-        let now = Instant::now();
         let known = self.names().get(gateway).cloned();
         let known = known.filter(|known| now.duration_since(known.read) < KEPT);
         let mut missed = None;
@@ -71,9 +71,8 @@ impl Keys {
             }
             missed = Some(now);
         }
-        let keys = store.keys(gateway).await?;
         let known = Known {
-            keys: keys.map(Arc::from),
+            keys: look_up().await?.map(Arc::from),
             read: now,
             missed,
         };
@@ -113,5 +112,106 @@ impl Known {
             Some(n) => keys.get(n).copied().map_or(Signer::Stranger, Signer::Next),
             None => Signer::Stranger,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: PublicKey = [1; 32];
+    const NEXT: PublicKey = [2; 32];
+
+    /// A memory, and a store that counts how often it was asked.
+    struct Bed {
+        keys: Keys,
+        stored: Option<Vec<PublicKey>>,
+        asked: usize,
+        now: Instant,
+    }
+
+    impl Bed {
+        fn new(stored: Option<Vec<PublicKey>>) -> Self {
+            let keys = Keys::default();
+            let now = Instant::now();
+            Self {
+                keys,
+                stored,
+                asked: 0,
+                now,
+            }
+        }
+
+        async fn signer(&mut self, gateway: &str, key: PublicKey) -> Signer {
+            let (asked, stored) = (&mut self.asked, &self.stored);
+            let look_up = async || {
+                *asked += 1;
+                Ok(stored.clone())
+            };
+            let fits = |own: &PublicKey| *own == key;
+            let signer = self.keys.signer(gateway, fits, self.now, look_up);
+            signer.await.unwrap()
+        }
+
+        fn later(&mut self, by: Duration) {
+            self.now += by;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_good_key_is_looked_up_once_in_its_time() {
+        let mut at = Bed::new(Some(vec![OWN, NEXT]));
+        for _ in 0..100 {
+            assert_eq!(at.signer("g", OWN).await, Signer::InForce);
+            assert_eq!(at.signer("g", NEXT).await, Signer::Next(NEXT));
+        }
+        assert_eq!(at.asked, 1);
+        at.later(KEPT);
+        at.signer("g", OWN).await;
+        assert_eq!(at.asked, 2);
+        at.keys.forget("g");
+        at.signer("g", OWN).await;
+        assert_eq!(at.asked, 3);
+    }
+
+    /// The first one that doesn't fit asks at once, as the key may have been changed at another cloud.
+    #[tokio::test]
+    async fn a_flood_of_wrong_signatures_asks_once_a_second() {
+        let mut at = Bed::new(Some(vec![OWN]));
+        assert_eq!(at.signer("g", OWN).await, Signer::InForce);
+        at.stored = Some(vec![NEXT]);
+        assert_eq!(at.signer("g", NEXT).await, Signer::InForce);
+        assert_eq!(at.asked, 2);
+        for _ in 0..1_000 {
+            assert_eq!(at.signer("g", [9; 32]).await, Signer::Stranger);
+        }
+        assert_eq!(at.asked, 2);
+        at.later(AGAIN);
+        for _ in 0..1_000 {
+            assert_eq!(at.signer("g", [9; 32]).await, Signer::Stranger);
+            assert_eq!(at.signer("g", NEXT).await, Signer::InForce);
+        }
+        assert_eq!(at.asked, 3);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_remembered_for_a_second() {
+        let mut at = Bed::new(None);
+        for _ in 0..1_000 {
+            assert_eq!(at.signer("g", OWN).await, Signer::NoGateway);
+        }
+        assert_eq!(at.asked, 1);
+        at.later(AGAIN);
+        at.stored = Some(vec![OWN]);
+        assert_eq!(at.signer("g", OWN).await, Signer::InForce);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_names_is_bounded() {
+        let mut at = Bed::new(None);
+        for n in 0..NAMES_MAX + 10 {
+            at.signer(&format!("g-{n}"), OWN).await;
+        }
+        assert!(at.keys.names().len() <= NAMES_MAX);
     }
 }

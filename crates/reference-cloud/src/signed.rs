@@ -19,6 +19,7 @@ use cloud_protocol::secure::signed::{
 };
 use cloud_protocol::{BODY_MAX_BYTES, ProblemType};
 use firmware_protocols::Ident;
+use tokio::time::Instant;
 
 use crate::App;
 use crate::answer::{self, Refused, failed, malformed, problem};
@@ -179,9 +180,11 @@ async fn signer(app: &App, head: &mut Parts) -> Result<(Ident, Stated, Signer), 
             "'keyid' must be the gateway of the path".to_string(),
         ));
     }
+    let name = gateway.as_str();
     let fits = |key: &[u8; 32]| stated.is_by(key);
-    let signer = app.keys.signer(&*app.store, gateway.as_str(), fits).await;
-    match signer.map_err(|e| failed(&e))? {
+    let look_up = async || app.store.keys(name).await;
+    let signer = app.keys.signer(name, fits, Instant::now(), look_up);
+    match signer.await.map_err(|e| failed(&e))? {
         Signer::NoGateway => Err(unknown_gateway()),
         Signer::Stranger => Err(not_by(app, head, "this gateway's key")),
         signer => Ok((gateway, stated, signer)),

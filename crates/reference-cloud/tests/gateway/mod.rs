@@ -160,12 +160,16 @@ impl Gateway {
 
     /// Asks for a change to this key, signed by the one it has.
     pub async fn change_key(&self, new: &Ed25519KeyPair) -> reqwest::Result<Response> {
+        self.try_call(self.key_change(new)).await
+    }
+
+    /// That call.
+    pub fn key_change(&self, new: &Ed25519KeyPair) -> Call {
         let public_key = public(new);
         let proof = new.sign(&key_change_proof(self.id.as_str(), &public_key));
         let proof = proof.as_ref().try_into().unwrap();
         let body = KeyChange { public_key, proof }.to_value().write(self.form);
-        self.try_call(Call::post(self.path("/key"), self.media_type(), body))
-            .await
+        Call::post(self.path("/key"), self.media_type(), body)
     }
 
     async fn is_enrolled(&self) {

@@ -84,7 +84,7 @@ async fn schemathesis_finds_nothing() {
     let cloud = closed().await;
     let id = ident("estate-1");
     let token = cloud.issue_token(&id).await.unwrap();
-    let examples = std::env::var("LINLI_SCHEMATHESIS_EXAMPLES").map_or(40, |n| n.parse().unwrap());
+    let examples = std::env::var("LINLI_SCHEMATHESIS_EXAMPLES").map_or(25, |n| n.parse().unwrap());
     let mut task = told(&cloud, "estate-1", &token).to_vec();
     task.extend([
         ("document", Some(document::path().to_str().unwrap().into())),
