@@ -5,8 +5,10 @@
 //! downlink item at the ledger once and in order, as soon as the cloud is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code)]
 #[path = "sync/gateway.rs"]
 mod gateway;
+#[allow(dead_code)]
 #[path = "sync/ledger.rs"]
 mod ledger;
 

@@ -8,6 +8,7 @@ mod gateway;
 #[allow(dead_code)]
 #[path = "sync/ledger.rs"]
 mod ledger;
+#[allow(dead_code)]
 #[path = "sync/strange_cloud.rs"]
 mod strange_cloud;
 
