@@ -295,7 +295,7 @@ fn courier(name: &str) -> Value {
 }
 
 fn seqs(items: &[Value]) -> Vec<u64> {
-    let read = items.iter().map(|item| DownlinkItem::from_value(item));
+    let read = items.iter().map(DownlinkItem::from_value);
     read.map(|item| item.unwrap().seq).collect()
 }
 

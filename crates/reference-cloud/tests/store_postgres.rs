@@ -19,7 +19,7 @@ use stores::{Random, Source, at, database, health, nonce, parcel, postgres, send
 use tokio_postgres::{Client, NoTls};
 
 const GATEWAYS: u64 = 6;
-const BATCHES: u64 = 40;
+const BATCHES: u64 = 24;
 
 /// A connection that is none of a cloud's.
 async fn psql(url: &str) -> Client {

@@ -139,7 +139,7 @@ fn item(seq: u64) -> Item {
         seq,
         at: 1_760_000_000_000,
         report: Report::Parcel(ParcelReport {
-            parcel: format!("P-{}", (seq + 1) / 2 % 1_000),
+            parcel: format!("P-{}", seq.div_ceil(2) % 1_000),
             state: if comes {
                 ParcelState::Deposited
             } else {

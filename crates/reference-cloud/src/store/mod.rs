@@ -15,6 +15,8 @@ pub mod bench;
 mod downlink_item;
 mod enrolment;
 mod meaning;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod polls;
 mod postgres;
 pub(crate) mod refusal;

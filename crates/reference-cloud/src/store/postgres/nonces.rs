@@ -74,3 +74,55 @@ async fn clear(pool: &Pool) -> Result<(), StoreError> {
     tx.commit().await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use firmware_protocols::event::Secret;
+    use local_postgres::LocalPostgres;
+
+    use super::super::Postgres;
+    use super::*;
+    use crate::store::{PostgresAt, Store as _};
+
+    fn now_s() -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_secs()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_could_come_again_stays_and_what_is_over_goes() {
+        let server = LocalPostgres::start().unwrap();
+        let at = PostgresAt::new(Secret::new(server.url()));
+        let store = Postgres::open(&at).await.unwrap();
+        // Once more if a slot began just then.
+        for gateway in ["a", "b"] {
+            let now = now_s();
+            check(&store, gateway, now).await;
+            if now.div_euclid(NONCE_KEPT_S) == now_s().div_euclid(NONCE_KEPT_S) {
+                return;
+            }
+        }
+    }
+
+    async fn check(store: &Postgres, gateway: &str, now: i64) {
+        let signed = |age: i64| Nonce {
+            created_s: now - age,
+            nonce: format!("{age} s ago"),
+        };
+        let kept = [-NONCE_KEPT_S, 0, NONCE_KEPT_S];
+        let over = 3 * NONCE_KEPT_S;
+        for age in kept.into_iter().chain([over]) {
+            assert!(store.fresh(gateway, &signed(age)).await.unwrap());
+        }
+        clear(&store.pool).await.unwrap();
+        for age in kept {
+            let request = signed(age);
+            assert!(!store.fresh(gateway, &request).await.unwrap(), "{age}");
+        }
+        let again = store.fresh(gateway, &signed(over)).await.unwrap();
+        let same_slot = now.div_euclid(NONCE_KEPT_S) == now_s().div_euclid(NONCE_KEPT_S);
+        assert!(again || !same_slot);
+    }
+}

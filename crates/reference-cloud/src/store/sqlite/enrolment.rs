@@ -87,11 +87,14 @@ pub(super) fn keys(
     connection: &Connection,
     gateway: &str,
 ) -> Result<Option<Vec<[u8; 32]>>, StoreError> {
-    let row: Option<(Option<[u8; 32]>, Option<[u8; 32]>)> = connection
+    let keys = connection
         .prepare_cached("SELECT public_key, next_key FROM gateway WHERE gateway = ?1")?
-        .query_row([gateway], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([gateway], |row| {
+            let (key, next): (Option<[u8; 32]>, Option<[u8; 32]>) = (row.get(0)?, row.get(1)?);
+            Ok(key.map(|key| std::iter::once(key).chain(next).collect()))
+        })
         .optional()?;
-    Ok(row.and_then(|(key, next)| Some(std::iter::once(key?).chain(next).collect())))
+    Ok(keys.flatten())
 }
 
 /// Makes a key the next one, unless it is in force already.
