@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// What the peers need, at the versions that they were written for.
-const NEEDS: [&str; 8] = [
+const NEEDS: [&str; 10] = [
     "cbor2==6.3.0",
     "cryptography==50.0.2",
     "http-message-signatures==3.0.0",
+    "hypothesis==6.170.15",
+    "jsonschema_rs==0.60.3",
     "pyhpke==0.6.5",
     "PyYAML==6.0.3",
     "requests==2.34.2",
