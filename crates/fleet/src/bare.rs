@@ -32,7 +32,8 @@ pub fn given(tracks: &mut [Track; 2], batches: usize) -> anyhow::Result<Given> {
     })
 }
 
-fn received(prepared: &Prepared) -> anyhow::Result<Received> {
+/// A batch as a cloud reads it.
+pub fn received(prepared: &Prepared) -> anyhow::Result<Received> {
     let (body, packed) = &prepared.body;
     let value = match packed {
         true => Value::from_cbor(&compressed::unpack(body)?)?,

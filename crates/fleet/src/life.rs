@@ -89,7 +89,12 @@ impl Parcels {
         self.live.iter().position(|(_, one)| *one == state)
     }
 
-    fn announce(&mut self, (seed, key): (u64, &SealingKey), now: i64) -> anyhow::Result<Report> {
+    /// A parcel is announced; its code is sealed, which is never the same twice.
+    pub fn announce(
+        &mut self,
+        (seed, key): (u64, &SealingKey),
+        now: i64,
+    ) -> anyhow::Result<Report> {
         let number = self.announced;
         self.announced += 1;
         self.live.push_back((number, ParcelState::Expected));
@@ -192,8 +197,14 @@ impl Demand {
         self.hours.unsigned_abs() * BUILDINGS
     }
 
-    /// How the gateway is.
-    pub fn health(&mut self) -> Report {
+    /// The same, and how the gateway is.
+    pub fn hour_and_health(&mut self) -> Vec<Report> {
+        let mut reports = self.hour();
+        reports.push(self.health());
+        reports
+    }
+
+    fn health(&mut self) -> Report {
         let names = [
             "events_stored",
             "events_duplicate",

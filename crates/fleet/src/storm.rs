@@ -10,7 +10,7 @@ use crate::track::Track;
 /// What is left may take so long to be sent when nothing happens any more.
 const DRAIN: Duration = Duration::from_secs(90);
 
-/// So many things happen at least to a store and its copy until the end: then they differ.
+/// So many things happen to a store and its copy until the end.
 const COPIES_STEPS: u32 = 4;
 
 /// A gateway after the storm; with the copy of its store if it lived twice.
@@ -91,7 +91,7 @@ async fn through(
 ) -> anyhow::Result<(Track, Option<Track>)> {
     track.live(times.copied).await?;
     let gap = (times.end - times.copied) / COPIES_STEPS;
-    let mut copy = is_copied.then(|| track.copy(gap));
+    let mut copy = is_copied.then(|| track.copy(gap)).transpose()?;
     let other = async {
         match &mut copy {
             Some(copy) => to_the_end(copy, times).await,

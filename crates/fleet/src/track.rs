@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud_protocol::uplink::Acked;
-use cloud_protocol::{Batch, Lane, Problem, ProblemType, SealingKey};
+use cloud_protocol::{Batch, Lane, Problem, ProblemType, Report, SealingKey};
 use http::Method;
 use simulator::Random;
 
@@ -87,9 +87,9 @@ impl Track {
         }
     }
 
-    /// A copy of the store in another box: from now on both live, and something happens to both every
-    /// `gap`, if that is shorter than theirs.
-    pub fn copy(&mut self, gap: Duration) -> Self {
+    /// A copy of the store in another box: from now on both live. Something happens to each at once,
+    /// so that they differ, and then every `gap`, if that is shorter than theirs.
+    pub fn copy(&mut self, gap: Duration) -> anyhow::Result<Self> {
         self.copied = true;
         self.gap = self.gap.min(gap);
         self.next = self.next.min(Instant::now() + gap);
@@ -98,7 +98,7 @@ impl Track {
             Life::Parcels(parcels) => parcels.diverge(),
             Life::Demand(demand) => demand.diverge(),
         }
-        Self {
+        let mut copy = Self {
             caller: self.caller.copy(),
             lanes: self.lanes.clone(),
             life,
@@ -109,7 +109,21 @@ impl Track {
             next: self.next,
             not_before: self.not_before,
             failures: self.failures,
-        }
+        };
+        self.differ()?;
+        copy.differ()?;
+        Ok(copy)
+    }
+
+    /// Something that happens to no other store: a code is sealed, or an hour is counted.
+    fn differ(&mut self) -> anyhow::Result<()> {
+        let now = i64::try_from(now_ms()?)?;
+        let reports = match &mut self.life {
+            Life::Parcels(parcels) => vec![parcels.announce((self.seal.0, &self.seal.1), now)?],
+            Life::Demand(demand) => demand.hour_and_health(),
+        };
+        self.report(now, reports);
+        Ok(())
     }
 
     /// Things happen and are sent, until then.
@@ -193,19 +207,19 @@ impl Track {
                 }
                 reports
             }
-            Life::Demand(demand) => {
-                let mut reports = demand.hour();
-                reports.push(demand.health());
-                reports
-            }
+            Life::Demand(demand) => demand.hour_and_health(),
         };
+        self.report(now, reports);
+        Ok(())
+    }
+
+    fn report(&mut self, now: i64, reports: Vec<Report>) {
         for report in reports {
             let of = report.lane();
             if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.lane == of) {
                 lane.push(now, report);
             }
         }
-        Ok(())
     }
 
     fn batch(&mut self) -> Batch {

@@ -298,3 +298,7 @@ fn lane(number: i16) -> anyhow::Result<Lane> {
 fn chain(bytes: &[u8]) -> anyhow::Result<Chain> {
     Ok(Chain(bytes.try_into().context("a chain in the database")?))
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
