@@ -211,3 +211,7 @@ async fn on_disk<T>(answer: oneshot::Receiver<Result<T, NotTaken>>) -> Result<T,
         Err(_) => Err(LedgerError::Unavailable(NotTaken::Stopping.to_string())),
     }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
