@@ -439,10 +439,14 @@ async fn the_sealing_key_follows_the_cloud() {
         std::fs::read_to_string(&enrolment).is_ok_and(|text| text.contains("k-2"))
     })
     .await;
-    ledger.add_parcels(1);
-    sync.all_acked().await;
+    // It is on disk before it is used.
+    until("codes are sealed to it", || {
+        ledger.nudge.notify_one();
+        let last = ledger.asked().pop();
+        last.is_some_and(|last| last.seal.key.id == "k-2")
+    })
+    .await;
     let last = ledger.asked().pop().unwrap();
-    assert_eq!(last.seal.key.id, "k-2");
     assert_eq!(last.seal.gateway.as_str(), "estate-1");
     sync.stop().await;
 }
