@@ -191,6 +191,11 @@ impl Caller {
         judged(answer)
     }
 
+    /// Nothing is to be sent for a while.
+    pub fn hang_up(&mut self) {
+        self.line.hang_up();
+    }
+
     /// Something that must not be.
     pub fn wrong(&self, what: &str) {
         self.tally

@@ -112,6 +112,11 @@ impl Line {
         answer
     }
 
+    /// Closes the connection; the next request makes another one.
+    pub fn hang_up(&mut self) {
+        self.held = None;
+    }
+
     async fn attempt(&mut self, asked: &Asked, breaks: Break) -> anyhow::Result<Answer> {
         let held = self.connected().await?;
         held.sender.ready().await?;

@@ -20,6 +20,9 @@ pub const EPOCH: u64 = 1_760_000_000;
 /// The most items of a lane in a batch.
 const BATCH_MAX: usize = 16;
 
+/// A connection that isn't needed for longer is closed.
+const KEPT_OPEN: Duration = Duration::from_secs(1);
+
 /// What happens on a track.
 #[derive(Debug, Clone)]
 pub enum Life {
@@ -138,6 +141,10 @@ impl Track {
                 true => self.not_before,
                 false => self.next,
             };
+            // A cloud has a bound on its connections, and a fleet more gateways than that.
+            if wake > Instant::now() + KEPT_OPEN {
+                self.caller.hang_up();
+            }
             tokio::time::sleep_until(wake.min(until).into()).await;
         }
         Ok(())
