@@ -8,9 +8,13 @@ mod gateway;
 #[allow(dead_code)]
 #[path = "sync/ledger.rs"]
 mod ledger;
+#[path = "sync_enrolment/packing.rs"]
+mod packing;
 #[allow(dead_code)]
 #[path = "sync/strange_cloud.rs"]
 mod strange_cloud;
+#[path = "sync_enrolment/time.rs"]
+mod time;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -484,165 +488,6 @@ async fn a_replay_is_sent_again_once() {
     let sync = Sync::start(patient(&cloud.url()), &parcels(1));
     sync.until("it gives up", |s| s.uplink.failures == 1).await;
     assert_eq!(cloud.uplinks(), 2);
-    sync.stop().await;
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.unwrap().as_millis()).unwrap()
-}
-
-fn date(ms: i64) -> String {
-    let at = jiff::Timestamp::from_millisecond(ms).unwrap();
-    let date = at.strftime("%a, %d %b %Y %H:%M:%S GMT");
-    format!("date: {date}\r\n")
-}
-
-/// A good cloud whose clock is `ahead_ms` of this machine's.
-async fn cloud_ahead(ahead_ms: i64) -> StrangeCloud {
-    StrangeCloud::alone(move |asked| {
-        let now_ms = now_ms() + ahead_ms;
-        let mut answer = if (asked.signed().created - now_ms / 1000).abs() > 300 {
-            problem(401, "clock")
-        } else if asked.is_enrolment() || asked.is_view() {
-            view()
-        } else {
-            good(asked)
-        };
-        answer.headers.push_str(&date(now_ms));
-        answer
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_clock_that_differs_is_learnt_for_the_signatures() {
-    for ahead_ms in [3_600_000, -40 * 86_400_000] {
-        let cloud = cloud_ahead(ahead_ms).await;
-        let ledger = parcels(3);
-        let clock = Clock::by_hand(now_ms());
-        let papers = Papers::new();
-        let config = papers.config(patient(&cloud.url()));
-        let sync = Sync::start_as_is(&papers, config, &ledger, clock.clone());
-        sync.all_acked().await;
-        let skew_ms = sync.status().skew_ms.unwrap();
-        assert!((skew_ms - ahead_ms).abs() < 30_000, "{skew_ms}");
-        // Learnt with the first refusal, and kept.
-        assert_eq!(cloud.enrolments(), 2);
-        assert_eq!(cloud.uplinks(), 1);
-        assert!(
-            clock.now().wall_ms <= now_ms(),
-            "the clock itself isn't moved"
-        );
-        sync.stop().await;
-    }
-}
-
-/// A date beyond all reason is nothing to learn from: a person is told.
-#[tokio::test]
-async fn an_absurd_date_is_not_learnt() {
-    for date in [
-        "Thu, 01 Jan 1970 00:00:00 GMT",
-        "Fri, 01 Jan 2199 00:00:00 GMT",
-        "noon",
-    ] {
-        let cloud = StrangeCloud::alone(move |_| {
-            let mut refusal = problem(401, "clock");
-            refusal.headers.push_str(&format!("date: {date}\r\n"));
-            refusal
-        })
-        .await;
-        let sync = Sync::start(patient(&cloud.url()), &parcels(1));
-        sync.until("it is told", |s| s.uplink.remedy.is_some())
-            .await;
-        assert!(sync.status().uplink.remedy.unwrap().contains("timedatectl"));
-        assert_eq!(cloud.enrolments(), 1, "{date}");
-        sync.stop().await;
-    }
-}
-
-/// A box without a battery for its clock, and no time server: the cloud's time does.
-#[tokio::test]
-async fn an_unset_clock_takes_the_clouds_time_as_an_estimate() {
-    let cloud = cloud_ahead(0).await;
-    let ledger = parcels(3);
-    let clock = Clock::by_hand(0);
-    let papers = Papers::new();
-    let config = papers.config(patient(&cloud.url()));
-    let sync = Sync::start_as_is(&papers, config, &ledger, clock.clone());
-    sync.all_acked().await;
-    let now = clock.now();
-    assert_eq!(now.quality, estate::TimeQuality::Estimated);
-    assert!((now.wall_ms - now_ms()).abs() < 30_000);
-    sync.stop().await;
-}
-
-#[tokio::test]
-async fn requests_and_answers_are_packed_where_it_pays() {
-    let cloud = StrangeCloud::that(|asked| {
-        let mut answer = good(asked);
-        if asked.is_poll() && asked.header("accept-encoding").as_deref() == Some("zstd") {
-            let padded = format!("{{\"items\":[]{}}}", " ".repeat(5_000));
-            answer.body = cloud_protocol::secure::compressed::pack(padded.as_bytes()).unwrap();
-            answer.headers.push_str("content-encoding: zstd\r\n");
-        }
-        answer
-    })
-    .await;
-    let ledger = parcels(200);
-    let sync = Sync::start(config(&cloud.url()), &ledger);
-    sync.all_acked().await;
-    sync.until("a packed answer is taken", |s| {
-        s.downlink.last_success_ms.is_some()
-    })
-    .await;
-    let asked = cloud.asked();
-    let uplink = asked.iter().find(|a| a.is_uplink()).unwrap();
-    assert_eq!(uplink.header("content-encoding").as_deref(), Some("zstd"));
-    assert!(uplink.content.len() < uplink.body.len() / 3);
-    // The signature covers what is sent.
-    assert!(uplink.signed().is_by(&sync.papers.public_key()));
-    sync.stop().await;
-}
-
-#[tokio::test]
-async fn a_cloud_that_does_not_take_zstd_gets_it_plain_from_then_on() {
-    let cloud = StrangeCloud::that(|asked| match asked.header("content-encoding") {
-        Some(_) => problem(415, "malformed"),
-        None => good(asked),
-    })
-    .await;
-    let ledger = parcels(200);
-    let sync = Sync::start(patient(&cloud.url()), &ledger);
-    sync.all_acked().await;
-    ledger.add_parcels(200);
-    sync.all_acked().await;
-    let packed = |a: &&Asked| a.header("content-encoding").is_some();
-    assert_eq!(cloud.asked().iter().filter(packed).count(), 1);
-    sync.stop().await;
-}
-
-#[tokio::test]
-async fn a_bomb_is_not_unpacked() {
-    let bomb = cloud_protocol::secure::compressed::pack(&vec![b' '; 64 << 20]).unwrap();
-    let cloud = StrangeCloud::that(move |asked| match asked.is_poll() {
-        true => Answer {
-            status: 200,
-            headers: "content-type: application/json\r\ncontent-encoding: zstd\r\n".to_owned(),
-            body: bomb.clone(),
-        },
-        false => good(asked),
-    })
-    .await;
-    let sync = Sync::start(patient(&cloud.url()), &parcels(1));
-    sync.until("it is refused", |s| s.downlink.failures == 1)
-        .await;
-    let error = sync.status().downlink.last_error.unwrap();
-    assert!(
-        error.starts_with("the cloud's answer can't be read: "),
-        "{error}"
-    );
-    sync.all_acked().await;
     sync.stop().await;
 }
 
