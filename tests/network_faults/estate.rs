@@ -172,13 +172,16 @@ impl Estate {
     }
 
     /// The cloud is gone at once, with every connection; something is done to its store; another one
-    /// takes its place.
-    pub async fn another_cloud(&mut self, what: impl FnOnce(&Kept)) {
+    /// takes its place, which is told whether the store is a restored one.
+    pub async fn another_cloud(&mut self, restored: bool, what: impl FnOnce(&Kept)) {
         self.cloud.faults().set_reachable(false);
         self.cloud.shutdown().await;
         what(&self.kept);
         let url = self.setup.cloud.clone().unwrap();
-        let cloud = reference_cloud::serve(cloud_at(&self.setup, &self.kept, &url));
+        let cloud = reference_cloud::serve(Config {
+            restored,
+            ..cloud_at(&self.setup, &self.kept, &url)
+        });
         self.cloud = cloud.await.unwrap();
         self.to_cloud.set_target(self.cloud.address());
     }

@@ -70,7 +70,8 @@ pub struct Config {
     pub sealing_key_file: Option<PathBuf>,
     /// Whether gateways are to seal to a new key from now on; the ones before it still open.
     pub new_sealing_key: bool,
-    /// Whether the store was restored from an older copy: what was signed before now is refused, as
+    /// Whether the store was restored from an older copy: the downlinks are numbered ahead of what
+    /// gateways may have had, and what was signed before now is refused, as
     /// the nonces since the copy are lost.
     pub restored: bool,
     /// The most connections at a time.
@@ -153,6 +154,9 @@ pub async fn serve(config: Config) -> anyhow::Result<Cloud> {
     let store = store::open(config.store.clone())
         .await
         .with_context(|| format!("cannot open the store {:?}", config.store))?;
+    if config.restored {
+        store.restored().await.context("cannot number ahead")?;
+    }
     let (stop, stopped) = watch::channel(false);
     let app = App {
         store,

@@ -46,8 +46,8 @@ struct Arguments {
     /// Any token enrols. For development only.
     #[arg(long)]
     open: bool,
-    /// The store was restored from an older copy: refuse what was signed before now, as it may have
-    /// been taken already.
+    /// The store was restored from an older copy: number the downlinks ahead of what gateways may
+    /// have had, and refuse what was signed before now, as it may have been taken already.
     #[arg(long)]
     restored: bool,
     /// A gateway that may speak to this cloud; may be repeated. Without it any may that enrols.

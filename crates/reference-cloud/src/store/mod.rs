@@ -207,6 +207,10 @@ pub trait Store: Send + Sync {
     /// Gives `item` (its fields without `seq`) the next number; it will reach the gateway.
     async fn push(&self, gateway: &str, item: Value) -> Result<u64, StoreError>;
 
+    /// The store was restored from an older copy: every downlink goes on [`AHEAD`] further, above
+    /// what the gateways may have had from the lost one.
+    async fn restored(&self) -> Result<(), StoreError>;
+
     /// Changes when something was pushed to this gateway, at any cloud on the same store; it may
     /// also change for nothing.
     fn pushed(&self, gateway: &str) -> watch::Receiver<()>;
@@ -246,6 +250,9 @@ pub trait Store: Send + Sync {
     /// Lets go of the store; later calls get [`StoreError::Closed`].
     async fn close(&self);
 }
+
+/// More items than any gateway was ever told between two backups.
+const AHEAD: i64 = 1_000_000;
 
 /// Opens a store and brings its schema up to date.
 pub async fn open(keep: Keep) -> Result<Arc<dyn Store>, StoreError> {

@@ -34,8 +34,8 @@ use tokio_postgres::Config;
 use super::downlink_item::NewItem;
 use super::polls::Polls;
 use super::{
-    AuditView, Enrolling, HealthView, Ingest, LanesView, Nonce, Outgoing, ParcelView, PostgresAt,
-    Standing, Store, StoreError, signed, unsigned,
+    AHEAD, AuditView, Enrolling, HealthView, Ingest, LanesView, Nonce, Outgoing, ParcelView,
+    PostgresAt, Standing, Store, StoreError, signed, unsigned,
 };
 
 /// The pool, and what goes on beside the calls.
@@ -149,6 +149,13 @@ impl Store for Postgres {
 
     fn long_polls(&self) -> usize {
         self.polls.count()
+    }
+
+    async fn restored(&self) -> Result<(), StoreError> {
+        let client = connect::of(&self.pool).await?;
+        let ahead = "UPDATE gateway SET downlink_last = downlink_last + $1";
+        client.execute(ahead, &[&AHEAD]).await?;
+        Ok(())
     }
 
     async fn gateways(&self) -> Result<Vec<String>, StoreError> {

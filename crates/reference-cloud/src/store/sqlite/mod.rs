@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::downlink_item::NewItem;
 use super::polls::Polls;
 use super::{
-    AuditView, Enrolling, HealthView, Ingest, Keep, LanesView, Nonce, Outgoing, ParcelView,
+    AHEAD, AuditView, Enrolling, HealthView, Ingest, Keep, LanesView, Nonce, Outgoing, ParcelView,
     Standing, Store, StoreError, signed, unsigned,
 };
 
@@ -172,6 +172,15 @@ impl Store for Sqlite {
 
     fn long_polls(&self) -> usize {
         self.polls.count()
+    }
+
+    async fn restored(&self) -> Result<(), StoreError> {
+        self.run(|connection| {
+            let ahead = "UPDATE gateway SET downlink_last = downlink_last + ?1";
+            connection.execute(ahead, [AHEAD])?;
+            Ok(())
+        })
+        .await
     }
 
     async fn gateways(&self) -> Result<Vec<String>, StoreError> {
