@@ -74,7 +74,9 @@ async fn the_cloud_is_an_older_copy() {
     read_only(file).execute("VACUUM INTO ?1", [name]).unwrap();
     part_of_an_evening(&estate).await;
     agree(&estate, "nothing").await;
-    estate.another_cloud(true, |kept| put_back(kept, &copy)).await;
+    estate
+        .another_cloud(true, |kept| put_back(kept, &copy))
+        .await;
     part_of_an_evening(&estate).await;
     estate
         .says(&["has lost items that it had acknowledged"])

@@ -7,6 +7,7 @@ use linli::config::Config;
 /// What a message may point at: a line of the text, or something that is named there.
 const POINTERS: &[&str] = &[
     "line ", "field", "bank", "building", "device", "desk", "broker", "journal.", "rules.", "site",
+    "cloud.",
 ];
 
 /// A text is a configuration that can be started with, or every error says where it is.
