@@ -43,6 +43,9 @@ const DAMAGES: [(&str, &str); 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_damage_is_found() {
+    if local_postgres::left_out() {
+        return;
+    }
     let postgres = tokio::task::block_in_place(LocalPostgres::start).unwrap();
     let expected = filled(&postgres.url()).await;
     let database = connect(&postgres.url()).await.unwrap();

@@ -5,8 +5,9 @@
 //! is never dropped): a small shell holds it, whose standard input closes then. PostgreSQL refuses to run as root; started by
 //! root it runs as the user `postgres`.
 //!
-//! The programs are looked for in the folder that `LINLI_POSTGRES_BIN` names, then where Debian puts
-//! them (`/usr/lib/postgresql/*/bin`, the newest), then on the `PATH`.
+//! The programs are looked for in the folder that `LINLI_POSTGRES_BIN` names, and nowhere else; where
+//! it names none, where Debian puts them (`/usr/lib/postgresql/*/bin`, the newest), then on the `PATH`.
+//! A test asks [`left_out`] first.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod programs;
@@ -66,6 +67,21 @@ pub enum Error {
     /// It doesn't come up.
     #[error("PostgreSQL doesn't come up; its log says: {0}")]
     NotUp(String),
+}
+
+/// Whether a test on PostgreSQL must be left out because it isn't there; says so.
+///
+/// # Panics
+///
+/// Where the environment variable `CI` is set: there it must be there.
+#[must_use]
+pub fn left_out() -> bool {
+    let Err(why) = Programs::find() else {
+        return false;
+    };
+    assert!(std::env::var_os("CI").is_none(), "CI must have it: {why}");
+    eprintln!("LEFT OUT: {why}");
+    true
 }
 
 /// A running server. Blocking: in an async test call it from the test's own thread.

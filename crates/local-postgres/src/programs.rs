@@ -74,8 +74,9 @@ impl Programs {
 }
 
 fn folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    folders.extend(std::env::var_os("LINLI_POSTGRES_BIN").map(PathBuf::from));
+    if let Some(named) = std::env::var_os("LINLI_POSTGRES_BIN") {
+        return vec![PathBuf::from(named)];
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten();
@@ -87,7 +88,7 @@ fn folders() -> Vec<PathBuf> {
         })
         .collect();
     versions.sort();
-    folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+    let mut folders: Vec<PathBuf> = versions.into_iter().rev().map(|(_, it)| it).collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
     folders

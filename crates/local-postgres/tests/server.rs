@@ -8,6 +8,9 @@ use local_postgres::LocalPostgres;
 
 #[test]
 fn a_server_comes_up_survives_a_crash_and_leaves_nothing() {
+    if local_postgres::left_out() {
+        return;
+    }
     let mut server = LocalPostgres::start().unwrap();
     let url = server.create_database("one").unwrap();
     assert!(url.ends_with(&format!("@127.0.0.1:{}/one", server.port())));

@@ -90,6 +90,9 @@ async fn box_of(gateway: u64, stores: [Arc<dyn Store>; 2], progress: Arc<Progres
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_killed_backends_and_crashes_once() {
+    if local_postgres::left_out() {
+        return;
+    }
     let mut server = LocalPostgres::start().unwrap();
     let url = server.create_database("cloud").unwrap();
     let clouds = [postgres(&at(&url)).await, postgres(&at(&url)).await];
@@ -165,6 +168,9 @@ async fn check_outbox(store: &Arc<dyn Store>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clouds_that_start_at_once_migrate_once_and_a_newer_schema_is_refused() {
+    if local_postgres::left_out() {
+        return;
+    }
     let at = database();
     let mut starting = tokio::task::JoinSet::new();
     for _ in 0..6 {
@@ -190,6 +196,9 @@ async fn clouds_that_start_at_once_migrate_once_and_a_newer_schema_is_refused() 
 
 #[tokio::test]
 async fn a_server_that_could_lose_a_commit_is_refused() {
+    if local_postgres::left_out() {
+        return;
+    }
     let server = LocalPostgres::start_with(&["fsync=off"]).unwrap();
     let refused = store::open(Keep::Postgres(at(&server.url()))).await.err();
     let refused = refused.expect("fsync is off");
@@ -198,6 +207,9 @@ async fn a_server_that_could_lose_a_commit_is_refused() {
 
 #[tokio::test]
 async fn a_wrong_password_stays_out_of_the_words() {
+    if local_postgres::left_out() {
+        return;
+    }
     let url = server().url();
     let (user, host) = url.rsplit_once('@').unwrap();
     let (user, _) = user.rsplit_once(':').unwrap();
@@ -210,6 +222,9 @@ async fn a_wrong_password_stays_out_of_the_words() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_waits_for_another_gateway_or_another_lane() {
+    if local_postgres::left_out() {
+        return;
+    }
     let at = database();
     let store = postgres(&at).await;
     let mut source = Source::new(1);
@@ -248,6 +263,9 @@ async fn nothing_waits_for_another_gateway_or_another_lane() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_goes_away_leaves_no_transaction_behind() {
+    if local_postgres::left_out() {
+        return;
+    }
     let mut at = database();
     at.connections = 1;
     let store = postgres(&at).await;
@@ -269,6 +287,9 @@ async fn a_caller_that_goes_away_leaves_no_transaction_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_cloud_has_the_outbox_until_it_goes_or_loses_its_connection() {
+    if local_postgres::left_out() {
+        return;
+    }
     let at = database();
     let (one, other) = (postgres(&at).await, postgres(&at).await);
     let mut source = Source::new(1);

@@ -21,12 +21,12 @@ pub fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../cloud-protocol/openapi.yaml")
 }
 
-/// YAML as JSON, by Python.
-async fn read() -> Value {
+/// YAML as JSON, by Python; `None` where the test is left out.
+async fn read() -> Option<Value> {
     let told = std::fs::read_to_string(path()).unwrap();
-    let outcome = python::run("as_json.py", told).await;
+    let outcome = python::run("as_json.py", told).await?;
     assert!(outcome.well, "{}", outcome.err);
-    Value::from_json(outcome.out.as_bytes()).unwrap()
+    Some(Value::from_json(outcome.out.as_bytes()).unwrap())
 }
 
 fn at<'a>(document: &'a Value, path: &[&str]) -> &'a Value {
@@ -50,7 +50,9 @@ fn names(value: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn every_example_is_read_by_the_crate_and_said_the_same() {
-    let document = read().await;
+    let Some(document) = read().await else {
+        return;
+    };
     let examples = at(&document, &["components", "examples"]);
     for name in names(examples) {
         let example = at(examples, &[name, "value"]);
@@ -107,7 +109,9 @@ fn sorted(value: &Value) -> String {
 
 #[tokio::test]
 async fn every_kind_of_problem_and_every_call_is_in_it() {
-    let document = read().await;
+    let Some(document) = read().await else {
+        return;
+    };
     let text = document.to_json();
     for (urn, _) in ProblemType::WORDS {
         assert!(text.contains(urn), "{urn}");
@@ -128,7 +132,9 @@ async fn every_kind_of_problem_and_every_call_is_in_it() {
 /// its problem is of a type that the document names there.
 #[tokio::test]
 async fn every_answer_is_in_it() {
-    let document = read().await;
+    let Some(document) = read().await else {
+        return;
+    };
     let config = Config {
         gateways: vec![crate::ident("estate-1"), crate::ident("closed-1")],
         ..Config::in_memory()

@@ -46,11 +46,10 @@ async fn a_gateway_in_python_gets_along_with_it() {
         let item = Downlink::ParcelCancelled { parcel };
         cloud.push(&id, &item).await.unwrap();
     }
-    let outcome = python::run(
-        "stranger.py",
-        map(told(&cloud, "stranger-1", &token)).to_json(),
-    )
-    .await;
+    let task = map(told(&cloud, "stranger-1", &token)).to_json();
+    let Some(outcome) = python::run("stranger.py", task).await else {
+        return;
+    };
     assert!(outcome.well, "{}", outcome.err);
     let said = Value::from_json(outcome.out.as_bytes()).unwrap();
 
@@ -95,7 +94,9 @@ async fn schemathesis_finds_nothing() {
     ]);
     let task: [_; 6] = task.try_into().unwrap();
     let started = Instant::now();
-    let outcome = python::run("conforms.py", map(task).to_json()).await;
+    let Some(outcome) = python::run("conforms.py", map(task).to_json()).await else {
+        return;
+    };
     assert!(outcome.well, "{}\n{}", outcome.out, outcome.err);
     println!("{}\n{:?}", outcome.out, started.elapsed());
     let lanes = cloud.lanes(&id).await.unwrap();
