@@ -10,7 +10,7 @@ use cloud_protocol::{Acked, Batch, DownlinkItem, Lane};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::cloud::{BatchLimits, Ledger, LedgerError, LineUse, Standing};
+use crate::cloud::{BatchLimits, EpochAt, Ledger, LedgerError, LineUse, Standing};
 use crate::disk::{Disk, Duty, chain};
 use crate::journal::{Inbox, NotTaken, Work};
 use crate::keys::Keys;
@@ -173,9 +173,9 @@ impl Ledger for StoreLedger {
         on_disk(answer).await
     }
 
-    async fn new_epoch(&self) -> Result<u64, LedgerError> {
+    async fn new_epoch(&self, at: EpochAt) -> Result<u64, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.submit(Work::NewEpoch { reply });
+        self.inbox.submit(Work::NewEpoch { at, reply });
         on_disk(answer).await
     }
 

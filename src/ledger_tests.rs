@@ -120,7 +120,7 @@ async fn a_new_epoch_tells_every_parcel_anew() {
     assert!(matches!(ahead, Err(LedgerError::Ahead { last: 2, .. })));
     ledger.acked(first.epoch, acked(1)).await.unwrap();
 
-    let epoch = ledger.new_epoch().await.unwrap();
+    let epoch = ledger.new_epoch(EpochAt::SameCloud).await.unwrap();
     assert_eq!(epoch, first.epoch + 1);
     // The word for the epoch that is over says nothing of this one.
     ledger.acked(first.epoch, acked(2)).await.unwrap();
@@ -137,6 +137,23 @@ async fn a_new_epoch_tells_every_parcel_anew() {
     assert_eq!(parcels(&batch), wanted);
     ledger.acked(epoch, acked(3)).await.unwrap();
     assert_eq!(ledger.next_batch(limits()).await.unwrap(), None);
+    opened.journal.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_cloud_is_heard_from_its_first_item_on() {
+    let (_dir, opened) = gateway();
+    let ledger = &opened.ledger;
+    announce(ledger, 28, "p-1").await;
+    ledger.new_epoch(EpochAt::SameCloud).await.unwrap();
+    assert_eq!(ledger.downlink_cursor().await.unwrap(), 28);
+    ledger.new_epoch(EpochAt::NewCloud).await.unwrap();
+    assert_eq!(ledger.downlink_cursor().await.unwrap(), 0);
+    announce(ledger, 1, "p-2").await;
+    assert_eq!(ledger.downlink_cursor().await.unwrap(), 1);
+    let batch = ledger.next_batch(limits()).await.unwrap().unwrap();
+    let told = parcels(&batch).into_iter().map(|(_, parcel, _)| parcel);
+    assert!(told.collect::<Vec<_>>().contains(&"p-2".to_owned()));
     opened.journal.stop().await;
 }
 

@@ -37,13 +37,17 @@ async fn closed_cloud() -> Cloud {
     reference_cloud::serve(closed).await.unwrap()
 }
 
-async fn announce(cloud: &Cloud, setup: &Setup, parcel: &str) {
+fn expected(parcel: &str) -> Value {
     let item = format!(
         r#"{{"kind":"parcel.expected","parcel":"{parcel}","recipient":"r-1","size":"S",
             "zone":"ambient","point":"bank-a","deadline":4000000000000,"consent":true}}"#
     );
-    let item = Value::from_json(item.as_bytes()).unwrap();
-    cloud.push_value(&ident("test-site"), item).await.unwrap();
+    Value::from_json(item.as_bytes()).unwrap()
+}
+
+async fn announce(cloud: &Cloud, setup: &Setup, parcel: &str) {
+    let site = ident("test-site");
+    cloud.push_value(&site, expected(parcel)).await.unwrap();
     wait_until("the cloud to have the code", async || {
         let codes = cloud.codes(&ident("test-site")).await.unwrap();
         let known = block_in_place(|| setup.cli(&["parcel", parcel]).status.success());
@@ -228,6 +232,9 @@ async fn an_old_copy_of_the_store_is_noticed_and_begins_a_new_epoch_when_told_to
     assert_eq!(cloud.lanes(&site).await.unwrap().epoch, before);
     let done = block_in_place(|| setup.json(&["sync", "restored", "--yes"]));
     assert!(done["told"].as_str().unwrap().contains("epoch"), "{done}");
+    // What was refused of the old epoch isn't said of the new one.
+    let held = block_in_place(|| setup.json(&["sync"]))["cloud"]["held"].clone();
+    assert_eq!(held.as_array().map_or(0, Vec::len), 0, "{held}");
     wait_until(
         "the cloud to have the new epoch, and both to agree",
         async || {
@@ -251,6 +258,34 @@ async fn an_old_copy_of_the_store_is_noticed_and_begins_a_new_epoch_when_told_to
     }
     block_in_place(|| gateway.stop());
     cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_cloud_told_before_the_gateway_came_arrives() {
+    let site = ident("test-site");
+    let first = reference_cloud::serve(Config::in_memory()).await.unwrap();
+    let mut setup = Setup::new();
+    setup.cloud = Some(first.url());
+    let gateway = block_in_place(|| setup.start());
+    for parcel in ["p-1", "p-2", "p-3"] {
+        announce(&first, &setup, parcel).await;
+    }
+    block_in_place(|| gateway.stop());
+    first.shutdown().await;
+
+    let second = reference_cloud::serve(Config::in_memory()).await.unwrap();
+    let told = second.push_value(&site, expected("p-new")).await;
+    assert_eq!(told.unwrap(), 1);
+    setup.cloud = Some(second.url());
+    let gateway = block_in_place(|| setup.start());
+    wait_until("both to agree on all four", async || {
+        let known = second.parcels(&site).await.unwrap();
+        let expected = known.iter().filter(|parcel| parcel.state.is_some());
+        (expected.count() == 4).then_some(())
+    })
+    .await;
+    block_in_place(|| gateway.stop());
+    second.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

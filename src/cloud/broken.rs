@@ -236,7 +236,7 @@ fn certificate(e: &CertificateError, at: &str) -> (String, TlsFault) {
     let (words, fault) = match e {
         E::NotValidForName => ("is for another name".to_owned(), TlsFault::Name),
         E::NotValidForNameContext { presented, .. } => {
-            let presented: Vec<_> = presented.iter().take(3).map(|n| n.trim()).collect();
+            let presented: Vec<_> = presented.iter().take(3).map(|n| bare_name(n)).collect();
             (
                 format!("is for another name: {}", presented.join(", ")),
                 TlsFault::Name,
@@ -268,9 +268,23 @@ fn certificate(e: &CertificateError, at: &str) -> (String, TlsFault) {
             ),
             TlsFault::NotYet,
         ),
+        other if other.to_string().contains("CaUsedAsEndEntity") => (
+            "is an authority's own (CA:TRUE), not a server's: have one made for the server, by an \
+             authority that ca_file can name"
+                .to_owned(),
+            TlsFault::Issuer,
+        ),
         other => (format!("isn't good: {other}"), TlsFault::Other),
     };
     (format!("the certificate of {at} {words}"), fault)
+}
+
+/// `DnsName("example.com")` is `example.com`.
+fn bare_name(shown: &str) -> &str {
+    let inside = shown
+        .split_once('"')
+        .and_then(|(_, rest)| rest.rsplit_once('"'));
+    inside.map_or(shown.trim(), |(name, _)| name)
 }
 
 fn of_alert(alert: AlertDescription) -> TlsFault {

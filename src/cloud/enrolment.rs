@@ -23,6 +23,7 @@ use super::certificates::NEAR_ITS_END_DAYS;
 use super::contact::Patience;
 use super::failure::Failure;
 use super::identity::{Enrolled, Identity, IdentityError};
+use super::ledger::EpochAt;
 use super::meter::Cost;
 use super::requests::Told;
 use super::status::Way;
@@ -77,7 +78,8 @@ pub(super) async fn enrol(shared: &Shared, token: &Secret) -> Result<String, Fai
     let before = shared.client.enrolled();
     // A cloud that doesn't know this store yet, or not any more, hears everything from the start.
     if before.is_none() || view.epoch.is_none() {
-        shared.ledger.new_epoch().await?;
+        shared.ledger.new_epoch(EpochAt::NewCloud).await?;
+        shared.status.no_lane_is_held();
     }
     let now_ms = shared.clock.now().wall_ms;
     let enrolled = Enrolled {

@@ -132,16 +132,16 @@ pub(super) fn remedy(problem: &Problem) -> &'static str {
     match (problem.kind, problem.status) {
         (Some(ProblemType::Gap), _) => {
             "the cloud has lost items that it had acknowledged: ask the cloud's operator to restore \
-             them, or start a new epoch by restoring this gateway's store"
+             them; if they can't, start a new epoch: linli sync restored"
         }
         (Some(ProblemType::Fork), _) => {
             "two gateways send under this name, or this store is a copy: find and stop the other \
-             one (the cloud's operator can tell from where it sends), or restore this gateway's store to \
-             start a new epoch"
+             one (the cloud's operator can tell from where it sends), or, if this is \
+             the right box, start a new epoch: linli sync restored"
         }
         (Some(ProblemType::Epoch), _) => {
             "the cloud has heard from a newer store of this gateway: stop the gateway that runs on \
-             the old copy, or restore this store to start a new epoch"
+             the old copy, or, if this is the right box, start a new epoch: linli sync restored"
         }
         (Some(ProblemType::Malformed | ProblemType::TooLarge), _) => {
             "gateway and cloud don't understand each other: bring both up to date and report it"
@@ -184,8 +184,8 @@ fn ledger_remedy(e: &LedgerError) -> Option<&'static str> {
     match e {
         LedgerError::Unavailable(_) => Some("check the gateway's disk and its journal"),
         LedgerError::Ahead { .. } => Some(
-            "this store is older than what the cloud has heard: restore it properly, so that it \
-             starts a new epoch",
+            "this store is older than what the cloud has heard: if this is the right box, start a new \
+             epoch: linli sync restored",
         ),
     }
 }

@@ -31,7 +31,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Starts a new epoch: what waits is numbered from 1 again, and the state of every parcel in
     /// the store is told anew. For a store that was restored, or that goes to another cloud.
     /// Returns it.
-    async fn new_epoch(&self) -> Result<u64, LedgerError>;
+    async fn new_epoch(&self, at: EpochAt) -> Result<u64, LedgerError>;
 
     /// What has crossed the line, to be added to what is known of its month.
     async fn line_used(&self, uses: Vec<LineUse>) -> Result<(), LedgerError>;
@@ -50,6 +50,15 @@ pub trait Ledger: Send + Sync + 'static {
     async fn backlog(&self) -> Result<Option<BTreeMap<Lane, u64>>, LedgerError> {
         Ok(None)
     }
+}
+
+/// Where a new epoch is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochAt {
+    /// At the cloud that heard the last one: the downlink goes on where it was.
+    SameCloud,
+    /// At one that has nothing of this store: its downlink begins at its first item.
+    NewCloud,
 }
 
 /// How much to put into a batch.

@@ -52,7 +52,7 @@ use tokio::sync::{Mutex, Notify, watch};
 pub use backoff::BackoffRange;
 pub use certificates::NEAR_ITS_END_DAYS;
 pub use config::{CloudConfig, CloudUrl, ConfigError, LineConfig, TlsFiles};
-pub use ledger::{BatchLimits, Ledger, LedgerError, LineUse, Seal, Traffic};
+pub use ledger::{BatchLimits, EpochAt, Ledger, LedgerError, LineUse, Seal, Traffic};
 pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use standing::{LaneStanding, Standing};
@@ -161,10 +161,16 @@ async fn serve(shared: &Shared, requests: &Requests, nudge: &Notify) {
                 let _ = reply.send(enrolment::change_key(shared).await);
             }
             Request::NewEpoch { reply } => {
-                let started = shared.ledger.new_epoch().await;
+                let started = shared.ledger.new_epoch(EpochAt::SameCloud).await;
+                if started.is_ok() {
+                    // What was refused of the old one is no reason to wait any more.
+                    shared.status.no_lane_is_held();
+                    shared.contact.urge();
+                }
                 nudge.notify_one();
                 let said = started.map(|epoch| {
-                    format!("epoch {epoch} has begun: the cloud hears every parcel's state anew")
+                    format!("epoch {epoch} has begun: the cloud hears every parcel's state anew, but no code \
+                         that it acknowledged before: it asks for new ones, or linli reissue does")
                 });
                 let _ = reply.send(said.map_err(|e| Told::from(Failure::from(e))));
             }

@@ -228,6 +228,11 @@ impl CloudStatus {
         }
     }
 
+    /// A new epoch: what the cloud refused of the old one is over.
+    pub(super) fn no_lane_is_held(&self) {
+        self.lock().snapshot.held.clear();
+    }
+
     pub(super) fn received(&self, items: &[DownlinkItem]) {
         let status = &mut self.lock().snapshot;
         status.items_received += items.len() as u64;

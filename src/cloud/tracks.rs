@@ -116,7 +116,9 @@ async fn fulfilment(
                 return End::GaveUp;
             },
         }
-        errand.is_on();
+        if errand.begins() {
+            uplink.release();
+        }
         let outcome = uplink.round(&REST, Some(urgent), &mut errand).await;
         if !matches!(outcome, Ok(Round::Taken)) || shown.elapsed() > SHOWN_EVERY {
             shown = Instant::now();
@@ -184,6 +186,9 @@ async fn rest(
         tokio::select! {
             () = patience.ready() => {}
             () = stopped(shutdown.clone()) => if shared.contact.quiet_for().is_some() { return },
+        }
+        if errand.begins() {
+            uplink.release();
         }
         let at_once = errand.is_on() || stopping;
         if outages.has_changed().unwrap_or(false) {

@@ -84,6 +84,11 @@ impl<'a> Uplink<'a> {
         }
     }
 
+    /// Held lanes are tried at once.
+    pub fn release(&mut self) {
+        self.holds.clear();
+    }
+
     /// Whether a lane is held now because the cloud refuses it.
     pub fn is_held(&self, lane: Lane) -> bool {
         let hold = self.holds.get(&lane);

@@ -75,6 +75,7 @@ pub(super) struct Errand<'a> {
     urged: watch::Receiver<u64>,
     /// The urging that isn't answered yet.
     number: Option<u64>,
+    begins: bool,
     done: Done,
 }
 
@@ -85,6 +86,7 @@ impl<'a> Errand<'a> {
             way,
             urged: shared.contact.urged(),
             number: None,
+            begins: false,
             done: Done::default(),
         }
     }
@@ -94,8 +96,14 @@ impl<'a> Errand<'a> {
         if self.urged.has_changed().unwrap_or(false) {
             self.number = Some(*self.urged.borrow_and_update());
             self.done = Done::default();
+            self.begins = true;
         }
         self.number.is_some()
+    }
+
+    /// Whether there is one that has just come up: once for each.
+    pub fn begins(&mut self) -> bool {
+        self.is_on() && std::mem::take(&mut self.begins)
     }
 
     /// A request was answered.

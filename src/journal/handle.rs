@@ -8,6 +8,7 @@ use firmware_protocols::{Form, Ident, Slot};
 use super::Work;
 use super::batch::{Memory, Reply, Staged, StagedCut};
 use super::thread::Parts;
+use crate::cloud::EpochAt;
 use crate::intake::{Answer, Piece, Prepared};
 use crate::keys::OsRandom;
 use crate::store::lanes::cut::next_epoch;
@@ -67,8 +68,13 @@ impl Handler<'_> {
                 let taken = cut.epoch == self.memory.epoch;
                 self.staged.cuts.push(StagedCut { cut, reply, taken });
             }
-            Work::NewEpoch { reply } => {
+            Work::NewEpoch { at, reply } => {
                 let epoch = self.new_epoch();
+                if at == EpochAt::NewCloud {
+                    // Its numbers have nothing to do with those of the one before.
+                    self.memory.cursor = 0;
+                    self.staged.cursor = Some(0);
+                }
                 self.staged.replies.push(Reply::Epoch(reply, epoch));
             }
             Work::LineUse { uses, reply } => {

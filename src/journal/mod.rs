@@ -29,7 +29,7 @@ use estate::input::DeskAct;
 use firmware_protocols::{Form, Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
-use crate::cloud::LineUse;
+use crate::cloud::{EpochAt, LineUse};
 use crate::intake::{Answer, Piece};
 use crate::store::lanes::Cut;
 use crate::store::write::QuarantineRow;
@@ -104,6 +104,8 @@ pub enum Work {
     },
     /// The store was restored, or goes to another cloud: everything is numbered anew.
     NewEpoch {
+        /// Whether the downlink begins again as well.
+        at: EpochAt,
         /// The new epoch.
         reply: oneshot::Sender<Result<u64, NotTaken>>,
     },
@@ -183,7 +185,7 @@ impl Work {
             Self::Cut { reply, .. } => {
                 let _ = reply.send(Err(why.clone()));
             }
-            Self::NewEpoch { reply } => {
+            Self::NewEpoch { reply, .. } => {
                 let _ = reply.send(Err(why.clone()));
             }
             Self::Open { reply, .. } => {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use cloud_protocol::uplink::{DemandReport, ParcelReport, ParcelState};
 use cloud_protocol::{Acked, Batch, Chain, DownlinkItem, Item, Lane, LaneBatch, Report};
 use firmware_protocols::Ident;
-use linli::cloud::{BatchLimits, Ledger, LedgerError, LineUse};
+use linli::cloud::{BatchLimits, EpochAt, Ledger, LedgerError, LineUse};
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -209,7 +209,7 @@ impl Ledger for Memory {
         Ok(())
     }
 
-    async fn new_epoch(&self) -> Result<u64, LedgerError> {
+    async fn new_epoch(&self, _: EpochAt) -> Result<u64, LedgerError> {
         self.check()?;
         self.epochs_asked.fetch_add(1, Ordering::SeqCst);
         if self.epochs_hang.load(Ordering::SeqCst) {

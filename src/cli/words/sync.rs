@@ -63,6 +63,8 @@ box, and the cloud refuses it (fork, gap, or 'older than what the cloud has hear
   - What waits for the cloud is numbered anew and sent again.
   - The cloud is told the state of every parcel that this store knows; where the two differ, this
     store's word counts. What happened after the backup is known only to the cloud.
+  - Codes that the cloud had acknowledged don't go up again, as only their digests are here. They still
+    open; where the cloud lacks one for a notice, it or 'linli reissue PARCEL' makes a new one.
   - An older copy of this store is refused from then on: make sure that only one box runs.
 It can't be taken back.";
 
@@ -185,7 +187,11 @@ pub fn manner(wait_s: u64, spread_s: u64, throughput: Option<u64>) -> String {
     let throughput = throughput.map_or_else(String::new, |bytes| {
         format!("; it carries about {} a second", size(bytes))
     });
-    format!("asks for news every {wait_s} s; {spread}{throughput}")
+    let news = match wait_s {
+        0 => "doesn't ask for news yet".to_owned(),
+        _ => format!("asks for news every {wait_s} s"),
+    };
+    format!("{news}; {spread}{throughput}")
 }
 
 /// What the last request cost.
