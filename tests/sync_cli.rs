@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -286,6 +286,64 @@ async fn what_another_cloud_told_before_the_gateway_came_arrives() {
     .await;
     block_in_place(|| gateway.stop());
     second.shutdown().await;
+}
+
+/// Every file below a folder, with what is in it.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let kind = fs::symlink_metadata(&path).unwrap().file_type();
+        if kind.is_dir() {
+            found.extend(files(&path));
+        } else if kind.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            found.push((path, bytes));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_the_cloud_was_told_stands_in_no_file_of_either() {
+    let site = ident("test-site");
+    let kept = tempfile::tempdir().unwrap();
+    let in_file = Config::in_file(kept.path().join("cloud.db"));
+    let cloud = reference_cloud::serve(in_file).await.unwrap();
+    let mut setup = Setup::new();
+    setup.cloud = Some(cloud.url());
+    let gateway = block_in_place(|| setup.start());
+    for parcel in ["p-1", "p-2", "p-3"] {
+        announce(&cloud, &setup, parcel).await;
+    }
+    let told = cloud.codes(&site).await.unwrap();
+    let codes: Vec<&str> = told.values().map(|code| code.reveal()).collect();
+    assert_eq!(codes.len(), 3);
+    let holds = |bytes: &[u8], text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    let none_in = |folder: &Path| {
+        let found = files(folder);
+        assert!(
+            found.iter().any(|(_, bytes)| holds(bytes, "p-2")),
+            "the search finds what is there"
+        );
+        for (path, bytes) in &found {
+            for code in &codes {
+                assert!(!holds(bytes, code), "a code in {}", path.display());
+            }
+        }
+    };
+    // While both run, with their logs; in a copy; and when both have ended.
+    none_in(setup.dir.path());
+    none_in(kept.path());
+    copy_files(&setup.state(), &setup.dir.path().join("backup"));
+    block_in_place(|| gateway.stop());
+    cloud.shutdown().await;
+    none_in(setup.dir.path());
+    none_in(kept.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]
