@@ -2,7 +2,7 @@
 //!
 //! First the gateway has to be enrolled ([`enrolment`]): by a one-time token, under the key that it
 //! keeps ([`identity`]). Then three loops share one client, which signs every request, one contact
-//! with the cloud ([`contact`]) and one status:
+//! with the cloud ([`mod@contact`]) and one status:
 //!
 //! * [`tracks`] sends what the ledger has, batch by batch ([`uplink`]), and reports what the cloud has
 //!   for good: parcels on a track of their own, health and demand on another.
@@ -11,7 +11,7 @@
 //! None keeps anything that matters: what to send, what was acknowledged and the downlink's cursor
 //! live in the ledger, so all can be stopped at any point, and everything may be sent again.
 //!
-//! What crosses the [`line`](self::line) is counted and held against its [`budget`].
+//! What crosses the [`mod@line`] is counted and held against its [`budget`].
 
 mod account;
 mod answer;

@@ -13,7 +13,7 @@
 //! each); and when it returns after ten minutes or more, about 2,000 a second in the busiest ten
 //! seconds that go on to TLS and a request, nine of ten within a minute. After a restart of seconds,
 //! which breaks every long poll at once, it is 4,500 a second over half a minute (see the tests of
-//! [`contact`](super::contact), which play it with a thousand).
+//! [`contact`](mod@super::contact), which play it with a thousand).
 
 use std::time::Duration;
 

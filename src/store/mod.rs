@@ -3,7 +3,7 @@
 //! * [`schema`] — opening, pragmas, migrations.
 //! * [`mod@write`] — what the journal writes in its one transaction a batch.
 //! * [`load`] — what the estate starts from.
-//! * [`lanes`] — what waits for the cloud; [`line`] — what has crossed the line to it.
+//! * [`lanes`] — what waits for the cloud; [`mod@line`] — what has crossed the line to it.
 //! * [`read`] — what people ask for.
 //! * [`trace`] — the parcels' history, as a hash chain; [`audit`] — its verification.
 //!

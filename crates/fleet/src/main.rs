@@ -6,7 +6,7 @@
 //! code is 0 only if everything holds. All on the loopback interface; ended is only what was started.
 //!
 //! * [`lanes`], [`life`], [`track`] — a gateway's store, what happens in its estate, sending it.
-//! * [`stream`], [`line`], [`caller`] — connections, requests, signatures, and what befalls them.
+//! * [`stream`], [`mod@line`], [`caller`] — connections, requests, signatures, and what befalls them.
 //! * [`enrolment`], [`storm`], [`throughput`], [`bare`] — the parts of a run.
 //! * [`verify`] — whether it holds.
 //! * [`processes`], [`tally`], [`report`] — clouds, costs, figures.

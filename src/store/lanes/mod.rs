@@ -7,8 +7,8 @@
 //!
 //! * [`append`] — an item comes in; what it replaces goes.
 //! * [`waiting`] — what to send next is read, and a batch planned of it.
-//! * [`cut`] — what was planned is written; then what the cloud has goes; a new epoch.
-//! * [`standing`] — where the lanes stand, to compare.
+//! * [`mod@cut`] — what was planned is written; then what the cloud has goes; a new epoch.
+//! * [`mod@standing`] — where the lanes stand, to compare.
 //! * [`demand`] — spans of demand, summed up where the line is short.
 //! * [`body`] — an item as it stands in a row.
 //!
