@@ -249,6 +249,24 @@ async fn a_code_is_in_no_file() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_made_is_its_owners_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cloud.db");
+    let cloud = reference_cloud::serve(Config::in_file(&path))
+        .await
+        .unwrap();
+    for name in ["cloud.db", "cloud.db-wal", "cloud.db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_newer_store_is_refused_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cloud.db");

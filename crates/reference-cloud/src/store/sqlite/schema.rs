@@ -1,5 +1,9 @@
 //! The tables, and opening the file they are in.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::{Keep, StoreError};
@@ -151,7 +155,10 @@ const MIGRATIONS: &[&str] = &["
 pub fn open(keep: &Keep) -> Result<Connection, StoreError> {
     let mut connection = match keep {
         Keep::Memory => Connection::open_in_memory()?,
-        Keep::File(path) => Connection::open(path)?,
+        Keep::File(path) => {
+            make_private(path);
+            Connection::open(path)?
+        }
         Keep::Postgres(_) => return Err(StoreError::Closed),
     };
     connection.busy_timeout(std::time::Duration::from_secs(2))?;
@@ -168,6 +175,16 @@ pub fn open(keep: &Keep) -> Result<Connection, StoreError> {
     }
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// A new file is its owner's only: couriers' codes stand in it until the gateway has them. What can't
+/// be made here, SQLite says why.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
