@@ -1,8 +1,8 @@
 //! What the loops know together of their contact with the cloud, and the patience of each.
 //!
 //! After a failure a loop pauses: full jitter below 1 s, 2 s, 4 s, … 5 min ([`Backoff`]), a first
-//! pause again after a success. The downlink starts below 30 s, as every long poll of a fleet breaks
-//! at the same moment when its cloud is started again. Without an answer from the cloud a pause ends
+//! pause again after a success. The downlink starts below 30 s (half of what a return is spread over),
+//! as every long poll of a fleet breaks at the same moment when its cloud is started again. Without an answer from the cloud a pause ends
 //! early when the way to it opens ([`Path`]), when another loop gets through, or when a technician
 //! asks. When the cloud wants to be left alone (429, 503, or any `Retry-After`), all loops leave it
 //! alone: there is one cloud.
@@ -18,8 +18,6 @@ use super::failure::{Cause, Failure};
 use super::path::{Gone, Path};
 use super::status::{CloudStatus, Way};
 
-/// How many times the first ceiling of the others the downlink's is.
-const DOWNLINK_FIRST: u32 = 30;
 /// The longest jitter on top of what a cloud asked for.
 const ON_TOP_LONGEST: Duration = Duration::from_secs(300);
 /// An outage from which on what isn't urgent is spread anew.
@@ -134,7 +132,9 @@ impl<'a> Patience<'a> {
     pub fn new(contact: &'a Contact, way: Way) -> Self {
         let range = match way {
             Way::Down => BackoffRange {
-                first: (contact.range.first * DOWNLINK_FIRST).min(contact.range.longest),
+                first: (contact.path.return_takes() / 2)
+                    .max(contact.range.first)
+                    .min(contact.range.longest),
                 ..contact.range
             },
             Way::Fulfilment | Way::Rest => contact.range,

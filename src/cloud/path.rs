@@ -37,6 +37,13 @@ pub(super) struct Path {
     closed: Mutex<bool>,
 }
 
+impl Path {
+    /// Over how long a fleet comes back whose cloud was away.
+    pub fn return_takes(&self) -> Duration {
+        self.settling.cloud
+    }
+}
+
 /// The longest wait between a way that opens and the first request over it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settling {
