@@ -221,9 +221,19 @@ async fn a_pause_of_a_year_is_an_hour() {
     ));
     life_goes_on(&estate).await;
     estate.says(&["HTTP 429", IF_IT_LASTS]).await;
-    let sync: serde_json::Value = serde_json::from_str(&estate.linli(&["sync", "--json"])).unwrap();
-    let uplink = &sync["cloud"]["uplink"];
-    let pause = uplink["next_try_ms"].as_i64().unwrap() - uplink["last_error_ms"].as_i64().unwrap();
+    // Whichever way was told first: the other leaves the cloud alone as well.
+    let pause = wait_until("a way to be told", async || {
+        let sync = estate.linli(&["sync", "--json"]);
+        let sync: serde_json::Value = serde_json::from_str(&sync).unwrap();
+        let pause_of = |way: &str| {
+            let way = &sync["cloud"][way];
+            let told = way["last_error"].as_str()?.contains("429");
+            let pause = way["next_try_ms"].as_i64()? - way["last_error_ms"].as_i64()?;
+            told.then_some(pause)
+        };
+        pause_of("uplink").or_else(|| pause_of("downlink"))
+    })
+    .await;
     // And up to five minutes more, so that a fleet that was told the same doesn't come back in step.
     assert!((3_600_000..3_902_000).contains(&pause), "{pause} ms");
     estate.fault(Fault::None);
