@@ -7,7 +7,6 @@
 #[path = "../tests/embedded/mod.rs"]
 mod embedded;
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,7 +79,6 @@ async fn main() {
     }
     let mut config = EmbeddedBroker::new(names().iter().map(|name| ident(name)));
     config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    config.anonymous = HashSet::new();
     let credentials = Arc::new(Credentials::open(&path).unwrap());
     let broker = Broker::serve(config, credentials, Recorder::open(), dir).await;
     println!("resident, idle: {} KiB", resident_kib());

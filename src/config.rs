@@ -18,16 +18,22 @@ use crate::pace::Limits;
 
 mod banks;
 mod cloud;
+pub mod fault;
 mod limits;
+mod profiles;
 mod register_check;
 mod rules;
 pub mod serial;
 mod serial_check;
+mod tls;
 pub use banks::{BankSection, CompartmentRun};
 pub use cloud::{Cloud, LineSection};
+use fault::Faults;
 pub use limits::LimitsSection;
+pub use profiles::BridgeSection;
 pub use rules::RulesSection;
 use serial::{OnPort, PortSection};
+pub use tls::TlsSection;
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
 /// ten times that.
@@ -75,6 +81,9 @@ pub struct Config {
     /// Other devices.
     #[serde(default, rename = "device")]
     pub devices: Vec<DeviceSection>,
+    /// MQTT clients that speak for devices of others, as Zigbee2MQTT does.
+    #[serde(default, rename = "bridge")]
+    pub bridges: Vec<BridgeSection>,
     /// Serial ports.
     #[serde(default, rename = "port")]
     pub ports: Vec<PortSection>,
@@ -101,6 +110,8 @@ pub struct Broker {
     /// The most connections at once. Default 1,200.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// A second listener, for MQTT over TLS.
+    pub tls: Option<TlsSection>,
 }
 
 impl Default for Broker {
@@ -109,6 +120,7 @@ impl Default for Broker {
             listen: default_listen(),
             anonymous: Vec::new(),
             max_connections: default_max_connections(),
+            tls: None,
         }
     }
 }
@@ -197,6 +209,13 @@ pub struct DeviceSection {
     pub point: Option<Ident>,
     /// Where it hangs, if on a serial port.
     pub serial: Option<OnPort>,
+    /// For a device that speaks its maker's JSON: the profile that makes our events of it. The name of
+    /// one that is shipped (`linli profile list`), or the path of a file.
+    pub profile: Option<String>,
+    /// With `profile`: what the device calls itself in its topics. Default: its id.
+    pub named: Option<String>,
+    /// With `profile`: the bridge that speaks for it. Default: it logs in itself.
+    pub via: Option<Ident>,
 }
 
 /// Why a configuration can't be used: every error at once, each with its remedy.
@@ -238,11 +257,11 @@ impl Config {
     /// Reads and checks a text. Returns every error.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let config: Self = toml::from_str(text).map_err(|e| vec![e.to_string()])?;
-        let errors = config.check();
-        if errors.is_empty() {
+        let faults = config.check();
+        if faults.is_empty() {
             Ok(config)
         } else {
-            Err(errors)
+            Err(faults.told())
         }
     }
 
@@ -333,8 +352,8 @@ impl Config {
         self.limits.limits()
     }
 
-    fn check(&self) -> Vec<String> {
-        let mut errors = Vec::new();
+    fn check(&self) -> Faults {
+        let mut errors = Faults::default();
         if self.broker.is_some() && self.external_broker.is_some() {
             errors.push(
                 "[broker] and [external_broker] exclude each other: remove one of them".to_owned(),
@@ -348,6 +367,7 @@ impl Config {
         }
         self.check_broker(&mut errors);
         serial_check::check(self, &mut errors);
+        profiles::check(self, &mut errors);
         self.rules.check(&mut errors);
         self.limits.check(&mut errors);
         if let Some(cloud) = &self.cloud {
@@ -362,7 +382,7 @@ impl Config {
         errors
     }
 
-    fn check_names(&self, errors: &mut Vec<String>) {
+    fn check_names(&self, errors: &mut Faults) {
         let mut seen = BTreeSet::new();
         for id in self.device_ids() {
             if !seen.insert(id.clone()) {
@@ -382,7 +402,7 @@ impl Config {
         }
     }
 
-    fn check_buildings(&self, errors: &mut Vec<String>) {
+    fn check_buildings(&self, errors: &mut Faults) {
         let known: BTreeSet<&Ident> = self.buildings.iter().map(|b| &b.id).collect();
         let banks = self.banks.iter().map(|b| ("bank", &b.id, &b.building));
         let desks = self.desks.iter().map(|d| ("desk", &d.id, &d.building));
@@ -396,7 +416,7 @@ impl Config {
         }
     }
 
-    fn check_points(&self, errors: &mut Vec<String>) {
+    fn check_points(&self, errors: &mut Faults) {
         let banks = self.banks.iter().map(|bank| &bank.id);
         let points: BTreeSet<&Ident> = banks.chain(self.desks.iter().map(|d| &d.id)).collect();
         for device in &self.devices {
@@ -410,10 +430,13 @@ impl Config {
         }
     }
 
-    fn check_broker(&self, errors: &mut Vec<String>) {
+    fn check_broker(&self, errors: &mut Faults) {
         let Some(broker) = &self.broker else {
             return;
         };
+        if let Some(tls) = &broker.tls {
+            tls.check(errors);
+        }
         if !(1..=CONNECTIONS_MOST).contains(&broker.max_connections) {
             errors.push(format!(
                 "broker.max_connections is {}, 1 to {CONNECTIONS_MOST} is allowed: 1200 suits most estates",

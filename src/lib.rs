@@ -20,6 +20,7 @@ pub mod disk;
 pub mod intake;
 pub mod journal;
 pub mod keys;
+pub mod knocks;
 pub mod ledger;
 pub mod links;
 pub mod names;

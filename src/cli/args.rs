@@ -1,8 +1,13 @@
 //! The command line: one definition gives parsing, help and usage errors.
 
 mod bank;
+mod ca;
+mod config;
 mod conform;
 mod desk;
+mod device;
+mod init;
+mod profile;
 mod serial;
 mod sync;
 mod until;
@@ -16,8 +21,13 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
+pub use ca::CaCommand;
+pub use config::ConfigCommand;
 pub use conform::{ConformCloudArgs, ConformCommand};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};
+pub use device::{AddArgs, DeviceCommand, PairArgs};
+pub use init::InitArgs;
+pub use profile::{ProfileCommand, TestArgs};
 pub use serial::{Addresses, MonitorArgs, Numbers, ScanArgs, SerialCommand};
 pub use sync::SyncCommand;
 pub use until::Until;
@@ -171,22 +181,25 @@ pub enum Command {
     /// Try a cloud of your own for conformance
     #[command(subcommand)]
     Conform(ConformCommand),
-    /// Prepare a device
+    /// Set a gateway up: ask what stands where, and write a configuration
+    Init(InitArgs),
+    /// Check the configuration, show it, or have the daemon take it over
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Add devices, give them passwords, find those that can't get in
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// The estate's own certificate authority, for MQTT over TLS
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Profiles: how the JSON of other makers' devices becomes events
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// The process that runs profiles' programs for the daemon
+    #[command(hide = true)]
+    MapWorker,
     /// Print the version
     Version,
-}
-
-/// What can be done to a device. None of it needs a running daemon.
-#[derive(Debug, Subcommand)]
-pub enum DeviceCommand {
-    /// Make a new password for a device, show it once, and store its hash
-    Password {
-        /// The device
-        #[arg(value_name = "ID")]
-        id: Ident,
-    },
 }
 
 /// What can be done to a compartment. It is recorded with your name.

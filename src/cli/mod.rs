@@ -8,16 +8,21 @@ pub mod args;
 mod ask;
 pub mod audit;
 mod bank;
+mod ca;
+mod config;
 mod conform;
 mod desk;
+mod device;
 mod elsewhere;
 mod history;
+mod init;
 mod lists;
 mod locate;
 mod logging;
 mod look;
 mod password;
 mod picture;
+mod profile;
 mod serial;
 #[cfg(feature = "osdp")]
 mod serial_commission;
@@ -42,7 +47,7 @@ use crate::control::health::Health;
 use crate::control::views::{BankView, DeviceView, Opening, Status};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
-use args::{Args, Command, DeviceCommand, Global};
+use args::{Args, Command, Global};
 use audit::ParcelArgs;
 use look::Look;
 use stop::Stop;
@@ -180,10 +185,12 @@ impl Session {
             Command::Audit(command) => self.audit(command)?,
             Command::Sync { command } => self.sync(command)?,
             Command::Conform(command) => self.conform(command)?,
-            Command::Device(DeviceCommand::Password { id }) => {
-                let made = password::make(&self.global, &id)?;
-                self.password(id.as_str(), &made)?;
-            }
+            Command::Init(args) => self.init(args)?,
+            Command::Config(command) => self.config_command(command)?,
+            Command::Device(command) => self.device(command)?,
+            Command::Ca(command) => self.ca(command)?,
+            Command::Profile(command) => self.profile(command)?,
+            Command::MapWorker => return Err(Stop::new(stop::FAILED, "not built yet")),
             Command::Version => writeln!(self.out, "linli {}", env!("CARGO_PKG_VERSION"))?,
         }
         Ok(self.out.flush()?)

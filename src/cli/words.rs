@@ -3,14 +3,19 @@
 
 pub mod audit;
 pub mod bank;
+pub mod ca;
 pub mod cloud;
 #[cfg(feature = "osdp")]
 pub mod commissioning;
 pub mod compartments;
+pub mod config;
 pub mod conform;
 pub mod desk;
+pub mod device;
 pub mod disk;
 pub mod events;
+pub mod init;
+pub mod profile;
 pub mod scan;
 pub mod serial;
 pub mod slowed;

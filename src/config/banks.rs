@@ -5,6 +5,7 @@ use estate::layout::{Bank, CompartmentSpec};
 use firmware_protocols::Ident;
 use serde::Deserialize;
 
+use super::fault::Faults;
 use super::serial::{BoardSection, OnPort};
 
 /// A locker bank. Its id is also its controller's device id.
@@ -77,7 +78,7 @@ impl BankSection {
         counts.fold(0, u16::saturating_add)
     }
 
-    pub(super) fn check(&self, errors: &mut Vec<String>) {
+    pub(super) fn check(&self, errors: &mut Faults) {
         let count: u64 = self.compartments.iter().map(|c| u64::from(c.count)).sum();
         if !(1..=512).contains(&count) {
             errors.push(format!(

@@ -6,6 +6,7 @@ use cloud_protocol::WAIT_MAX_SECONDS;
 use firmware_protocols::Ident;
 use serde::Deserialize;
 
+use super::fault::Faults;
 use crate::cloud::CloudUrl;
 
 /// The longest `line.spread_s`: a day, as demand is worth little after that.
@@ -65,7 +66,7 @@ impl Default for LineSection {
 }
 
 impl Cloud {
-    pub(super) fn check(&self, errors: &mut Vec<String>) {
+    pub(super) fn check(&self, errors: &mut Faults) {
         match CloudUrl::new(&self.url) {
             Ok(url) => self.check_tls(url.is_https(), errors),
             Err(e) => errors.push(format!("cloud.url: {e}")),
@@ -83,7 +84,7 @@ impl Cloud {
     }
 
     /// Plain HTTP is this machine's own: what is set for TLS would be silently without effect.
-    fn check_tls(&self, https: bool, errors: &mut Vec<String>) {
+    fn check_tls(&self, https: bool, errors: &mut Faults) {
         let files = [
             ("ca_file", &self.ca_file),
             ("client_certificate_file", &self.client_certificate_file),
@@ -100,7 +101,7 @@ impl Cloud {
 }
 
 impl LineSection {
-    fn check(&self, errors: &mut Vec<String>) {
+    fn check(&self, errors: &mut Faults) {
         if !(1..=28).contains(&self.month_starts) {
             errors.push(format!(
                 "cloud.line.month_starts is {}: 1 to 28 is allowed, as every month has these days",

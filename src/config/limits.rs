@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::fault::Faults;
 use crate::pace::Limits;
 
 /// How much a device may send; see [`Limits`] for each. A rate of 0 is no limit.
@@ -30,7 +31,7 @@ impl LimitsSection {
         }
     }
 
-    pub(super) fn check(&self, errors: &mut Vec<String>) {
+    pub(super) fn check(&self, errors: &mut Faults) {
         let mut rate = |name: &str, set: Option<u32>, low: u32, high: u32| {
             if let Some(n) = set.filter(|n| *n != 0 && !(low..=high).contains(n)) {
                 errors.push(format!(

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use firmware_protocols::Ident;
 use firmware_protocols::senml::RECORDS_MAX;
 
+use super::fault::Faults;
 use super::serial::{BoardSection, RegisterKind, RegisterSection};
 
 /// The longest name and the longest unit, in bytes.
 const TEXT_MAX_BYTES: usize = 64;
 
 /// Adds every error of the registers of the device `id`.
-pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Vec<String>) {
+pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Faults) {
     if registers.len() > RECORDS_MAX {
         errors.push(format!(
             "'{id}' has {} registers, at most {RECORDS_MAX} fit into a reading: leave some out",
@@ -33,7 +34,7 @@ pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Vec<
 }
 
 /// Adds every error of a board's relays, beside what holds for every board.
-pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Vec<String>) {
+pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Faults) {
     let Some(relay) = &board.relay else { return };
     let last = board.mapping().iter().map(|(_, channel)| *channel).max();
     let last = last.unwrap_or(1).saturating_sub(1);
@@ -47,7 +48,7 @@ pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Vec<S
 }
 
 /// RFC 8428 § 4.5.1: the name stands behind the device's id, so any of these may begin it.
-fn check_name(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+fn check_name(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
     let name = &register.name;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
     if name.is_empty() || name.len() > TEXT_MAX_BYTES || !name.chars().all(allowed) {
@@ -64,7 +65,7 @@ fn check_name(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) 
     }
 }
 
-fn check_number(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+fn check_number(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
     let name = &register.name;
     let kind = register.kind();
     if register.function.is_bit() {
@@ -98,7 +99,7 @@ fn check_number(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>
     }
 }
 
-fn check_door(id: &Ident, register: &RegisterSection, errors: &mut Vec<String>) {
+fn check_door(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
     let name = &register.name;
     if !register.function.is_bit() && register.door_closed.is_some()
         || register.held_open_s.is_some() && register.door_closed.is_none()

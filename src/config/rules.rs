@@ -1,5 +1,6 @@
 //! What the operator sets about hand-overs: the section `[rules]`.
 
+use super::fault::Faults;
 use cloud_protocol::downlink::Size;
 use estate::layout::{Rules, Unlisted};
 use serde::Deserialize;
@@ -68,7 +69,7 @@ impl RulesSection {
         }
     }
 
-    pub(super) fn check(&self, errors: &mut Vec<String>) {
+    pub(super) fn check(&self, errors: &mut Faults) {
         let mut within = |name: &str, set: Option<u64>, low: u64, high: u64| {
             if let Some(n) = set.filter(|n| !(low..=high).contains(n)) {
                 errors.push(format!("rules.{name} is {n}, {low} to {high} is allowed"));
@@ -131,12 +132,7 @@ fn word<T: Copy>(set: Option<&String>, words: &[(&str, T)]) -> Option<T> {
     found.map(|(_, meaning)| *meaning)
 }
 
-fn one_of<T: Copy>(
-    name: &str,
-    set: Option<&String>,
-    words: &[(&str, T)],
-    errors: &mut Vec<String>,
-) {
+fn one_of<T: Copy>(name: &str, set: Option<&String>, words: &[(&str, T)], errors: &mut Faults) {
     if let (Some(text), None) = (set, word(set, words)) {
         let allowed: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         errors.push(format!(

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_protocols::Ident;
 
+use super::fault::Faults;
 use super::serial::{BoardSection, OnPort, PortSection, Protocol};
 use super::{BankSection, Config};
 
 /// Adds every error.
-pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
+pub(super) fn check(config: &Config, errors: &mut Faults) {
     check_ports(&config.ports, errors);
     check_shared(config, errors);
     let ports: BTreeMap<&Ident, &PortSection> =
@@ -39,7 +40,7 @@ pub(super) fn check(config: &Config, errors: &mut Vec<String>) {
     }
 }
 
-fn check_ports(ports: &[PortSection], errors: &mut Vec<String>) {
+fn check_ports(ports: &[PortSection], errors: &mut Faults) {
     let (mut ids, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for port in ports {
         let id = &port.id;
@@ -86,10 +87,12 @@ fn check_ports(ports: &[PortSection], errors: &mut Vec<String>) {
 }
 
 /// Some ports are for one device.
-fn check_shared(config: &Config, errors: &mut Vec<String>) {
+fn check_shared(config: &Config, errors: &mut Faults) {
     for port in &config.ports {
         let here = config.on_ports().filter(|(_, on, _)| on.port == port.id);
-        errors.extend(port.crowded(here.count()));
+        if let Some(crowded) = port.crowded(here.count()) {
+            errors.push(crowded);
+        }
     }
 }
 
@@ -99,11 +102,7 @@ fn unknown_port(id: &Ident, port: &Ident) -> String {
     )
 }
 
-fn check_bank(
-    bank: &BankSection,
-    ports: &BTreeMap<&Ident, &PortSection>,
-    errors: &mut Vec<String>,
-) {
+fn check_bank(bank: &BankSection, ports: &BTreeMap<&Ident, &PortSection>, errors: &mut Faults) {
     let id = &bank.id;
     if bank.boards.is_empty() {
         return;
@@ -146,12 +145,7 @@ fn check_bank(
     }
 }
 
-fn check_board(
-    bank: &BankSection,
-    board: &BoardSection,
-    port: &PortSection,
-    errors: &mut Vec<String>,
-) {
+fn check_board(bank: &BankSection, board: &BoardSection, port: &PortSection, errors: &mut Faults) {
     let (id, address) = (&bank.id, board.address);
     let protocol = port.protocol;
     if !protocol.has_boards() {
@@ -227,7 +221,7 @@ fn check_board(
     }
 }
 
-fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<String>) {
+fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Faults) {
     let protocol = port.protocol;
     // Boards are a bank's, and refused below.
     let is_board = protocol.has_boards() && protocol != Protocol::Modbus;
@@ -282,7 +276,7 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Vec<St
     super::register_check::check(id, &on.registers, errors);
 }
 
-fn check_reader(id: &Ident, on: &OnPort, at_point: bool, errors: &mut Vec<String>) {
+fn check_reader(id: &Ident, on: &OnPort, at_point: bool, errors: &mut Faults) {
     match (&on.key_file, on.insecure) {
         (None, false) => errors.push(format!(
             "'{id}' needs serial.key_file: where its secure channel key is, or is to be put by 'linli serial commission {id}'; insecure = true does without, and then whoever reaches its wires can read cards and codes"
@@ -305,7 +299,7 @@ fn once<'a>(
     port: &'a Ident,
     address: Option<u8>,
     id: &Ident,
-    errors: &mut Vec<String>,
+    errors: &mut Faults,
 ) {
     if !seen.insert((port, address)) {
         let what = match address {

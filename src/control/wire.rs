@@ -100,6 +100,28 @@ pub enum Request {
         #[serde(default)]
         claims: Option<String>,
     },
+    /// One [`super::reload::ReloadView`], once the daemon goes by the new configuration, or has refused
+    /// it.
+    Reload {
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
+    /// A [`super::knocks::KnockView`] each, newest first.
+    Knocks,
+    /// A [`super::knocks::PairStep`] for each that knocks while the device is waited for, and one at the
+    /// end.
+    Pair {
+        /// The device that is waited for.
+        device: String,
+        /// For how long, s.
+        seconds: u16,
+        /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
+        #[serde(default)]
+        claims: Option<String>,
+    },
+    /// A [`super::profiles::MappedView`] for each device with a profile.
+    Mapped,
     /// A [`crate::store::read::ParcelRow`] each, oldest first: what waits at desks, is expected
     /// there, or was sent there.
     AtDesks {

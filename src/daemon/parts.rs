@@ -18,7 +18,7 @@ use crate::credentials::Credentials;
 use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
-use crate::links::embedded::{self, EmbeddedBroker, Roster};
+use crate::links::embedded::{self, Admitted, EmbeddedBroker, Roster};
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -198,7 +198,10 @@ fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
     let section = config.broker.clone().unwrap_or_default();
     let mut broker = EmbeddedBroker::new(config.mqtt_device_ids());
     broker.listen = vec![section.listen];
-    broker.anonymous = section.anonymous.iter().cloned().collect();
+    broker.clients.replace(Admitted {
+        devices: config.mqtt_device_ids().into_iter().collect(),
+        anonymous: section.anonymous.iter().cloned().collect(),
+    });
     broker.connections_max = section.max_connections;
     broker.pace = pace;
     broker

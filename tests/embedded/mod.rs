@@ -121,7 +121,9 @@ impl Broker {
         }
         let mut config = EmbeddedBroker::new(["bank-a", "door-1", "open-1"].map(ident));
         config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        config.anonymous.insert(ident("open-1"));
+        let mut admitted = (*config.clients.now()).clone();
+        admitted.anonymous.insert(ident("open-1"));
+        config.clients.replace(admitted);
         change(&mut config);
         let credentials = Arc::new(Credentials::open(&path).unwrap());
         Self::serve(config, credentials, intake, dir).await

@@ -80,7 +80,8 @@ pub(super) async fn authenticate(
     from: IpAddr,
 ) -> Result<Ident, Refusal> {
     let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
-    let device = shared.devices.get(&id).cloned().ok_or(Refusal::Login)?;
+    let admitted = shared.clients.now();
+    let device = admitted.devices.get(&id).cloned().ok_or(Refusal::Login)?;
     if connect
         .username
         .as_deref()
@@ -89,7 +90,7 @@ pub(super) async fn authenticate(
         return Err(Refusal::Login);
     }
     match &connect.password {
-        None if shared.anonymous.contains(&device) => {}
+        None if admitted.anonymous.contains(&device) => {}
         Some(password) if connect.username.is_some() => {
             match shared.credentials.check(&device, password, from).await {
                 Login::Granted => {}

@@ -23,6 +23,7 @@
 
 mod admission;
 mod answers;
+mod clients;
 mod connect;
 mod door;
 pub mod limits;
@@ -47,6 +48,7 @@ use crate::credentials::Credentials;
 use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
+pub use clients::{Admitted, Clients};
 pub use roster::Roster;
 
 /// The reader of a client's first packet by itself, for the fuzz targets: it is the first that bytes
@@ -70,10 +72,8 @@ pub mod packets {
 pub struct EmbeddedBroker {
     /// Where it listens. Port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
-    /// The devices that may log in, with their id as client id and user name.
-    pub devices: HashSet<Ident>,
-    /// Those of them that may log in without a password, the client id alone naming them.
-    pub anonymous: HashSet<Ident>,
+    /// Who may log in.
+    pub clients: Arc<Clients>,
     /// How many clients may be logged in, or waiting for their password to be checked.
     pub connections_max: usize,
     /// How many clients may be connected that haven't sent their CONNECT yet. Past that, the
@@ -94,8 +94,10 @@ impl EmbeddedBroker {
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
             pace: Arc::new(Pace::new(Limits::NONE, devices.iter().cloned())),
-            devices,
-            anonymous: HashSet::new(),
+            clients: Arc::new(Clients::new(Admitted {
+                devices,
+                anonymous: HashSet::new(),
+            })),
             connections_max: 1200,
             waiting_max: 512,
             connect_timeout: Duration::from_secs(5),
@@ -105,8 +107,7 @@ impl EmbeddedBroker {
 
 /// What the tasks of one broker share.
 struct Shared {
-    devices: HashSet<Ident>,
-    anonymous: HashSet<Ident>,
+    clients: Arc<Clients>,
     credentials: Arc<Credentials>,
     intake: Arc<dyn DeviceIntake>,
     roster: Arc<Roster>,
@@ -152,8 +153,7 @@ pub async fn serve(
     }
     let listeners = door::bind(&config.listen)?;
     let shared = Arc::new(Shared {
-        devices: config.devices.clone(),
-        anonymous: config.anonymous.clone(),
+        clients: Arc::clone(&config.clients),
         credentials,
         intake,
         roster,

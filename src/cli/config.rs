@@ -1,0 +1,13 @@
+//! The configuration: checked, shown, taken over.
+
+use super::args::ConfigCommand;
+use super::stop::{self, Stop};
+use super::{Done, Session};
+
+impl Session {
+    /// `linli config …`.
+    pub(super) fn config_command(&mut self, command: ConfigCommand) -> Done {
+        let _ = command;
+        Err(Stop::new(stop::FAILED, "not built yet"))
+    }
+}

@@ -1,0 +1,1 @@
+//! What linli says about profiles.
