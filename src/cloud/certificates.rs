@@ -26,7 +26,7 @@ pub(super) enum Whose {
 
 /// The certificates that are known, with their ends. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Certificates(Arc<Mutex<BTreeMap<Whose, i64>>>);
+pub(crate) struct Certificates(Arc<Mutex<BTreeMap<Whose, i64>>>);
 
 impl Certificates {
     /// Notes a certificate. What can't be read is passed over: whether it is good is for TLS to say.

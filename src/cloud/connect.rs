@@ -38,7 +38,7 @@ const KEEPALIVE_TRIES: u32 = 4;
 
 /// The steps of the way to the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Name,
     Tcp,
     Tls,
@@ -47,7 +47,7 @@ pub(super) enum Step {
 /// A step that didn't come about.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
-pub(super) struct NotConnected {
+pub(crate) struct NotConnected {
     /// Which.
     pub step: Step,
     /// Why; of the kind `TimedOut` when the time ran out.
@@ -57,7 +57,7 @@ pub(super) struct NotConnected {
 
 /// Makes connections to one cloud.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     host: Arc<(String, u16)>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     keepalive: Duration,

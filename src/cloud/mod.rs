@@ -57,6 +57,23 @@ pub use meter::{Cost, Meter};
 pub use requests::{REQUESTS_MAX, Request, Requests, Step, Told};
 pub use standing::{LaneStanding, Standing};
 pub use status::{CloudSnapshot, CloudStatus, Direction, HeldLane};
+/// Connections to a cloud for who isn't the sync client: nothing of them is counted or shown.
+pub(crate) mod connector {
+    use std::sync::Arc;
+
+    use super::certificates::Certificates;
+    use super::config::CloudUrl;
+    pub(crate) use super::connect::Connector;
+    use super::meter::Meter;
+
+    /// To the cloud at `url`, over TLS if `tls` says how.
+    pub(crate) fn to(
+        url: &CloudUrl,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> anyhow::Result<Connector> {
+        Connector::new(url, tls, false, Certificates::default(), Meter::default())
+    }
+}
 pub use views::{CertificateView, CostView, Level, LineView, TrafficView};
 
 use client::Client;

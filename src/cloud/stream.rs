@@ -17,7 +17,7 @@ use super::meter::Meter;
 /// What has crossed a connection and isn't accounted for yet. What is left when the connection ends
 /// goes to the meter.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     sent: AtomicU64,
     received: AtomicU64,
     meter: Meter,
@@ -38,7 +38,7 @@ impl Tally {
 
 /// A TCP stream that is counted.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     tcp: TcpStream,
     tally: Arc<Tally>,
 }
@@ -121,7 +121,7 @@ impl AsyncWrite for Counted {
 
 /// A connection that requests can go over.
 #[derive(Debug)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Within this machine.
     Plain(Counted),
     /// Over TLS.

@@ -11,9 +11,7 @@ use firmware_protocols::Value;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::CertificateDer;
@@ -24,6 +22,8 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use super::CannotRun;
 use super::request::Draft;
 use crate::cloud::config::CloudUrl;
+use crate::cloud::connector;
+use crate::disk::chain;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer is shown.
@@ -31,7 +31,7 @@ const SHOWN_CHARS: usize = 300;
 
 /// Sends requests.
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<connector::Connector, Full<Bytes>>,
     base: String,
 }
 
@@ -47,11 +47,11 @@ pub(super) struct Answer {
 
 impl Http {
     pub fn new(url: &CloudUrl, ca_file: Option<&Path>) -> Result<Self, CannotRun> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(url.is_https(), ca_file)?)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let tls = match url.is_https() {
+            true => Some(Arc::new(tls(ca_file)?)),
+            false => None,
+        };
+        let connector = connector::to(url, tls).map_err(|e| CannotRun::Tls(format!("{e:#}")))?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base: url.as_url().as_str().trim_end_matches('/').to_string(),
@@ -149,13 +149,12 @@ impl Answer {
     }
 }
 
-fn tls(authorities: bool, ca_file: Option<&Path>) -> Result<ClientConfig, CannotRun> {
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, CannotRun> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| CannotRun::Tls(e.to_string()))?;
     let config = match ca_file {
         Some(file) => config.with_root_certificates(pinned(file)?),
-        None if !authorities => config.with_root_certificates(RootCertStore::empty()),
         None => config.with_platform_verifier().map_err(|_| {
             CannotRun::Tls(
                 "no certificate authorities on this machine: install the package ca-certificates, \
@@ -184,15 +183,4 @@ fn pinned(file: &Path) -> Result<RootCertStore, CannotRun> {
         return Err(unusable("no certificate is in it".to_string()));
     }
     Ok(roots)
-}
-
-/// An error with its sources, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        words.push_str(&format!(": {e}"));
-        source = e.source();
-    }
-    words
 }

@@ -5,13 +5,11 @@
 //! * `postgres` — any number of clouds beside each other on one database.
 //! * [`views`] — what the cloud knows, for people.
 //! * `refusal`, `enrolment`, `meaning`, `downlink_item` — what both decide alike.
-//! * `bench` — the bare transaction, measured.
 //! * [`polls`] — the long polls, and who wakes them.
 //!
 //! Invariant: what a caller is told is on disk. A batch's nonce, its positions and its data are one
 //! transaction.
 
-pub mod bench;
 mod downlink_item;
 mod enrolment;
 mod meaning;

@@ -54,14 +54,7 @@ pub(super) fn take(
 
 /// Where a gateway's lanes stand in its epoch.
 pub(super) fn standing(connection: &Connection, gateway: &str) -> Result<Standing, StoreError> {
-    let epoch: Option<i64> = connection
-        .query_row(
-            "SELECT epoch FROM gateway WHERE gateway = ?1",
-            [gateway],
-            |row| row.get(0),
-        )
-        .optional()?
-        .flatten();
+    let epoch = epoch_of(connection, gateway)?;
     let mut lanes = BTreeMap::new();
     for lane in Lane::ALL {
         let view = connection
@@ -113,16 +106,19 @@ fn take_lanes(tx: &Connection, gateway: &str, batch: &Received) -> Result<Acked,
     Ok(acked)
 }
 
+/// A gateway's epoch as it stands in its row; `None` before its first.
+fn epoch_of(connection: &Connection, gateway: &str) -> rusqlite::Result<Option<i64>> {
+    let row = connection.query_row(
+        "SELECT epoch FROM gateway WHERE gateway = ?1",
+        [gateway],
+        |row| row.get(0),
+    );
+    Ok(row.optional()?.flatten())
+}
+
 /// A higher epoch is taken, the known one goes on, a lower one is refused.
 fn enter_epoch(tx: &Connection, gateway: &str, epoch: u64) -> Result<(), Stop> {
-    let own: Option<i64> = tx
-        .query_row(
-            "SELECT epoch FROM gateway WHERE gateway = ?1",
-            [gateway],
-            |row| row.get(0),
-        )
-        .optional()?
-        .flatten();
+    let own = epoch_of(tx, gateway)?;
     if let Some(own) = own.map(unsigned).filter(|own| epoch < *own) {
         return Err(Stop::Refused(refusal::epoch(epoch, own)));
     }
