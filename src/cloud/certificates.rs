@@ -15,7 +15,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Whose certificate it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Whose {
+pub(crate) enum Whose {
     /// The gateway's own.
     Client,
     /// The pinned authorities': of several, the one that ends first.
