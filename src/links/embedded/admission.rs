@@ -13,12 +13,13 @@ use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::{self, Channel};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answers::{Refusal, Welcome};
+use super::certificate::ClientCertificate;
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
 use super::roster::Place;
+use super::stream::Stream;
 use super::{Shared, limits, session};
 use crate::credentials::Login;
 
@@ -27,7 +28,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Reads the CONNECT. `None`: whatever came isn't worth an answer.
 pub(super) async fn read_connect(
-    client: &mut TcpStream,
+    client: &mut Stream,
     limit: Duration,
 ) -> Option<Result<Connect, (Version, Refusal)>> {
     let packet = timeout(limit, read_packet(client)).await.ok()??;
@@ -66,18 +67,20 @@ pub async fn read_packet(client: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8
 }
 
 /// Writes a refusal and closes.
-pub(super) async fn refuse(mut client: TcpStream, version: Version, refusal: Refusal) {
+pub(super) async fn refuse(mut client: Stream, version: Version, refusal: Refusal) {
     if let Some(packet) = refusal.packet(version) {
         let _ = timeout(ANSWER_MAX, client.write_all(&packet)).await;
     }
     let _ = client.shutdown().await;
 }
 
-/// Checks who the client is and what it leaves as its will.
+/// Checks who the client is and what it leaves as its will. Whoever has shown a certificate must be one
+/// that it names, and needs no password; one that is given must be right.
 pub(super) async fn authenticate(
     shared: &Shared,
     connect: &Connect,
     from: IpAddr,
+    certificate: Option<&ClientCertificate>,
 ) -> Result<Ident, Refusal> {
     let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
     let admitted = shared.clients.now();
@@ -89,7 +92,11 @@ pub(super) async fn authenticate(
     {
         return Err(Refusal::Login);
     }
+    if certificate.is_some_and(|certificate| !certificate.names(&device)) {
+        return Err(Refusal::Login);
+    }
     match &connect.password {
+        None if certificate.is_some() => {}
         None if admitted.anonymous.contains(&device) => {}
         Some(password) if connect.username.is_some() => {
             match shared.credentials.check(&device, password, from).await {
@@ -127,7 +134,7 @@ async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), 
 /// or `stop` resolves.
 pub(super) async fn let_in(
     shared: &Arc<Shared>,
-    client: TcpStream,
+    client: Stream,
     connect: Connect,
     device: &Ident,
     stop: impl Future<Output = ()>,

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::admission::{authenticate, let_in, read_connect, refuse};
 use super::answers::Refusal;
 use super::connect::Connect;
+use super::stream::Stream;
 use super::{EmbeddedBroker, Shared};
 
 /// As many as Linux lets wait out of the box: a crowd that says nothing shall not fill it, or a
@@ -166,14 +167,15 @@ pub(super) async fn stopping(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-type Admitted<'a> = (TcpStream, Connect, Ident, SemaphorePermit<'a>);
+type Admitted<'a> = (Stream, Connect, Ident, SemaphorePermit<'a>);
 
 async fn admit(
-    mut client: TcpStream,
+    client: TcpStream,
     from: SocketAddr,
     mut seat: Seat,
     rooms: &Rooms,
 ) -> Option<Admitted<'_>> {
+    let mut client = Stream::Plain(client);
     let read = tokio::select! {
         read = read_connect(&mut client, rooms.connect_timeout) => read,
         _ = &mut seat.called_out => None,
@@ -191,10 +193,11 @@ async fn admit(
         refuse(client, connect.version, Refusal::Unavailable).await;
         return None;
     };
+    let certificate = client.certificate().cloned();
     let answer = tokio::select! {
-        answer = authenticate(&rooms.shared, &connect, from.ip()) => answer,
+        answer = authenticate(&rooms.shared, &connect, from.ip(), certificate.as_ref()) => answer,
         // Whoever has gone doesn't stand in the line for a slow hash.
-        () = gone(&client) => return None,
+        () = client.gone() => return None,
     };
     match answer {
         Ok(device) => Some((client, connect, device, permit)),
@@ -204,14 +207,6 @@ async fn admit(
             None
         }
     }
-}
-
-/// Resolves when the client has closed. One that has already sent more isn't known to have.
-async fn gone(client: &TcpStream) {
-    if matches!(client.peek(&mut [0]).await, Ok(0) | Err(_)) {
-        return;
-    }
-    std::future::pending().await
 }
 
 struct WaitingRoom {

@@ -23,6 +23,7 @@
 
 mod admission;
 mod answers;
+mod certificate;
 mod clients;
 mod connect;
 mod door;
@@ -32,6 +33,7 @@ mod publications;
 mod retained;
 mod roster;
 mod session;
+mod stream;
 mod wire;
 
 use std::collections::HashSet;

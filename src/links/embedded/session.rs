@@ -22,22 +22,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use firmware_protocols::Ident;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admission::keep_alive_s;
 use super::connect::Connect;
 use super::publications::{Pending, Reply, is_urgent, publication, say_status};
 use super::roster::Place;
+use super::stream::{Stream, Took};
 use super::wire::{Heard, Options, Out, QoS, Reason, Wire};
 use super::{Shared, limits};
 use crate::pace::Gauge;
 
-/// How much is read at a time, bytes.
-const STEP_BYTES: usize = 16 * 1024;
 /// How much may wait to be written before nothing more is read, bytes.
 const UNWRITTEN_MAX_BYTES: usize = 64 * 1024;
 /// How long a client may leave what it is sent unread.
@@ -67,7 +65,7 @@ enum End {
 /// `welcome` is the CONNACK.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: Stream,
     connect: Connect,
     device: &Ident,
     place: &mut Place,
@@ -130,7 +128,7 @@ pub(super) async fn serve(
 struct Session<'a> {
     shared: &'a Arc<Shared>,
     device: &'a Ident,
-    stream: TcpStream,
+    stream: Stream,
     wire: Wire,
     /// Read and not yet understood.
     inbound: BytesMut,
@@ -168,26 +166,30 @@ impl Session<'_> {
                 return end;
             }
             let reads = may_pass && self.has_room();
-            let room = self.in_flight.len() < self.window && self.outbound.is_empty();
+            let unwritten = self.unwritten();
+            let room = self.in_flight.len() < self.window && !unwritten;
             let deadline = self.deadline(reads, may_pass);
             tokio::select! {
                 biased;
                 _ = &mut place.ended => return End::Replaced,
                 () = &mut stop => return self.ending(End::Stopped).await,
                 () = poll_fn(|context| poll_answers(&mut self.answers, context)) => {}
-                writable = self.stream.writable(), if !self.outbound.is_empty() => {
+                writable = self.stream.writable(), if unwritten => {
                     if writable.is_err() {
                         return End::Gone(None);
                     }
                 }
-                read = read(&self.stream, &mut self.inbound), if reads => match read {
-                    Ok(0) => return self.ending(End::Gone(None)).await,
-                    Ok(bytes) => {
-                        self.heard_at = Instant::now();
-                        self.gauge.charge_bytes(bytes, 0, 0, self.heard_at.into_std());
+                readable = self.stream.readable(), if reads => {
+                    match readable.and_then(|()| self.stream.try_read(&mut self.inbound)) {
+                        Ok(Took::Nothing) => {}
+                        Ok(Took::End) => return self.ending(End::Gone(None)).await,
+                        Ok(Took::Bytes(bytes)) => {
+                            self.heard_at = Instant::now();
+                            self.gauge.charge_bytes(bytes, 0, 0, self.heard_at.into_std());
+                        }
+                        Err(_) => return End::Gone(None),
                     }
-                    Err(_) => return End::Gone(None),
-                },
+                }
                 () = place.mailbox.stirred(), if room => {}
                 () = sleep_until(deadline) => {
                     if let Some(end) = self.overdue(reads) {
@@ -335,8 +337,13 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether something that was said isn't in the socket yet.
+    fn unwritten(&self) -> bool {
+        !self.outbound.is_empty() || self.stream.unwritten()
+    }
+
     fn write(&mut self, out: Out) -> bool {
-        if self.outbound.is_empty() {
+        if !self.unwritten() {
             self.moved_at = Instant::now();
         }
         self.wire.write(out, &mut self.outbound)
@@ -344,25 +351,19 @@ impl Session<'_> {
 
     /// Writes what the socket takes now.
     fn flush(&mut self) -> io::Result<()> {
-        while !self.outbound.is_empty() {
-            match self.stream.try_write(&self.outbound) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.outbound.advance(written);
-                    self.moved_at = Instant::now();
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => return Err(e),
-            }
+        if self.stream.try_write(&mut self.outbound)? {
+            self.moved_at = Instant::now();
         }
-        self.outbound = BytesMut::new();
+        if self.outbound.is_empty() {
+            self.outbound = BytesMut::new();
+        }
         Ok(())
     }
 
     /// When to look whether the client is overdue.
     fn deadline(&self, reads: bool, may_pass: bool) -> Instant {
         let silent = reads.then(|| self.heard_at + self.patience);
-        let stalled = (!self.outbound.is_empty()).then(|| self.moved_at + STALL_MAX);
+        let stalled = self.unwritten().then(|| self.moved_at + STALL_MAX);
         let now = Instant::now();
         let parked = self
             .held_since
@@ -382,7 +383,7 @@ impl Session<'_> {
             // Nobody listened: what it may have said meanwhile is in the socket.
             self.heard_at = now;
         }
-        if !self.outbound.is_empty() && now >= self.moved_at + STALL_MAX {
+        if self.unwritten() && now >= self.moved_at + STALL_MAX {
             tracing::info!(device = %self.device, "a device reads nothing: its connection is closed");
             return Some(End::Gone(None));
         }
@@ -427,18 +428,6 @@ impl Session<'_> {
             }
         };
         let _ = timeout(FAREWELL, drained).await;
-    }
-}
-
-/// Reads what is there into `inbound`. 0: the client has ended.
-async fn read(stream: &TcpStream, inbound: &mut BytesMut) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        inbound.reserve(STEP_BYTES);
-        match stream.try_read_buf(inbound) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
     }
 }
 
