@@ -3,36 +3,46 @@
 //! Unknown keys are errors everywhere. Relative paths are taken from the working folder.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use estate::Layout;
 use estate::layout::{Desk, Device};
 use firmware_protocols::Ident;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::journal::Retention;
 use crate::pace::Limits;
 
 mod banks;
+mod check;
 mod cloud;
+mod document;
 pub mod fault;
 mod limits;
 mod profiles;
+mod read;
 mod register_check;
+mod repair;
 mod rules;
+mod schema;
 pub mod serial;
 mod serial_check;
+mod spelling;
+mod structure;
+mod syntax;
+mod texts;
 mod tls;
 pub use banks::{BankSection, CompartmentRun};
 pub use cloud::{Cloud, LineSection};
-use fault::Faults;
 pub use limits::LimitsSection;
 pub use profiles::BridgeSection;
+pub use read::{ConfigError, Told};
 pub use rules::RulesSection;
+pub use schema::schema;
 use serial::{OnPort, PortSection};
+use texts::{Address, Name};
 pub use tls::TlsSection;
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
@@ -40,10 +50,11 @@ pub use tls::TlsSection;
 const CONNECTIONS_MOST: usize = 100_000;
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The site's id.
+    #[schemars(with = "Name")]
     pub site: Ident,
     /// The folder that everything is kept in. Default `/var/lib/linli`.
     #[serde(default = "default_state_dir")]
@@ -90,7 +101,7 @@ pub struct Config {
 }
 
 /// The local API.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// Its Unix socket. Default: `control.sock` in the state folder.
@@ -98,17 +109,20 @@ pub struct Control {
 }
 
 /// The embedded broker.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// Where it listens. Default `127.0.0.1:1883`.
     #[serde(default = "default_listen")]
+    #[schemars(with = "Address")]
     pub listen: SocketAddr,
     /// Devices that may log in without a password. Default none.
     #[serde(default)]
+    #[schemars(with = "Vec<Name>")]
     pub anonymous: Vec<Ident>,
     /// The most connections at once. Default 1,200.
     #[serde(default = "default_max_connections")]
+    #[schemars(range(min = 1, max = CONNECTIONS_MOST))]
     pub max_connections: usize,
     /// A second listener, for MQTT over TLS.
     pub tls: Option<TlsSection>,
@@ -126,10 +140,11 @@ impl Default for Broker {
 }
 
 /// A broker of somebody else.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalBroker {
     /// `mqtt://host:port` or `mqtts://host:port`.
+    #[schemars(extend("examples" = ["mqtt://127.0.0.1:1883"]))]
     pub url: String,
     /// The user that the gateway logs in as.
     pub username: Option<String>,
@@ -141,16 +156,18 @@ pub struct ExternalBroker {
     pub ca_file: Option<PathBuf>,
     /// How many events may be under way to the disk at once. Default 256.
     #[serde(default = "default_window")]
+    #[schemars(range(min = 1, max = 4_096))]
     pub window: u16,
 }
 
 /// How events are written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JournalSection {
     /// How long readings and access events may wait for company, ms, to spare the flash. 0 for
     /// never. Default 20.
     #[serde(default = "default_gather_ms")]
+    #[schemars(range(max = 1_000))]
     pub gather_ms: u64,
 }
 
@@ -163,32 +180,46 @@ impl Default for JournalSection {
 }
 
 /// How long events are kept.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct RetentionSection {
-    /// Access events, days. Default 7.
-    pub access_days: Option<u32>,
-    /// Everything else, days. Default 90.
-    pub events_days: Option<u32>,
-    /// The database's size beyond which the oldest events go, MiB. Default 1,024.
-    pub store_max_mib: Option<u32>,
+    /// Access events, days. The keys of their digests go with them.
+    pub access_days: u32,
+    /// Everything else, days.
+    pub events_days: u32,
+    /// The database's size beyond which the oldest events go, MiB.
+    pub store_max_mib: u32,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        let d = Retention::default();
+        Self {
+            access_days: d.access_days,
+            events_days: d.events_days,
+            store_max_mib: d.store_max_mib,
+        }
+    }
 }
 
 /// A building.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BuildingSection {
     /// Its id.
+    #[schemars(with = "Name")]
     pub id: Ident,
 }
 
 /// A desk. Its id is also its terminal's device id.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeskSection {
     /// Its id.
+    #[schemars(with = "Name")]
     pub id: Ident,
     /// The building it belongs to.
+    #[schemars(with = "Name")]
     pub building: Ident,
     /// For people: where it is.
     #[serde(default)]
@@ -198,14 +229,17 @@ pub struct DeskSection {
 }
 
 /// A device that isn't a bank or a desk.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSection {
     /// Its id.
+    #[schemars(with = "Name")]
     pub id: Ident,
     /// The building it belongs to.
+    #[schemars(with = "Name")]
     pub building: Ident,
     /// The bank or desk that it is a keypad or scanner of.
+    #[schemars(with = "Option<Name>")]
     pub point: Option<Ident>,
     /// Where it hangs, if on a serial port.
     pub serial: Option<OnPort>,
@@ -215,56 +249,11 @@ pub struct DeviceSection {
     /// With `profile`: what the device calls itself in its topics. Default: its id.
     pub named: Option<String>,
     /// With `profile`: the bridge that speaks for it. Default: it logs in itself.
+    #[schemars(with = "Option<Name>")]
     pub via: Option<Ident>,
 }
 
-/// Why a configuration can't be used: every error at once, each with its remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// What is wrong.
-    pub errors: Vec<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} can't be used:", self.file.display())?;
-        for error in &self.errors {
-            write!(f, "\n  {}", error.trim_end().replace('\n', "\n  "))?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
-    /// Reads and checks a file.
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let wrong = |errors| ConfigError {
-            file: file.to_path_buf(),
-            errors,
-        };
-        let text = fs::read_to_string(file).map_err(|e| {
-            wrong(vec![format!(
-                "it can't be read: {e}. Start from config/linli.toml, or name another with --config"
-            )])
-        })?;
-        Self::parse(&text).map_err(wrong)
-    }
-
-    /// Reads and checks a text. Returns every error.
-    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let config: Self = toml::from_str(text).map_err(|e| vec![e.to_string()])?;
-        let faults = config.check();
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(faults.told())
-        }
-    }
-
     /// The local API's socket.
     pub fn socket(&self) -> PathBuf {
         match &self.control.socket {
@@ -338,119 +327,17 @@ impl Config {
 
     /// How long events are kept.
     pub fn retention(&self) -> Retention {
-        let default = Retention::default();
         let set = &self.retention;
         Retention {
-            access_days: set.access_days.unwrap_or(default.access_days),
-            events_days: set.events_days.unwrap_or(default.events_days),
-            store_max_mib: set.store_max_mib.unwrap_or(default.store_max_mib),
+            access_days: set.access_days,
+            events_days: set.events_days,
+            store_max_mib: set.store_max_mib,
         }
     }
 
     /// How much a device may send.
     pub fn limits(&self) -> Limits {
         self.limits.limits()
-    }
-
-    fn check(&self) -> Faults {
-        let mut errors = Faults::default();
-        if self.broker.is_some() && self.external_broker.is_some() {
-            errors.push(
-                "[broker] and [external_broker] exclude each other: remove one of them".to_owned(),
-            );
-        }
-        self.check_names(&mut errors);
-        self.check_buildings(&mut errors);
-        self.check_points(&mut errors);
-        for bank in &self.banks {
-            bank.check(&mut errors);
-        }
-        self.check_broker(&mut errors);
-        serial_check::check(self, &mut errors);
-        profiles::check(self, &mut errors);
-        self.rules.check(&mut errors);
-        self.limits.check(&mut errors);
-        if let Some(cloud) = &self.cloud {
-            cloud.check(&mut errors);
-        }
-        if self.journal.gather_ms > 1_000 {
-            errors.push(format!(
-                "journal.gather_ms is {}, at most 1000 is allowed: 20 to 50 spares the flash",
-                self.journal.gather_ms
-            ));
-        }
-        errors
-    }
-
-    fn check_names(&self, errors: &mut Faults) {
-        let mut seen = BTreeSet::new();
-        for id in self.device_ids() {
-            if !seen.insert(id.clone()) {
-                errors.push(format!(
-                    "'{id}' names two of bank, desk and device: give each an id of its own"
-                ));
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for building in &self.buildings {
-            if !seen.insert(&building.id) {
-                errors.push(format!(
-                    "building '{}' stands twice: remove one",
-                    building.id
-                ));
-            }
-        }
-    }
-
-    fn check_buildings(&self, errors: &mut Faults) {
-        let known: BTreeSet<&Ident> = self.buildings.iter().map(|b| &b.id).collect();
-        let banks = self.banks.iter().map(|b| ("bank", &b.id, &b.building));
-        let desks = self.desks.iter().map(|d| ("desk", &d.id, &d.building));
-        let devices = self.devices.iter().map(|d| ("device", &d.id, &d.building));
-        for (kind, id, building) in banks.chain(desks).chain(devices) {
-            if !known.contains(building) {
-                errors.push(format!(
-                    "{kind} '{id}' is in building '{building}', which isn't there: add [[building]] id = \"{building}\", or correct it"
-                ));
-            }
-        }
-    }
-
-    fn check_points(&self, errors: &mut Faults) {
-        let banks = self.banks.iter().map(|bank| &bank.id);
-        let points: BTreeSet<&Ident> = banks.chain(self.desks.iter().map(|d| &d.id)).collect();
-        for device in &self.devices {
-            match &device.point {
-                Some(point) if !points.contains(point) => errors.push(format!(
-                    "device '{}' belongs to point '{point}', which is no bank or desk: name one of them, or remove 'point'",
-                    device.id
-                )),
-                _ => {}
-            }
-        }
-    }
-
-    fn check_broker(&self, errors: &mut Faults) {
-        let Some(broker) = &self.broker else {
-            return;
-        };
-        if let Some(tls) = &broker.tls {
-            tls.check(errors);
-        }
-        if !(1..=CONNECTIONS_MOST).contains(&broker.max_connections) {
-            errors.push(format!(
-                "broker.max_connections is {}, 1 to {CONNECTIONS_MOST} is allowed: 1200 suits most estates",
-                broker.max_connections
-            ));
-        }
-        let known: BTreeSet<Ident> = self.device_ids().into_iter().collect();
-        for id in &broker.anonymous {
-            if !known.contains(id) {
-                errors.push(format!(
-                    "broker.anonymous names '{id}', which is no bank, desk or device: add it or remove it there"
-                ));
-            }
-        }
     }
 }
 
@@ -475,6 +362,8 @@ const fn default_gather_ms() -> u64 {
 }
 
 #[cfg(test)]
+mod faults_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -493,7 +382,7 @@ mod tests {
         ] {
             let said = errors(&format!("site = 's'\n[rules]\n{rule} = {}\n", i64::MAX));
             assert!(
-                said.starts_with(&format!("rules.{rule} is {}", i64::MAX)),
+                said.starts_with(&format!("line 3: rules.{rule}: is {}", i64::MAX)),
                 "{said}"
             );
         }
@@ -514,7 +403,7 @@ mod tests {
         }
         let said = errors("site = 's'\n[broker]\nmax_connections = 0\n");
         assert!(
-            said.contains("broker.max_connections is 0, 1 to 100000 is allowed"),
+            said.contains("broker.max_connections: is 0; 1 to 100000 is allowed"),
             "{said}"
         );
     }

@@ -402,8 +402,8 @@ fn what_the_configuration_may_not_say_is_said_before_anything_starts() {
     let log = setup.log_text();
     for part in [
         "cloud.url: plain http is only for a cloud on this machine",
-        "cloud.line.wait_s is 0: 1 to 600 is allowed",
-        "cloud.line.month_starts is 31: 1 to 28 is allowed",
+        "cloud.line.wait_s: is 0; 1 to 600 is allowed",
+        "cloud.line.month_starts: is 31; 1 to 28 is allowed",
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }

@@ -3,18 +3,22 @@
 use cloud_protocol::downlink::{Size, Zone};
 use estate::layout::{Bank, CompartmentSpec};
 use firmware_protocols::Ident;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
 use super::serial::{BoardSection, OnPort};
+use super::texts::{Name, one_of};
 
 /// A locker bank. Its id is also its controller's device id.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BankSection {
     /// Its id.
+    #[schemars(with = "Name")]
     pub id: Ident,
     /// The building it belongs to.
+    #[schemars(with = "Name")]
     pub building: Ident,
     /// For people: where it stands.
     #[serde(default)]
@@ -33,15 +37,18 @@ pub struct BankSection {
 }
 
 /// A run of equal compartments.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompartmentRun {
     /// How many.
+    #[schemars(range(max = 512))]
     pub count: u16,
     /// `S`, `M` or `L`.
+    #[schemars(schema_with = "sizes")]
     pub size: String,
     /// `ambient`, `chilled` or `frozen`. Default `ambient`.
     #[serde(default = "default_zone")]
+    #[schemars(schema_with = "zones")]
     pub zone: String,
     /// Whether they are within reach from a wheelchair. Default no.
     #[serde(default)]
@@ -78,21 +85,13 @@ impl BankSection {
         counts.fold(0, u16::saturating_add)
     }
 
-    pub(super) fn check(&self, errors: &mut Faults) {
+    pub(super) fn check(&self, at: &str, errors: &mut Faults) {
         let count: u64 = self.compartments.iter().map(|c| u64::from(c.count)).sum();
         if !(1..=512).contains(&count) {
-            errors.push(format!(
-                "bank '{}' has {count} compartments, 1 to 512 are allowed: set 'count' in its compartments",
-                self.id
-            ));
-        }
-        for run in &self.compartments {
-            if run.spec().is_none() {
-                errors.push(format!(
-                    "bank '{}' has compartments of size '{}' and zone '{}': sizes are S, M, L, zones are ambient, chilled, frozen",
-                    self.id, run.size, run.zone
-                ));
-            }
+            errors.at(
+                format!("{at}.compartments"),
+                format!("are {count} together, 1 to 512 are allowed: set 'count' in each run"),
+            );
         }
     }
 }
@@ -107,6 +106,14 @@ impl CompartmentRun {
             low: self.low,
         })
     }
+}
+
+pub(super) fn sizes(_: &mut SchemaGenerator) -> Schema {
+    one_of(Size::WORDS)
+}
+
+fn zones(_: &mut SchemaGenerator) -> Schema {
+    one_of(Zone::WORDS)
 }
 
 fn default_zone() -> String {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use cloud_protocol::WAIT_MAX_SECONDS;
 use firmware_protocols::Ident;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::texts::Name;
 use crate::cloud::CloudUrl;
 
 /// The longest `line.spread_s`: a day, as demand is worth little after that.
@@ -16,12 +18,14 @@ const SPREAD_MOST_S: u32 = 86_400;
 const MONTHLY_MOST_MIB: u32 = 1 << 20;
 
 /// The cloud.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
     /// `https://…`; plain `http://` only to this machine.
+    #[schemars(extend("examples" = ["https://cloud.example"]))]
     pub url: String,
     /// The gateway's id there. Default: the site's.
+    #[schemars(with = "Option<Name>")]
     pub gateway: Option<Ident>,
     /// A file with the one-time token to enrol with. Once enrolled it isn't read any more.
     pub token_file: Option<PathBuf>,
@@ -37,19 +41,23 @@ pub struct Cloud {
 }
 
 /// The line to the cloud.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LineSection {
     /// Whether each byte costs: long polls are quieter then.
     pub metered: bool,
     /// What may cross it in a month, MiB, both ways; 0 for no limit. What waits of demand is sent
     /// coarser and later when it gets short; parcels never are.
+    #[schemars(range(max = MONTHLY_MOST_MIB))]
     pub monthly_mib: u32,
     /// On which day of the month the count starts again, 1 to 28.
+    #[schemars(range(min = 1, max = 28))]
     pub month_starts: u8,
     /// How long a long poll waits, s, 1 to 600. Default: 50, metered 300.
+    #[schemars(range(min = 1, max = WAIT_MAX_SECONDS))]
     pub wait_s: Option<u16>,
     /// Over how long what isn't urgent is spread, s, so that estates don't all send on the hour.
+    #[schemars(range(max = SPREAD_MOST_S))]
     pub spread_s: u32,
 }
 
@@ -69,18 +77,25 @@ impl Cloud {
     pub(super) fn check(&self, errors: &mut Faults) {
         match CloudUrl::new(&self.url) {
             Ok(url) => self.check_tls(url.is_https(), errors),
-            Err(e) => errors.push(format!("cloud.url: {e}")),
+            Err(e) => {
+                errors.at("cloud.url", e.to_string());
+            }
         }
         match (&self.client_certificate_file, &self.client_key_file) {
-            (Some(_), None) => errors.push(
-                "cloud.client_certificate_file needs its key: set cloud.client_key_file to its PEM file".to_owned(),
-            ),
-            (None, Some(_)) => errors.push(
-                "cloud.client_key_file needs its certificate: set cloud.client_certificate_file to its PEM file".to_owned(),
-            ),
+            (Some(_), None) => {
+                errors.at(
+                    "cloud.client_certificate_file",
+                    "needs its key: set cloud.client_key_file to its PEM file",
+                );
+            }
+            (None, Some(_)) => {
+                errors.at(
+                    "cloud.client_key_file",
+                    "needs its certificate: set cloud.client_certificate_file to its PEM file",
+                );
+            }
             _ => {}
         }
-        self.line.check(errors);
     }
 
     /// Plain HTTP is this machine's own: what is set for TLS would be silently without effect.
@@ -92,40 +107,22 @@ impl Cloud {
         ];
         for (key, file) in files {
             if file.is_some() && !https {
-                errors.push(format!(
-                    "cloud.{key} is for TLS, but cloud.url is plain http: make it https, or remove cloud.{key}"
-                ));
+                errors
+                    .at(
+                        format!("cloud.{key}"),
+                        format!(
+                            "is for TLS, but cloud.url is plain http: make it https, or remove cloud.{key}"
+                        ),
+                    )
+                    .rests_on("cloud.url");
             }
         }
     }
-}
 
-impl LineSection {
-    fn check(&self, errors: &mut Faults) {
-        if !(1..=28).contains(&self.month_starts) {
-            errors.push(format!(
-                "cloud.line.month_starts is {}: 1 to 28 is allowed, as every month has these days",
-                self.month_starts
-            ));
-        }
-        let waits = 1..=WAIT_MAX_SECONDS;
-        if let Some(wait_s) = self.wait_s.filter(|s| !waits.contains(&u64::from(*s))) {
-            errors.push(format!(
-                "cloud.line.wait_s is {wait_s}: 1 to {WAIT_MAX_SECONDS} is allowed; leave it out for 50, or 300 on a metered line"
-            ));
-        }
-        if self.spread_s > SPREAD_MOST_S {
-            errors.push(format!(
-                "cloud.line.spread_s is {}: 0 (at once) to {SPREAD_MOST_S} (a day) is allowed; 900 is usual",
-                self.spread_s
-            ));
-        }
-        if self.monthly_mib > MONTHLY_MOST_MIB {
-            errors.push(format!(
-                "cloud.line.monthly_mib is {}: 0 (no limit) to {MONTHLY_MOST_MIB} is allowed",
-                self.monthly_mib
-            ));
-        }
+    /// How long a long poll waits, s: as it is set, else as suits the line.
+    pub fn wait_s(&self) -> u16 {
+        let usual = if self.line.metered { 300 } else { 50 };
+        self.line.wait_s.unwrap_or(usual)
     }
 }
 
@@ -184,7 +181,7 @@ spread_s = 0
             (
                 "wait_s = 600",
                 "wait_s = 601",
-                "wait_s is 601: 1 to 600 is allowed",
+                "cloud.line.wait_s: is 601; 1 to 600 is allowed",
             ),
             ("wait_s = 600", "wait_s = 0", "1 to 600 is allowed"),
             (
@@ -197,22 +194,22 @@ spread_s = 0
                 "month_starts = 0",
                 "1 to 28 is allowed",
             ),
-            (
-                "spread_s = 0",
-                "spread_s = 86401",
-                "to 86400 (a day) is allowed",
-            ),
+            ("spread_s = 0", "spread_s = 86401", "0 to 86400 is allowed"),
             (
                 "monthly_mib = 500",
                 "monthly_mib = 2000000",
-                "0 (no limit) to 1048576 is allowed",
+                "0 to 1048576 is allowed",
             ),
             (
                 "monthly_mib = 500",
                 "monthly_mb = 500",
-                "unknown field `monthly_mb`",
+                "did you mean 'monthly_mib'?",
             ),
-            ("gateway = \"s-1\"", "gateway = \"S 1\"", "gateway"),
+            (
+                "gateway = \"s-1\"",
+                "gateway = \"S 1\"",
+                "cloud.gateway: is 'S 1'; 1 to 63 of",
+            ),
             (
                 "client_key_file = \"/etc/linli/s-1.key\"",
                 "",
@@ -226,7 +223,7 @@ spread_s = 0
             (
                 "https://cloud.example",
                 "http://127.0.0.1:8470",
-                "cloud.ca_file is for TLS, but cloud.url is plain http",
+                "cloud.ca_file: is for TLS, but cloud.url is plain http",
             ),
         ] {
             assert!(ESTATE.contains(right), "{right}");

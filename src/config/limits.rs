@@ -1,84 +1,117 @@
 //! How much a device may send: the section `[limits]`.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
 use crate::pace::Limits;
 
-/// How much a device may send; see [`Limits`] for each. A rate of 0 is no limit.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
+/// The highest rate of events, and the largest burst of them.
+const EVENTS: (u32, u32) = (100_000, 10_000_000);
+/// The highest rate of KiB, and the largest burst of them.
+const KIB: (u32, u32) = (1_000_000, 2_000_000);
+/// The lowest rate of KiB: a device could hardly say anything with less.
+const KIB_LEAST: u32 = 16;
+/// The smallest bursts: one full publication must fit.
+const EVENTS_BURST_LEAST: u32 = 256;
+const KIB_BURST_LEAST: u32 = 128;
+
+/// How much a device may send, in the long run and at once. A rate of 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
-    pub events_per_s: Option<u32>,
-    pub events_burst: Option<u32>,
-    pub urgent_per_s: Option<u32>,
-    pub urgent_burst: Option<u32>,
-    pub kib_per_s: Option<u32>,
-    pub kib_burst: Option<u32>,
+    /// Events that nobody waits for, a second; 0 for no limit.
+    #[schemars(range(max = EVENTS.0))]
+    pub events_per_s: u32,
+    /// So many of them at once.
+    #[schemars(range(max = EVENTS.1))]
+    pub events_burst: u32,
+    /// Urgent events (keypad, scan, compartment, result, alarm), a second; 0 for no limit.
+    #[schemars(range(max = EVENTS.0))]
+    pub urgent_per_s: u32,
+    /// So many of them at once.
+    #[schemars(range(max = EVENTS.1))]
+    pub urgent_burst: u32,
+    /// KiB a second, with 32 bytes more for each packet; 0 for no limit, else 16 at least.
+    #[schemars(range(max = KIB.0))]
+    pub kib_per_s: u32,
+    /// So many of them at once.
+    #[schemars(range(max = KIB.1))]
+    pub kib_burst: u32,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        let d = Limits::default();
+        Self {
+            events_per_s: d.events_per_s,
+            events_burst: d.events_burst,
+            urgent_per_s: d.urgent_per_s,
+            urgent_burst: d.urgent_burst,
+            kib_per_s: d.kib_per_s,
+            kib_burst: d.kib_burst,
+        }
+    }
 }
 
 impl LimitsSection {
     pub(super) fn limits(&self) -> Limits {
-        let d = Limits::default();
         Limits {
-            events_per_s: self.events_per_s.unwrap_or(d.events_per_s),
-            events_burst: self.events_burst.unwrap_or(d.events_burst),
-            urgent_per_s: self.urgent_per_s.unwrap_or(d.urgent_per_s),
-            urgent_burst: self.urgent_burst.unwrap_or(d.urgent_burst),
-            kib_per_s: self.kib_per_s.unwrap_or(d.kib_per_s),
-            kib_burst: self.kib_burst.unwrap_or(d.kib_burst),
+            events_per_s: self.events_per_s,
+            events_burst: self.events_burst,
+            urgent_per_s: self.urgent_per_s,
+            urgent_burst: self.urgent_burst,
+            kib_per_s: self.kib_per_s,
+            kib_burst: self.kib_burst,
         }
     }
 
     pub(super) fn check(&self, errors: &mut Faults) {
-        let mut rate = |name: &str, set: Option<u32>, low: u32, high: u32| {
-            if let Some(n) = set.filter(|n| *n != 0 && !(low..=high).contains(n)) {
-                errors.push(format!(
-                    "limits.{name} is {n}, {low} to {high} is allowed, or 0 for no limit"
-                ));
-            }
-        };
-        rate("events_per_s", self.events_per_s, 1, 100_000);
-        rate("urgent_per_s", self.urgent_per_s, 1, 100_000);
-        rate("kib_per_s", self.kib_per_s, 16, 1_000_000);
-        let limits = self.limits();
-        let mut burst = |name: &str,
-                         burst: u32,
-                         rate_name: &str,
-                         rate: u32,
-                         low: u32,
-                         high: u32| {
-            let low = low.max(rate);
-            if rate != 0 && !(low..=high).contains(&burst) {
-                errors.push(format!(
-                    "limits.{name} is {burst}, {low} to {high} is allowed with {rate_name} = {rate}: a burst holds at least one second, and one full publication"
-                ));
+        if (1..KIB_LEAST).contains(&self.kib_per_s) {
+            errors.at(
+                "limits.kib_per_s",
+                format!(
+                    "is {}; {KIB_LEAST} to {} is allowed, or 0 for no limit",
+                    self.kib_per_s, KIB.0
+                ),
+            );
+        }
+        let mut burst = |name: &str, burst: u32, of: &str, rate: u32, least: u32, most: u32| {
+            let least = least.max(rate);
+            if rate != 0 && !(least..=most).contains(&burst) {
+                errors
+                    .at(
+                        format!("limits.{name}"),
+                        format!(
+                            "is {burst}; {least} to {most} is allowed with {of} = {rate}: a burst holds at least one second, and one full publication"
+                        ),
+                    )
+                    .rests_on(format!("limits.{of}"));
             }
         };
         burst(
             "events_burst",
-            limits.events_burst,
+            self.events_burst,
             "events_per_s",
-            limits.events_per_s,
-            256,
-            10_000_000,
+            self.events_per_s,
+            EVENTS_BURST_LEAST,
+            EVENTS.1,
         );
         burst(
             "urgent_burst",
-            limits.urgent_burst,
+            self.urgent_burst,
             "urgent_per_s",
-            limits.urgent_per_s,
-            256,
-            10_000_000,
+            self.urgent_per_s,
+            EVENTS_BURST_LEAST,
+            EVENTS.1,
         );
         burst(
             "kib_burst",
-            limits.kib_burst,
+            self.kib_burst,
             "kib_per_s",
-            limits.kib_per_s,
-            128,
-            2_000_000,
+            self.kib_per_s,
+            KIB_BURST_LEAST,
+            KIB.1,
         );
     }
 }

@@ -8,118 +8,130 @@ use firmware_protocols::senml::RECORDS_MAX;
 use super::fault::Faults;
 use super::serial::{BoardSection, RegisterKind, RegisterSection};
 
-/// The longest name and the longest unit, in bytes.
-const TEXT_MAX_BYTES: usize = 64;
-
-/// Adds every error of the registers of the device `id`.
-pub(super) fn check(id: &Ident, registers: &[RegisterSection], errors: &mut Faults) {
+/// Adds every error of the registers that stand at a key.
+pub(super) fn check(at: &str, registers: &[RegisterSection], errors: &mut Faults) {
     if registers.len() > RECORDS_MAX {
-        errors.push(format!(
-            "'{id}' has {} registers, at most {RECORDS_MAX} fit into a reading: leave some out",
-            registers.len()
-        ));
+        errors.at(
+            at,
+            format!(
+                "are {}, at most {RECORDS_MAX} fit into a reading: leave some out",
+                registers.len()
+            ),
+        );
     }
     let mut names = BTreeSet::new();
-    for register in registers {
+    for (i, register) in registers.iter().enumerate() {
+        let at = format!("{at}[{i}]");
         if !names.insert(&register.name) {
-            errors.push(format!(
-                "'{id}': two registers are named '{}': give each a name of its own",
-                register.name
-            ));
+            errors.at(
+                format!("{at}.name"),
+                format!(
+                    "two registers are named '{}': give each a name of its own",
+                    register.name
+                ),
+            );
         }
-        check_name(id, register, errors);
-        check_number(id, register, errors);
-        check_door(id, register, errors);
+        check_number(&at, register, errors);
+        check_door(&at, register, errors);
     }
 }
 
-/// Adds every error of a board's relays, beside what holds for every board.
-pub(super) fn check_relay(bank: &Ident, board: &BoardSection, errors: &mut Faults) {
+/// Adds every error of the relays of the board that stands at a key, beside what holds for every board.
+pub(super) fn check_relay(at: &str, board: &BoardSection, errors: &mut Faults) {
     let Some(relay) = &board.relay else { return };
     let last = board.mapping().iter().map(|(_, channel)| *channel).max();
     let last = last.unwrap_or(1).saturating_sub(1);
-    let beyond = |address: u16| address.checked_add(last).is_none();
-    if beyond(relay.flash_address) || relay.contact_address.is_some_and(beyond) {
-        errors.push(format!(
-            "bank '{bank}': board {} has relay addresses beyond 65535 for its last channel: write those of channel 1, counted from 0",
-            board.address
-        ));
-    }
-}
-
-/// RFC 8428 § 4.5.1: the name stands behind the device's id, so any of these may begin it.
-fn check_name(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
-    let name = &register.name;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
-    if name.is_empty() || name.len() > TEXT_MAX_BYTES || !name.chars().all(allowed) {
-        errors.push(format!(
-            "'{id}': a register is named '{name}': 1 to {TEXT_MAX_BYTES} letters, digits and -:./_ are allowed"
-        ));
-    }
-    if let Some(unit) = &register.unit
-        && (unit.is_empty() || unit.len() > TEXT_MAX_BYTES || unit.chars().any(char::is_control))
-    {
-        errors.push(format!(
-            "'{id}': register '{name}' has the unit '{unit}': write one of RFC 8428, such as Cel or %RH, or leave it out"
-        ));
-    }
-}
-
-fn check_number(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
-    let name = &register.name;
-    let kind = register.kind();
-    if register.function.is_bit() {
-        if kind != RegisterKind::Bool {
-            errors.push(format!(
-                "'{id}': register '{name}' is one bit: its type is bool"
-            ));
+    let addresses = [
+        ("flash_address", Some(relay.flash_address)),
+        ("contact_address", relay.contact_address),
+    ];
+    for (key, address) in addresses {
+        if address.is_some_and(|address| address.checked_add(last).is_none()) {
+            errors
+                .at(
+                    format!("{at}.relay.{key}"),
+                    "goes beyond 65535 for the board's last channel: write that of channel 1, counted from 0",
+                )
+                .rests_on(format!("{at}.channels"))
+                .rests_on(format!("{at}.compartments"));
         }
+    }
+}
+
+fn check_number(at: &str, register: &RegisterSection, errors: &mut Faults) {
+    let of_bits = register.function.is_bit();
+    let kind = register.kind();
+    if of_bits != (kind == RegisterKind::Bool) {
+        let what = match of_bits {
+            true => "is one bit: its type is bool; leave 'type' out, or correct 'function'",
+            false => {
+                "is 16 bits: its type is u16, i16, u32, i32 or f32; set one, or correct 'function'"
+            }
+        };
+        errors
+            .at(format!("{at}.type"), what)
+            .rests_on(format!("{at}.function"));
+    }
+    if of_bits {
         if register.scale != 1.0 || register.unit.is_some() {
-            errors.push(format!(
-                "'{id}': register '{name}' is one bit, which has neither scale nor unit: remove them"
-            ));
+            errors
+                .at(
+                    at,
+                    format!(
+                        "register '{}' is one bit, which has neither scale nor unit: remove them",
+                        register.name
+                    ),
+                )
+                .rests_on(format!("{at}.function"));
         }
         return;
-    }
-    if kind == RegisterKind::Bool {
-        errors.push(format!(
-            "'{id}': register '{name}' is 16 bits: its type is u16, i16, u32, i32 or f32"
-        ));
     }
     if !register.scale.is_finite() || register.scale == 0.0 {
-        errors.push(format!(
-            "'{id}': register '{name}' has the scale {}: a number other than 0 is needed, such as 0.1",
-            register.scale
-        ));
+        errors.at(
+            format!("{at}.scale"),
+            "is 0: a number other than 0 is needed, such as 0.1; leave it out for 1",
+        );
     }
     if kind.words() == 2 && register.address == u16::MAX {
-        errors.push(format!(
-            "'{id}': register '{name}' takes two addresses and begins at the last one, 65535: correct 'address' or 'type'"
-        ));
+        errors
+            .at(
+                format!("{at}.address"),
+                "is the last one, 65535, and the register takes two: correct 'address' or 'type'",
+            )
+            .rests_on(format!("{at}.type"));
     }
 }
 
-fn check_door(id: &Ident, register: &RegisterSection, errors: &mut Faults) {
-    let name = &register.name;
-    if !register.function.is_bit() && register.door_closed.is_some()
-        || register.held_open_s.is_some() && register.door_closed.is_none()
-    {
-        errors.push(format!(
-            "'{id}': register '{name}': door_closed is for coil and discrete, held_open_s for those with door_closed"
-        ));
+fn check_door(at: &str, register: &RegisterSection, errors: &mut Faults) {
+    if !register.function.is_bit() && register.door_closed.is_some() {
+        errors
+            .at(
+                format!("{at}.door_closed"),
+                "is for coil and discrete: remove it, or correct 'function'",
+            )
+            .rests_on(format!("{at}.function"));
     }
-    let Some(held_open_s) = register.held_open_s else {
+    if register.held_open_s.is_none() {
         return;
-    };
-    if held_open_s == 0 {
-        errors.push(format!(
-            "'{id}': register '{name}' has held_open_s 0: write how many seconds the door may stay open, or leave it out"
-        ));
     }
-    if Ident::new(name).is_err() {
-        errors.push(format!(
-            "'{id}': register '{name}' has held_open_s, so its name is a door's: a-z, 0-9 and '-', at most 63, not beginning with '-'"
-        ));
+    if register.door_closed.is_none() {
+        errors
+            .at(
+                format!("{at}.held_open_s"),
+                "is for a door's contact: set door_closed beside it, or remove it",
+            )
+            .rests_on(format!("{at}.door_closed"));
+    }
+    if Ident::new(&register.name).is_err() {
+        errors
+            .at(
+                format!("{at}.name"),
+                format!(
+                    "is '{}', but with held_open_s its name is a door's: use a-z, 0-9 and '-', at most 63, not beginning with '-'",
+                    register.name
+                ),
+            )
+            .rests_on(format!("{at}.held_open_s"));
     }
 }
 
@@ -199,11 +211,11 @@ relay = { flash_address = 0x0200, flash_time = 5, contact_address = 0 }
             (r#"name = "humidity""#, r#"name = """#, "1 to 64 letters"),
             (r#"unit = "%RH""#, r#"unit = """#, "such as Cel or %RH"),
             ("scale = 0.1", "scale = 0.0", "a number other than 0"),
-            ("scale = 0.1", "scale = inf", "a number other than 0"),
+            ("scale = 0.1", "scale = inf", "a finite number is allowed"),
             (
                 r#"address = 1, type = "i16""#,
                 r#"address = 65535, type = "f32""#,
-                "begins at the last one, 65535",
+                "is the last one, 65535",
             ),
             (
                 r#"name = "cellar-door""#,
@@ -213,7 +225,7 @@ relay = { flash_address = 0x0200, flash_time = 5, contact_address = 0 }
             (
                 "held_open_s = 120",
                 "held_open_s = 0",
-                "how many seconds the door may stay open",
+                "is 0; 1 to 4294967295 is allowed",
             ),
             (
                 "held_open_s = 120",
@@ -223,12 +235,12 @@ relay = { flash_address = 0x0200, flash_time = 5, contact_address = 0 }
             (
                 "flash_address = 0x0200",
                 "flash_address = 0xfffc",
-                "beyond 65535 for its last channel",
+                "beyond 65535 for the board's last channel",
             ),
             (
                 "contact_address = 0",
                 "contact_address = 65530",
-                "beyond 65535 for its last channel",
+                "beyond 65535 for the board's last channel",
             ),
         ] {
             assert!(ESTATE.contains(right), "{right}");

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use firmware_protocols::Ident;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::texts::{Name, RegisterName, Unit};
+
 /// What is spoken on a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// Our own, for firmware that numbers and keeps its events.
@@ -90,7 +93,7 @@ impl Protocol {
 }
 
 /// The parity bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parity {
     /// None.
@@ -103,29 +106,34 @@ pub enum Parity {
 }
 
 /// A serial port: `[[port]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortSection {
     /// Its id, for status and mapping.
+    #[schemars(with = "Name")]
     pub id: Ident,
     /// Its device file; one below `/dev/serial/by-id` or `by-path` stays the same over a replugging.
     pub path: PathBuf,
     /// What is spoken on it.
     pub protocol: Protocol,
-    /// Bits a second. Default: what the protocol's devices leave the factory with.
+    /// Bits a second; see the device's manual, or try `linli serial scan`. Default: what the protocol's devices leave the factory with.
+    #[schemars(range(min = 300, max = 4_000_000))]
     pub baud: Option<u32>,
     /// The parity bit. Default none.
     #[serde(default)]
     pub parity: Parity,
     /// 1 or 2. Default 1.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 2))]
     pub stop_bits: u8,
     /// How long an answer may take, ms, beside the frames' own time on the line. Default 100; OSDP
     /// devices are given 200 at least, as their standard says.
     #[serde(default = "default_timeout_ms")]
+    #[schemars(range(min = 10, max = 5_000))]
     pub timeout_ms: u64,
     /// How often each slave is asked, ms; 0 for as often as the line allows. Default by protocol:
     /// boards 250, Modbus 5,000, OSDP 50, others as often as the line allows.
+    #[schemars(range(max = 3_600_000))]
     pub poll_ms: Option<u64>,
     /// Whether the adapter hears what it sends. Default: found out.
     pub echo: Option<bool>,
@@ -135,12 +143,14 @@ pub struct PortSection {
 }
 
 /// Where a device other than a bank with boards hangs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnPort {
     /// The port.
+    #[schemars(with = "Name")]
     pub port: Ident,
     /// Its address on the port (Linli link 1 to 126, Modbus 1 to 247, OSDP 0 to 126).
+    #[schemars(range(max = 247))]
     pub address: Option<u8>,
     /// OSDP: the file with the device's own secure channel key, 32 hexadecimal digits, which
     /// `linli serial commission` makes.
@@ -151,6 +161,7 @@ pub struct OnPort {
     pub insecure: bool,
     /// OSDP: the door that it reads for; cards are then access events. Without it, and with `point`,
     /// they are scans.
+    #[schemars(with = "Option<Name>")]
     pub door: Option<Ident>,
     /// Modbus: what is read.
     #[serde(default)]
@@ -164,7 +175,7 @@ pub struct OnPort {
 }
 
 /// What a line typed on a port is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineMeaning {
     /// A symbol that was scanned.
@@ -174,10 +185,11 @@ pub enum LineMeaning {
 }
 
 /// A value in a Modbus device.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterSection {
     /// Its name in the readings, or of the door.
+    #[schemars(with = "RegisterName")]
     pub name: String,
     /// `coil`, `discrete`, `holding` or `input`.
     pub function: RegisterFunction,
@@ -194,17 +206,21 @@ pub struct RegisterSection {
     #[serde(default = "unit_scale")]
     pub scale: f64,
     /// The unit, as in SenML (RFC 8428 § 12.1): `Cel`, `%RH`, …
+    #[schemars(with = "Option<Unit>")]
     pub unit: Option<String>,
     /// For `coil` and `discrete`: it is a door's contact, and this is its state when the door is
     /// closed. Its reading says whether the door is open, at once when that changes.
     pub door_closed: Option<bool>,
     /// For a door's contact: how long it may stay open, seconds, before that is reported as access
     /// `held-open`. Default: never.
+    #[schemars(range(min = 1))]
     pub held_open_s: Option<u32>,
 }
 
 /// Which of a Modbus device's four tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegisterFunction {
     /// Function 1.
@@ -218,7 +234,7 @@ pub enum RegisterFunction {
 }
 
 /// How a number is written in registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegisterKind {
     /// One bit.
@@ -236,7 +252,7 @@ pub enum RegisterKind {
 }
 
 /// The order of two words.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WordOrder {
     /// The first is the higher.
@@ -247,10 +263,11 @@ pub enum WordOrder {
 }
 
 /// A locker board of a bank: `[[bank.board]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BoardSection {
     /// The port. All boards of a bank hang on the same one.
+    #[schemars(with = "Name")]
     pub port: Ident,
     /// Its address on the port.
     pub address: u8,
@@ -270,7 +287,7 @@ pub struct BoardSection {
 }
 
 /// The level of a state bit. For boards that say it with a byte: `one` is FF or 11, `zero` 00.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Set.
@@ -281,14 +298,16 @@ pub enum Level {
 }
 
 /// A Modbus relay board as locks: the board times the pulse.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RelaySection {
     /// The coil address of channel 1 that starts a board-timed flash when a time is written to it
     /// by function 5 (on many relay boards 0x0200).
     pub flash_address: u16,
-    /// What is written: the pulse in the board's own unit (often 100 ms). Default 5.
+    /// What is written: the pulse in the board's own unit (often 100 ms); a lock's coil bears no
+    /// longer pulse than 100. Default 5.
     #[serde(default = "default_flash_time")]
+    #[schemars(range(min = 1, max = 100))]
     pub flash_time: u16,
     /// The discrete input of channel 1's door contact; those of the other channels follow. Default:
     /// there are none, and whether a door is open isn't known.

@@ -6,131 +6,188 @@ use firmware_protocols::Ident;
 
 use super::fault::Faults;
 use super::serial::{BoardSection, OnPort, PortSection, Protocol};
-use super::{BankSection, Config};
+use super::{BankSection, Config, register_check};
+
+/// What almost everything here rests on.
+const PROTOCOL: &str = "port[].protocol";
+const PORT_ID: &str = "port[].id";
+
+/// A device on a port of its own: where its `serial` stands, whose it is.
+struct Hanging<'a> {
+    at: String,
+    id: &'a Ident,
+    on: &'a OnPort,
+    at_point: bool,
+}
 
 /// Adds every error.
 pub(super) fn check(config: &Config, errors: &mut Faults) {
     check_ports(&config.ports, errors);
-    check_shared(config, errors);
+    let hanging = hanging(config);
+    check_shared(config, &hanging, errors);
     let ports: BTreeMap<&Ident, &PortSection> =
         config.ports.iter().map(|port| (&port.id, port)).collect();
     let mut addresses = BTreeSet::new();
-    for bank in &config.banks {
-        check_bank(bank, &ports, errors);
-        for board in &bank.boards {
+    for (i, bank) in config.banks.iter().enumerate() {
+        check_bank(&format!("bank[{i}]"), bank, &ports, errors);
+        for (j, board) in bank.boards.iter().enumerate() {
+            let at = format!("bank[{i}].board[{j}]");
             once(
                 &mut addresses,
                 &board.port,
                 Some(board.address),
-                &bank.id,
+                &at,
                 errors,
             );
         }
     }
-    for (id, on, at_point) in config.on_ports() {
-        let Some(port) = ports.get(&on.port) else {
-            errors.push(unknown_port(id, &on.port));
+    for device in &hanging {
+        let Some(port) = ports.get(&device.on.port) else {
+            unknown_port(&device.at, &device.on.port, &ports, errors);
             continue;
         };
-        check_device(id, on, port, errors);
+        check_device(device, port, errors);
         if port.protocol == Protocol::Osdp {
-            check_reader(id, on, at_point, errors);
+            check_reader(device, errors);
         }
-        once(&mut addresses, &on.port, on.address, id, errors);
+        let on = device.on;
+        once(&mut addresses, &on.port, on.address, &device.at, errors);
     }
+}
+
+fn hanging(config: &Config) -> Vec<Hanging<'_>> {
+    let banks = config.banks.iter().enumerate();
+    let banks = banks.map(|(i, b)| (format!("bank[{i}].serial"), &b.id, &b.serial, true));
+    let desks = config.desks.iter().enumerate();
+    let desks = desks.map(|(i, d)| (format!("desk[{i}].serial"), &d.id, &d.serial, true));
+    let devices = config.devices.iter().enumerate();
+    let devices = devices.map(|(i, d)| {
+        let at = format!("device[{i}].serial");
+        (at, &d.id, &d.serial, d.point.is_some())
+    });
+    let all = banks.chain(desks).chain(devices);
+    let hanging = all.filter_map(|(at, id, on, at_point)| {
+        Some(Hanging {
+            at,
+            id,
+            on: on.as_ref()?,
+            at_point,
+        })
+    });
+    hanging.collect()
 }
 
 fn check_ports(ports: &[PortSection], errors: &mut Faults) {
     let (mut ids, mut paths) = (BTreeSet::new(), BTreeSet::new());
-    for port in ports {
+    for (i, port) in ports.iter().enumerate() {
         let id = &port.id;
         if !ids.insert(id) {
-            errors.push(format!(
-                "port '{id}' stands twice: give each an id of its own"
-            ));
+            errors.at(
+                format!("port[{i}].id"),
+                format!("port '{id}' stands twice: give each an id of its own"),
+            );
         }
         if !paths.insert(&port.path) {
-            let path = port.path.display();
-            errors.push(format!(
-                "port '{id}' has the path {path}, which another port has too: a port speaks one protocol, so keep one of them"
-            ));
-        }
-        if !(300..=4_000_000).contains(&port.baud()) {
-            errors.push(format!(
-                "port '{id}' has baud {}, 300 to 4000000 is allowed: see the device's manual, or try 'linli serial scan'",
-                port.baud()
-            ));
-        }
-        if !(1..=2).contains(&port.stop_bits) {
-            errors.push(format!(
-                "port '{id}' has stop_bits {}: 1 or 2 is allowed",
-                port.stop_bits
-            ));
-        }
-        if !(10..=5_000).contains(&port.timeout_ms) {
-            errors.push(format!(
-                "port '{id}' has timeout_ms {}, 10 to 5000 is allowed: 100 suits most devices",
-                port.timeout_ms
-            ));
-        }
-        if port.poll_ms.is_some_and(|ms| ms > 3_600_000) {
-            errors.push(format!(
-                "port '{id}' has a poll_ms of more than an hour: 3600000 is the most"
-            ));
+            errors.at(
+                format!("port[{i}].path"),
+                format!(
+                    "is {}, which another port has too: a port speaks one protocol, so remove one of them",
+                    port.path.display()
+                ),
+            );
         }
         if port.multi_drop && port.protocol != Protocol::Linli {
-            errors.push(format!(
-                "port '{id}' has multi_drop, which only the protocol 'linli' knows: remove it"
-            ));
+            errors
+                .at(
+                    format!("port[{i}].multi_drop"),
+                    "is known by the protocol 'linli' only: remove it",
+                )
+                .rests_on(PROTOCOL);
         }
     }
 }
 
 /// Some ports are for one device.
-fn check_shared(config: &Config, errors: &mut Faults) {
-    for port in &config.ports {
-        let here = config.on_ports().filter(|(_, on, _)| on.port == port.id);
+fn check_shared(config: &Config, hanging: &[Hanging<'_>], errors: &mut Faults) {
+    for (i, port) in config.ports.iter().enumerate() {
+        let here = hanging.iter().filter(|device| device.on.port == port.id);
         if let Some(crowded) = port.crowded(here.count()) {
-            errors.push(crowded);
+            errors
+                .at(format!("port[{i}]"), crowded)
+                .rests_on("bank[].serial.port")
+                .rests_on("desk[].serial.port")
+                .rests_on("device[].serial.port");
         }
     }
 }
 
-fn unknown_port(id: &Ident, port: &Ident) -> String {
-    format!(
-        "'{id}' hangs on port '{port}', which isn't there: add [[port]] id = \"{port}\", or correct it"
-    )
+fn unknown_port(
+    at: &str,
+    port: &Ident,
+    ports: &BTreeMap<&Ident, &PortSection>,
+    errors: &mut Faults,
+) {
+    let there: Vec<&str> = ports.keys().map(|id| id.as_str()).collect();
+    let there = match there.len() {
+        1..=8 => format!(" (there: {})", there.join(", ")),
+        _ => String::new(),
+    };
+    errors
+        .at(
+            format!("{at}.port"),
+            format!(
+                "is '{port}', which isn't there: add [[port]] id = \"{port}\", or correct it{there}"
+            ),
+        )
+        .rests_on(PORT_ID);
 }
 
-fn check_bank(bank: &BankSection, ports: &BTreeMap<&Ident, &PortSection>, errors: &mut Faults) {
-    let id = &bank.id;
+fn check_bank(
+    at: &str,
+    bank: &BankSection,
+    ports: &BTreeMap<&Ident, &PortSection>,
+    errors: &mut Faults,
+) {
     if bank.boards.is_empty() {
         return;
     }
     if bank.serial.is_some() {
-        errors.push(format!(
-            "bank '{id}' has both boards and 'serial': boards are for locker boards without a controller, 'serial' for a controller; remove one"
-        ));
+        errors
+            .at(
+                format!("{at}.serial"),
+                "stands beside boards: boards are for locker boards without a controller, 'serial' for a controller; remove one",
+            )
+            .rests_on(format!("{at}.board"));
     }
     let on: BTreeSet<&Ident> = bank.boards.iter().map(|board| &board.port).collect();
     if on.len() > 1 {
-        errors.push(format!(
-            "bank '{id}' has boards on several ports: hang them on one, or make it two banks"
-        ));
+        errors.at(
+            format!("{at}.board"),
+            "are on several ports: hang them on one, or make it two banks",
+        );
     }
     let mut covered = BTreeSet::new();
-    for board in &bank.boards {
+    for (i, board) in bank.boards.iter().enumerate() {
+        let at = format!("{at}.board[{i}]");
         let Some(port) = ports.get(&board.port) else {
-            errors.push(unknown_port(id, &board.port));
+            unknown_port(&at, &board.port, ports, errors);
             continue;
         };
-        check_board(bank, board, port, errors);
-        for (compartment, _) in board.mapping() {
-            if !covered.insert(compartment) {
-                errors.push(format!(
-                    "bank '{id}': compartment {compartment} is on two boards: correct 'compartments' of one"
-                ));
-            }
+        check_board(&at, bank, board, port, errors);
+        let twice: Vec<String> = board
+            .mapping()
+            .iter()
+            .filter(|(compartment, _)| !covered.insert(*compartment))
+            .map(|(compartment, _)| compartment.to_string())
+            .collect();
+        if !twice.is_empty() {
+            errors.at(
+                format!("{at}.compartments"),
+                format!(
+                    "compartment {} is on two boards: correct 'compartments' of one",
+                    some_of(&twice)
+                ),
+            );
         }
     }
     let missing: Vec<String> = (1..=bank.count())
@@ -138,45 +195,108 @@ fn check_bank(bank: &BankSection, ports: &BTreeMap<&Ident, &PortSection>, errors
         .map(|compartment| compartment.to_string())
         .collect();
     if !missing.is_empty() {
-        errors.push(format!(
-            "bank '{id}': no board opens compartment {}: add a [[bank.board]], or extend 'compartments' of one",
-            missing.join(", ")
-        ));
+        errors
+            .at(
+                format!("{at}.board"),
+                format!(
+                    "none opens compartment {}: add a [[bank.board]], or extend 'compartments' of one",
+                    some_of(&missing)
+                ),
+            )
+            .rests_on(format!("{at}.compartments"))
+            .rests_on(PORT_ID);
     }
 }
 
-fn check_board(bank: &BankSection, board: &BoardSection, port: &PortSection, errors: &mut Faults) {
-    let (id, address) = (&bank.id, board.address);
-    let protocol = port.protocol;
+/// The first of them, and how many more there are.
+fn some_of(all: &[String]) -> String {
+    match all {
+        [.., _] if all.len() > 16 => {
+            format!("{} and {} more", all[..16].join(", "), all.len() - 16)
+        }
+        all => all.join(", "),
+    }
+}
+
+fn check_board(
+    at: &str,
+    bank: &BankSection,
+    board: &BoardSection,
+    port: &PortSection,
+    errors: &mut Faults,
+) {
+    let (protocol, word) = (port.protocol, port.protocol.word());
     if !protocol.has_boards() {
-        errors.push(format!(
-            "bank '{id}' has a board on port '{}', which speaks '{}': boards speak kerong-cu16, kerong-cu48, 8a, wkly or modbus",
-            port.id,
-            protocol.word()
-        ));
+        errors
+            .at(
+                format!("{at}.port"),
+                format!(
+                    "is '{}', which speaks {word}: name one that speaks kerong-cu16, kerong-cu48, 8a, wkly or modbus",
+                    port.id
+                ),
+            )
+            .rests_on(PROTOCOL);
         return;
     }
-    let channels = match protocol {
-        Protocol::KerongCu16 => 16,
-        Protocol::KerongCu48 => 48,
-        Protocol::EightA => 24,
-        Protocol::Modbus => 64,
-        _ => 255,
-    };
     if let Some((least, most)) = protocol.addresses()
-        && !(least..=most).contains(&address)
+        && !(least..=most).contains(&board.address)
     {
-        errors.push(format!(
-            "bank '{id}' has a board with address {address}: {} boards have {least} to {most}",
-            protocol.word()
-        ));
+        errors
+            .at(
+                format!("{at}.address"),
+                format!(
+                    "is {}; {least} to {most} is allowed for {word} boards",
+                    board.address
+                ),
+            )
+            .rests_on(PROTOCOL);
     }
+    check_channels(at, bank, board, protocol, errors);
+    register_check::check_relay(at, board, errors);
+    if protocol == Protocol::Modbus && board.relay.is_none() {
+        errors
+            .at(
+                format!("{at}.relay"),
+                "is missing on Modbus: add relay = { flash_address = … }, the coil that starts a board-timed pulse",
+            )
+            .rests_on(PROTOCOL);
+    }
+    if protocol != Protocol::Modbus && board.relay.is_some() {
+        errors
+            .at(format!("{at}.relay"), "is for Modbus: remove it")
+            .rests_on(PROTOCOL);
+    }
+    if board.occupied.is_some() && protocol != Protocol::KerongCu16 {
+        errors
+            .at(
+                format!("{at}.occupied"),
+                format!("is set, but {word} boards have no such sensor: remove it"),
+            )
+            .rests_on(PROTOCOL);
+    }
+}
+
+fn check_channels(
+    at: &str,
+    bank: &BankSection,
+    board: &BoardSection,
+    protocol: Protocol,
+    errors: &mut Faults,
+) {
     let [first, last] = board.compartments;
     if first < 1 || last < first || last > bank.count() {
-        errors.push(format!(
-            "bank '{id}': a board has compartments [{first}, {last}]: write the first and the last, from 1 to {}",
-            bank.count()
-        ));
+        errors
+            .at(
+                format!("{at}.compartments"),
+                format!(
+                    "is [{first}, {last}]: write the first and the last, from 1 to {}",
+                    bank.count()
+                ),
+            )
+            .rests_on(format!(
+                "{}.compartments",
+                at.split('.').next().unwrap_or(at)
+            ));
         return;
     }
     let count = usize::from(last - first) + 1;
@@ -184,78 +304,61 @@ fn check_board(bank: &BankSection, board: &BoardSection, port: &PortSection, err
     let distinct: BTreeSet<u16> = mapping.iter().map(|(_, channel)| *channel).collect();
     let given = board.channels.as_ref().map_or(count, Vec::len);
     if given != count || distinct.len() != count {
-        errors.push(format!(
-            "bank '{id}': board {address} has {count} compartments and {given} channels: list one channel for each, none twice"
-        ));
+        errors
+            .at(
+                format!("{at}.channels"),
+                format!(
+                    "are {given}, and its compartments {count}: list one channel for each, none twice"
+                ),
+            )
+            .rests_on(format!("{at}.compartments"));
     }
-    if let Some(channel) = distinct
-        .iter()
-        .find(|channel| !(1..=channels).contains(*channel))
-    {
-        errors.push(format!(
-            "bank '{id}': board {address} has channel {channel}: {} boards have 1 to {channels}",
-            protocol.word()
-        ));
-    }
-    super::register_check::check_relay(id, board, errors);
-    match (protocol, &board.relay) {
-        (Protocol::Modbus, None) => errors.push(format!(
-            "bank '{id}': board {address} hangs on Modbus and needs relay = {{ flash_address = … }}: the coil that starts a board-timed pulse"
-        )),
-        (Protocol::Modbus, Some(relay)) if !(1..=100).contains(&relay.flash_time) => errors.push(
-            format!(
-                "bank '{id}': board {address} has relay.flash_time {}: 1 to 100 is allowed, in the board's unit; a lock's coil bears no longer pulse",
-                relay.flash_time
-            ),
-        ),
-        (Protocol::Modbus, Some(_)) | (_, None) => {}
-        (_, Some(_)) => errors.push(format!(
-            "bank '{id}': board {address} has 'relay', which is for Modbus: remove it"
-        )),
-    }
-    if board.occupied.is_some() && protocol != Protocol::KerongCu16 {
-        errors.push(format!(
-            "bank '{id}': board {address} has 'occupied', but {} boards have no such sensor: remove it",
-            protocol.word()
-        ));
+    let most = match protocol {
+        Protocol::KerongCu16 => 16,
+        Protocol::KerongCu48 => 48,
+        Protocol::EightA => 24,
+        Protocol::Modbus => 64,
+        _ => 255,
+    };
+    if let Some(channel) = distinct.iter().find(|n| !(1..=most).contains(*n)) {
+        errors
+            .at(
+                format!("{at}.channels"),
+                format!(
+                    "has channel {channel}; 1 to {most} is allowed for {} boards",
+                    protocol.word()
+                ),
+            )
+            .rests_on(format!("{at}.compartments"))
+            .rests_on(PROTOCOL);
     }
 }
 
-fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Faults) {
-    let protocol = port.protocol;
-    // Boards are a bank's, and refused below.
-    let is_board = protocol.has_boards() && protocol != Protocol::Modbus;
-    let range = protocol.addresses().filter(|_| !is_board);
-    match (range, on.address) {
-        (Some((least, most)), Some(address)) if !(least..=most).contains(&address) => {
-            errors.push(format!(
-                "'{id}' has serial.address {address}: {least} to {most} is allowed on a port that speaks {}",
-                protocol.word()
-            ));
-        }
-        (Some((least, most)), None) => errors.push(format!(
-            "'{id}' needs serial.address, {least} to {most}, on a port that speaks {}",
-            protocol.word()
-        )),
-        (None, Some(_)) => errors.push(format!(
-            "'{id}' has serial.address, but what speaks {} has none: remove it",
-            protocol.word()
-        )),
-        _ => {}
+fn check_device(device: &Hanging<'_>, port: &PortSection, errors: &mut Faults) {
+    let Hanging { at, id, on, .. } = device;
+    let (protocol, word) = (port.protocol, port.protocol.word());
+    // Boards are a bank's.
+    if protocol.has_boards() && protocol != Protocol::Modbus {
+        errors
+            .at(
+                format!("{at}.port"),
+                format!(
+                    "is '{}', which speaks {word}: only boards of a bank can hang there; write them as [[bank.board]], or name another port",
+                    port.id
+                ),
+            )
+            .rests_on(PROTOCOL);
+        return;
     }
-    if is_board {
-        errors.push(format!(
-            "'{id}' hangs on port '{}', which speaks {}: only boards of a bank can ([[bank.board]])",
-            port.id,
-            protocol.word()
-        ));
-    }
+    check_address(at, on, protocol, errors);
     let mut only = |set: bool, key: &str, of: Protocol| {
         if set && protocol != of {
-            errors.push(format!(
-                "'{id}' has serial.{key}, which is for ports that speak {}: remove it",
-                of.word()
-            ));
+            errors
+                .at(
+                    format!("{at}.{key}"),
+                    format!("is for ports that speak {}: remove it", of.word()),
+                )
+                .rests_on(PROTOCOL);
         }
     };
     only(on.key_file.is_some(), "key_file", Protocol::Osdp);
@@ -266,30 +369,79 @@ fn check_device(id: &Ident, on: &OnPort, port: &PortSection, errors: &mut Faults
     only(on.terminator.is_some(), "terminator", Protocol::Lines);
     only(on.prefix.is_some(), "prefix", Protocol::Lines);
     if protocol == Protocol::Lines && on.says.is_none() {
-        errors.push(format!("'{id}' needs serial.says: \"scan\" or \"keypad\""));
+        errors
+            .at(
+                format!("{at}.says"),
+                format!("is missing for '{id}': add says = \"scan\" or \"keypad\""),
+            )
+            .rests_on(PROTOCOL);
     }
     if protocol == Protocol::Modbus && on.registers.is_empty() {
-        errors.push(format!(
-            "'{id}' needs serial.registers: what is to be read, each {{ name, function, address, … }}"
-        ));
+        errors
+            .at(
+                format!("{at}.registers"),
+                "is missing: add what is to be read, each { name, function, address, … }",
+            )
+            .rests_on(PROTOCOL);
     }
-    super::register_check::check(id, &on.registers, errors);
+    register_check::check(&format!("{at}.registers"), &on.registers, errors);
 }
 
-fn check_reader(id: &Ident, on: &OnPort, at_point: bool, errors: &mut Faults) {
+fn check_address(at: &str, on: &OnPort, protocol: Protocol, errors: &mut Faults) {
+    let word = protocol.word();
+    let what = match (protocol.addresses(), on.address) {
+        (Some((least, most)), Some(address)) if !(least..=most).contains(&address) => {
+            format!("is {address}; {least} to {most} is allowed on a port that speaks {word}")
+        }
+        (Some((least, most)), None) => {
+            format!("is missing: set it, {least} to {most}, on a port that speaks {word}")
+        }
+        (None, Some(_)) => format!("is set, but what speaks {word} has none: remove it"),
+        _ => return,
+    };
+    errors.at(format!("{at}.address"), what).rests_on(PROTOCOL);
+}
+
+fn check_reader(device: &Hanging<'_>, errors: &mut Faults) {
+    let Hanging {
+        at,
+        id,
+        on,
+        at_point,
+    } = device;
     match (&on.key_file, on.insecure) {
-        (None, false) => errors.push(format!(
-            "'{id}' needs serial.key_file: where its secure channel key is, or is to be put by 'linli serial commission {id}'; insecure = true does without, and then whoever reaches its wires can read cards and codes"
-        )),
-        (Some(_), true) => errors.push(format!(
-            "'{id}' has both serial.key_file and serial.insecure: remove 'insecure'"
-        )),
+        (None, false) => {
+            errors
+                .at(
+                    format!("{at}.key_file"),
+                    format!(
+                        "is missing: set it to where the secure channel key is, or is to be put by 'linli serial commission {id}'; insecure = true does without, and then whoever reaches its wires can read cards and codes"
+                    ),
+                )
+                .rests_on(format!("{at}.insecure"))
+                .rests_on(PROTOCOL);
+        }
+        (Some(_), true) => {
+            errors
+                .at(
+                    format!("{at}.insecure"),
+                    "stands beside key_file: remove 'insecure'",
+                )
+                .rests_on(format!("{at}.key_file"))
+                .rests_on(PROTOCOL);
+        }
         _ => {}
     }
     if on.door.is_none() && !at_point {
-        errors.push(format!(
-            "'{id}' needs serial.door, the door that it reads for, or 'point', the bank or desk that it belongs to: else nobody knows what its cards mean"
-        ));
+        errors
+            .at(
+                format!("{at}.door"),
+                format!(
+                    "is missing: set serial.door, the door that '{id}' reads for, or 'point', the bank or desk that it belongs to; else nobody knows what its cards mean"
+                ),
+            )
+            .rests_on(at.replace(".serial", ".point"))
+            .rests_on(PROTOCOL);
     }
 }
 
@@ -298,16 +450,32 @@ fn once<'a>(
     seen: &mut BTreeSet<(&'a Ident, Option<u8>)>,
     port: &'a Ident,
     address: Option<u8>,
-    id: &Ident,
+    at: &str,
     errors: &mut Faults,
 ) {
-    if !seen.insert((port, address)) {
-        let what = match address {
-            Some(address) => format!("address {address} on port '{port}' twice"),
-            None => format!("two devices on port '{port}', which has no addresses"),
-        };
-        errors.push(format!("'{id}': {what}: one address is one device"));
+    if seen.insert((port, address)) {
+        return;
     }
+    let (key, what) = match address {
+        Some(address) => (
+            "address",
+            format!("is {address}, which another device on port '{port}' has too"),
+        ),
+        None => (
+            "port",
+            format!("is '{port}', which has a device already, and no addresses"),
+        ),
+    };
+    errors
+        .at(
+            format!("{at}.{key}"),
+            format!("{what}: one address is one device; correct one"),
+        )
+        .rests_on("port[].protocol")
+        .rests_on("bank[].board[].address")
+        .rests_on("bank[].serial.address")
+        .rests_on("desk[].serial.address")
+        .rests_on("device[].serial.address");
 }
 
 #[cfg(test)]
@@ -384,7 +552,7 @@ serial = { port = "tty-1", says = "scan" }
             (
                 r#"protocol = "lines""#,
                 r#"protocol = "line""#,
-                "unknown variant `line`",
+                "is 'line'; allowed: linli,",
             ),
             (
                 r#"id = "bus-2""#,
@@ -404,7 +572,7 @@ serial = { port = "tty-1", says = "scan" }
             (
                 r#"path = "/dev/ttyS1""#,
                 "path = \"/dev/ttyS1\"\nmulti_drop = true",
-                "which only the protocol 'linli' knows",
+                "known by the protocol 'linli' only",
             ),
             (
                 r#"path = "/dev/ttyS1""#,
@@ -424,29 +592,29 @@ serial = { port = "tty-1", says = "scan" }
             (
                 r#"{ port = "bus-1", address = 0"#,
                 r#"{ port = "tty-1", address = 0"#,
-                "boards speak kerong-cu16",
+                "name one that speaks kerong-cu16",
             ),
             (
                 r#"{ port = "bus-1", address = 0"#,
                 r#"{ port = "bus-2", address = 9"#,
-                "boards on several ports",
+                "are on several ports",
             ),
             (
                 "address = 1, comp",
                 "address = 0, comp",
-                "address 0 on port 'bus-1' twice",
+                "is 0, which another device on port 'bus-1' has too",
             ),
             (
                 "address = 1, comp",
                 "address = 16, comp",
-                "kerong-cu16 boards have 0 to 15",
+                "0 to 15 is allowed for kerong-cu16",
             ),
             ("[17, 20]", "[16, 19]", "compartment 16 is on two boards"),
             ("[17, 20]", "[17, 21]", "from 1 to 20"),
-            ("[1, 16]", "[1, 15]", "no board opens compartment 16"),
+            ("[1, 16]", "[1, 15]", "none opens compartment 16"),
             ("[4, 3, 2, 1]", "[4, 3, 2]", "one channel for each"),
             ("[4, 3, 2, 1]", "[4, 3, 2, 2]", "none twice"),
-            ("[4, 3, 2, 1]", "[4, 3, 2, 17]", "boards have 1 to 16"),
+            ("[4, 3, 2, 1]", "[4, 3, 2, 17]", "1 to 16 is allowed"),
             (
                 r#"protocol = "kerong-cu16""#,
                 r#"protocol = "8a""#,
@@ -455,20 +623,16 @@ serial = { port = "tty-1", says = "scan" }
             (
                 r#"protocol = "kerong-cu16""#,
                 r#"protocol = "modbus""#,
-                "needs relay",
+                "add relay = {",
             ),
-            ("address = 7,", "", "needs serial.address"),
+            ("address = 7,", "", "serial.address: is missing"),
             ("address = 7,", "address = 0,", "1 to 247 is allowed"),
             (
                 r#"says = "scan""#,
                 r#"says = "scan", address = 1"#,
                 "has none: remove it",
             ),
-            (
-                r#", says = "scan""#,
-                "",
-                r#"needs serial.says: "scan" or "keypad""#,
-            ),
+            (r#", says = "scan""#, "", r#"add says = "scan" or "keypad""#),
             (
                 r#"says = "scan""#,
                 r#"says = "scan", door = "d""#,
@@ -480,11 +644,7 @@ serial = { port = "tty-1", says = "scan" }
                 r#"address = 0, type = "u16", door_closed"#,
                 "is one bit",
             ),
-            (
-                "door_closed = true, ",
-                "",
-                "held_open_s for those with door_closed",
-            ),
+            ("door_closed = true, ", "", "set door_closed beside it"),
         ] {
             assert!(ESTATE.contains(right), "{right}");
             let text = ESTATE.replacen(right, wrong, 1);

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::texts::Address;
 
 /// A listener for MQTT over TLS. Its certificate comes from the estate's own CA (`linli ca`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     /// Where it listens, usually port 8883.
+    #[schemars(with = "Address")]
     pub listen: SocketAddr,
     /// The names and addresses that devices reach this box by. Default: its host name and addresses.
     #[serde(default)]
@@ -21,7 +24,7 @@ pub struct TlsSection {
 }
 
 /// What becomes of a device's own certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificates {
     /// It isn't asked for: devices log in with passwords.

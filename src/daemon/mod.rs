@@ -242,8 +242,7 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
         ca: section.ca_file.clone(),
         client: client.zip(section.client_key_file.clone()),
     };
-    let usual = if line.metered { 300 } else { 50 };
-    cloud.wait = Duration::from_secs(line.wait_s.unwrap_or(usual).into());
+    cloud.wait = Duration::from_secs(section.wait_s().into());
     cloud.line = LineConfig {
         metered: line.metered,
         monthly_bytes: (line.monthly_mib > 0).then(|| u64::from(line.monthly_mib) << 20),

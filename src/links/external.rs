@@ -81,7 +81,7 @@ impl Settings {
         site: &Ident,
         devices: impl IntoIterator<Item = Ident>,
     ) -> anyhow::Result<Self> {
-        let (host, port, tls) = parse_url(&section.url)?;
+        let (host, port, tls) = address(&section.url)?;
         let login = match (&section.username, &section.password_file) {
             (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
             (Some(user), None) => Some((user.clone(), String::new())),
@@ -526,7 +526,8 @@ fn transport(settings: &Settings) -> anyhow::Result<Option<Transport>> {
 }
 
 /// `mqtt://host:port` or `mqtts://host:port`; the ports are 1883 and 8883 unless said.
-fn parse_url(url: &str) -> anyhow::Result<(String, u16, bool)> {
+/// Host, port and whether by TLS, of `mqtt://HOST:PORT` or `mqtts://HOST:PORT`.
+pub(crate) fn address(url: &str) -> anyhow::Result<(String, u16, bool)> {
     let wrong =
         || format!("external_broker.url is '{url}': write mqtt://HOST:PORT or mqtts://HOST:PORT");
     let (scheme, rest) = url.split_once("://").with_context(wrong)?;
@@ -559,7 +560,7 @@ mod tests {
 
     #[test]
     fn urls_of_brokers() {
-        let parsed = |url| parse_url(url).ok();
+        let parsed = |url| address(url).ok();
         let is = |host: &str, port, tls| Some((host.to_owned(), port, tls));
         assert_eq!(
             parsed("mqtt://127.0.0.1:1884"),

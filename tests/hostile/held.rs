@@ -364,21 +364,21 @@ fn limits_that_make_no_sense_are_refused_with_the_remedy() {
     for (section, says) in [
         (
             "events_per_s = 200000",
-            "limits.events_per_s is 200000, 1 to 100000 is allowed, or 0 for no limit",
+            "limits.events_per_s: is 200000; 0 to 100000 is allowed",
         ),
         (
             "events_burst = 100",
-            "limits.events_burst is 100, 256 to 10000000 is allowed with events_per_s = 100",
+            "limits.events_burst: is 100; 256 to 10000000 is allowed with events_per_s = 100",
         ),
         (
             "kib_per_s = 1",
-            "limits.kib_per_s is 1, 16 to 1000000 is allowed",
+            "limits.kib_per_s: is 1; 16 to 1000000 is allowed",
         ),
         (
             "urgent_per_s = 900\nurgent_burst = 500",
-            "limits.urgent_burst is 500, 900 to 10000000 is allowed",
+            "limits.urgent_burst: is 500; 900 to 10000000 is allowed",
         ),
-        ("per_hour = 1", "unknown field `per_hour`"),
+        ("per_hour = 1", "limits.per_hour: isn't known"),
     ] {
         let mut setup = Setup::new();
         setup.more = format!("[limits]\n{section}\n");
