@@ -33,7 +33,7 @@ pub use limits::LimitsSection;
 pub use profiles::BridgeSection;
 pub use rules::RulesSection;
 use serial::{OnPort, PortSection};
-pub use tls::TlsSection;
+pub use tls::{ClientCertificates, TlsSection};
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
 /// ten times that.
