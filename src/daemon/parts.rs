@@ -243,6 +243,10 @@ async fn start_embedded(
     (status, parts, disk, clock): (Arc<LinkStatus>, PartsStatus, Disk, &Clock),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
+    broker.tls = open_tls(config, clock, &disk)?;
+    if let Some(tls) = &broker.tls {
+        tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));
+    }
     let credentials = Credentials::open(&config.passwords())?.reporting_to(&disk);
     let credentials = Arc::new(credentials);
     tokio::spawn({
@@ -252,11 +256,6 @@ async fn start_embedded(
     });
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn DeviceIntake> = Arc::new(intake);
-    broker.tls = open_tls(config, clock, &disk)?;
-    if let Some(tls) = &broker.tls {
-        tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));
-    }
-
     let (ready, is_ready) = oneshot::channel();
     let serve = |broker: EmbeddedBroker, ready, stopped| {
         let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
