@@ -43,7 +43,7 @@ pub use rules::RulesSection;
 pub use schema::schema;
 use serial::{OnPort, PortSection};
 use texts::{Address, Name};
-pub use tls::TlsSection;
+pub use tls::{ClientCertificates, TlsSection};
 
 /// The most connections that can be set: the kernel gives a process no more descriptors than some
 /// ten times that.

@@ -44,6 +44,8 @@ pub enum Duty {
     Reading,
     /// Verifying the parcels' history.
     Audit,
+    /// Reading and making the certificates of MQTT over TLS.
+    Certificates,
 }
 
 impl Duty {
@@ -60,6 +62,9 @@ impl Duty {
             Self::Uplink => "what waits for the cloud can't be read: it waits longer",
             Self::Reading => "the store can't be read for a technician",
             Self::Audit => "the parcels' history can't be verified",
+            Self::Certificates => {
+                "the certificates for MQTT over TLS can't be read or renewed: those from before hold"
+            }
         }
     }
 }

@@ -6,6 +6,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod audit;
+pub mod ca;
+pub mod certificate_time;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

@@ -6,24 +6,22 @@
 //! box's clock, or while that can't be right, by the latest time that is known to be past: so a
 //! certificate that ended before that stays refused.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::time_provider::TimeProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::certificates::{Certificates, Whose};
 use super::config::TlsFiles;
+use crate::certificate_time::CertificateTime;
 use crate::clock::Clock;
 
 /// No PEM file here is larger: a whole bundle of public authorities is a quarter of it.
@@ -100,7 +98,7 @@ pub(super) fn config(
     certificates: &Certificates,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(default_provider());
-    let time = Arc::new(BoxTime(clock.clone()));
+    let time = Arc::new(CertificateTime(clock.clone()));
     let config = ClientConfig::builder_with_details(Arc::clone(&provider), time)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Library)?;
@@ -195,20 +193,4 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> TlsError {
     let path = path.to_path_buf();
     move |source| TlsError::Unreadable { path, source }
-}
-
-/// The time by which certificates are judged.
-struct BoxTime(Clock);
-
-impl TimeProvider for BoxTime {
-    fn current_time(&self) -> Option<UnixTime> {
-        let ms = u64::try_from(self.0.at_least_ms()).ok()?;
-        Some(UnixTime::since_unix_epoch(Duration::from_millis(ms)))
-    }
-}
-
-impl fmt::Debug for BoxTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BoxTime")
-    }
 }

@@ -1,5 +1,6 @@
 //! What the local API sees of the daemon.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -89,15 +90,12 @@ impl DaemonBackend {
         match &self.link {
             Link::Embedded {
                 addresses,
+                tls,
                 roster,
                 status,
             } => LinksReport {
                 mode: "embedded".to_owned(),
-                address: addresses
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                address: addresses_told(addresses, tls.is_some()),
                 connected: roster.connected() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
@@ -274,4 +272,17 @@ impl Backend for DaemonBackend {
     fn events_watch(&self) -> watch::Receiver<i64> {
         self.journal.newest_event()
     }
+}
+
+/// Where the broker listens, in words; the last one may be that of TLS.
+fn addresses_told(addresses: &[SocketAddr], tls: bool) -> String {
+    let last = addresses.len().saturating_sub(1);
+    let told = addresses.iter().enumerate().map(|(index, address)| {
+        if tls && index == last {
+            format!("{address} (TLS)")
+        } else {
+            address.to_string()
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
 }

@@ -129,7 +129,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         intake.clone(),
         Arc::clone(&pace),
         router,
-        (running.clone(), disk.clone()),
+        (running.clone(), disk.clone(), &clock),
         links_stopped,
     )
     .await?;

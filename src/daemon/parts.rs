@@ -17,8 +17,11 @@ use crate::control::views::PartReport;
 use crate::credentials::Credentials;
 use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
+use crate::knocks::Knocks;
 use crate::ledger::StoreLedger;
-use crate::links::embedded::{self, Admitted, EmbeddedBroker, Roster};
+use crate::links::embedded::{
+    self, Admitted, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener,
+};
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -33,6 +36,8 @@ pub enum Link {
     Embedded {
         /// Where it listens.
         addresses: Vec<SocketAddr>,
+        /// The listener of MQTT over TLS, if there is one: its address is the last.
+        tls: Option<Arc<TlsListener>>,
         /// Who is connected.
         roster: Arc<Roster>,
         /// Whether it works.
@@ -144,7 +149,7 @@ pub async fn start_link(
     intake: Intake,
     pace: Arc<Pace>,
     router: Router,
-    (parts, disk): (PartsStatus, Disk),
+    (parts, disk, clock): (PartsStatus, Disk, &Clock),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
     let status = Arc::new(LinkStatus::default());
@@ -185,7 +190,7 @@ pub async fn start_link(
                 config,
                 intake,
                 router,
-                (status, parts, disk),
+                (status, parts, disk, clock),
                 stopped,
             )
             .await
@@ -207,14 +212,41 @@ fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
     broker
 }
 
+/// The listener of MQTT over TLS, if one is configured.
+fn open_tls(config: &Config, clock: &Clock, disk: &Disk) -> anyhow::Result<Option<TlsAt>> {
+    let section = config
+        .broker
+        .as_ref()
+        .and_then(|broker| broker.tls.as_ref());
+    let Some(section) = section else {
+        return Ok(None);
+    };
+    let house = TlsHouse {
+        state_dir: config.state_dir.clone(),
+        site: config.site.clone(),
+        clock: clock.clone(),
+        disk: disk.clone(),
+        knocks: Knocks::default(),
+    };
+    let listener = TlsListener::open(section, house).context("MQTT over TLS can't be set up")?;
+    Ok(Some(TlsAt {
+        listen: section.listen,
+        listener: Arc::new(listener),
+    }))
+}
+
 async fn start_embedded(
     mut broker: EmbeddedBroker,
     config: &Config,
     intake: Intake,
     router: Router,
-    (status, parts, disk): (Arc<LinkStatus>, PartsStatus, Disk),
+    (status, parts, disk, clock): (Arc<LinkStatus>, PartsStatus, Disk, &Clock),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
+    broker.tls = open_tls(config, clock, &disk)?;
+    if let Some(tls) = &broker.tls {
+        tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));
+    }
     let credentials = Credentials::open(&config.passwords())?.reporting_to(&disk);
     let credentials = Arc::new(credentials);
     tokio::spawn({
@@ -224,7 +256,6 @@ async fn start_embedded(
     });
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn DeviceIntake> = Arc::new(intake);
-
     let (ready, is_ready) = oneshot::channel();
     let serve = |broker: EmbeddedBroker, ready, stopped| {
         let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
@@ -255,8 +286,14 @@ async fn start_embedded(
     status.up();
     // Started again it must be found where it was.
     broker.listen.clone_from(&addresses);
+    if let Some(tls) = &mut broker.tls
+        && let Some(address) = broker.listen.pop()
+    {
+        tls.listen = address;
+    }
     let link = Link::Embedded {
         addresses: addresses.clone(),
+        tls: broker.tls.as_ref().map(|tls| Arc::clone(&tls.listener)),
         roster: Arc::clone(&roster),
         status: Arc::clone(&status),
     };

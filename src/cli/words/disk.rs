@@ -65,6 +65,10 @@ fn what(duty: Duty, log_bytes: u64) -> (&'static str, String) {
             "The parcels' history can't be verified",
             "It is tried again, at least once a minute.",
         ),
+        Duty::Certificates => (
+            "The certificates for MQTT over TLS can't be read or renewed",
+            "Devices go on with those from before, until these end; what was revoked since isn't. 'linli ca show' says until when.",
+        ),
     };
     (what, meaning.to_string())
 }

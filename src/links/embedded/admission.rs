@@ -93,7 +93,7 @@ pub(super) async fn authenticate(
         return Err(Refusal::Login);
     }
     if certificate.is_some_and(|certificate| !certificate.names(&device)) {
-        return Err(Refusal::Login);
+        return Err(Refusal::Certificate);
     }
     match &connect.password {
         None if certificate.is_some() => {}

@@ -13,6 +13,8 @@ pub(super) enum Refusal {
     ClientId,
     /// Unknown device, wrong password, or a user name that isn't the client id.
     Login,
+    /// The certificate that was shown is another's, or doesn't hold any more.
+    Certificate,
     /// The will is on a topic that isn't the device's own status.
     WillTopic,
     /// The will isn't `online` or `offline`.
@@ -42,7 +44,7 @@ impl Refusal {
             Self::ClientId => Some(2),
             Self::Throttled | Self::Unavailable => Some(3),
             Self::Login => Some(4),
-            Self::WillTopic | Self::WillPayload | Self::WillQos => Some(5),
+            Self::Certificate | Self::WillTopic | Self::WillPayload | Self::WillQos => Some(5),
             Self::Malformed | Self::AuthMethod => None,
         }
     }
@@ -53,7 +55,7 @@ impl Refusal {
             Self::Version => 0x84,
             Self::ClientId => 0x85,
             Self::Login => 0x86,
-            Self::WillTopic => 0x87,
+            Self::Certificate | Self::WillTopic => 0x87,
             Self::Unavailable => 0x88,
             Self::AuthMethod => 0x8c,
             Self::WillPayload => 0x99,

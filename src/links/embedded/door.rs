@@ -1,6 +1,6 @@
 //! Accepts connections, and bounds how many there are at each stage.
 //!
-//! A connection is first *waiting* (for its CONNECT), then *inside* (its password is being checked,
+//! A connection is first *waiting* (for the handshake of TLS, where that is spoken, and for its CONNECT), then *inside* (its password is being checked,
 //! or it is connected through). Both stages are bounded on their own, so that a thousand silent
 //! connections can't keep a device out. When the waiting room is full, whoever has waited longest
 //! goes, but not before half a second: until then the door stays shut and the system's backlog
@@ -16,12 +16,13 @@ use firmware_protocols::Ident;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::admission::{authenticate, let_in, read_connect, refuse};
 use super::answers::Refusal;
-use super::connect::Connect;
+use super::connect::{Connect, Version};
 use super::stream::Stream;
+use super::tls::TlsListener;
 use super::{EmbeddedBroker, Shared};
 
 /// As many as Linux lets wait out of the box: a crowd that says nothing shall not fill it, or a
@@ -35,27 +36,53 @@ const RECEIVE_BYTES: u32 = 64 * 1024;
 /// How long everybody may wait at least.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long everybody may wait at least who has the handshake of TLS to do first: a small device
+/// computes for a second.
+const GRACE_TLS: Duration = Duration::from_secs(2);
+
 /// How long to wait when the system gives no more sockets.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
-/// Binds the listeners, with the address reusable at once.
-pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
-    addresses
-        .iter()
-        .map(|address| {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            socket.set_reuseaddr(true)?;
-            socket.set_recv_buffer_size(RECEIVE_BYTES)?;
-            socket.bind(*address)?;
-            socket.listen(BACKLOG)
-        })
-        .zip(addresses)
-        .map(|(listener, address)| {
-            listener.with_context(|| {
+/// Where connections come in, and what they speak there.
+pub(super) struct Listener {
+    tcp: TcpListener,
+    tls: Option<Arc<TlsListener>>,
+}
+
+impl Listener {
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Binds the listeners, that of TLS last.
+pub(super) fn bind(config: &EmbeddedBroker) -> Result<Vec<Listener>> {
+    let plain = config.listen.iter().map(|address| (*address, None));
+    let tls = config.tls.iter();
+    let tls = tls.map(|tls| (tls.listen, Some(Arc::clone(&tls.listener))));
+    plain
+        .chain(tls)
+        .map(|(address, tls)| {
+            let tcp = listen(address).with_context(|| {
                 format!("the broker cannot listen on {address}; is another broker running there? see: ss -ltnp")
-            })
+            })?;
+            Ok(Listener { tcp, tls })
         })
         .collect()
+}
+
+/// Binds a listener, with the address reusable at once.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The open door.
@@ -67,6 +94,8 @@ pub(super) struct Door {
 struct Rooms {
     shared: Arc<Shared>,
     waiting: WaitingRoom,
+    /// Of its own, so that a flood there keeps nobody out here.
+    waiting_tls: WaitingRoom,
     inside: Semaphore,
     connect_timeout: Duration,
 }
@@ -74,14 +103,15 @@ struct Rooms {
 impl Door {
     /// Starts accepting.
     pub(super) fn open(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         config: &EmbeddedBroker,
         shared: &Arc<Shared>,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let rooms = Arc::new(Rooms {
             shared: Arc::clone(shared),
-            waiting: WaitingRoom::new(config.waiting_max.max(1)),
+            waiting: WaitingRoom::new(config.waiting_max.max(1), GRACE),
+            waiting_tls: WaitingRoom::new(config.waiting_max.max(1), GRACE_TLS),
             inside: Semaphore::new(config.connections_max),
             connect_timeout: config.connect_timeout,
         });
@@ -99,14 +129,15 @@ impl Door {
     }
 }
 
-async fn accept(listener: TcpListener, rooms: Arc<Rooms>, stopped: watch::Receiver<bool>) {
+async fn accept(listener: Listener, rooms: Arc<Rooms>, stopped: watch::Receiver<bool>) {
     let mut clients = JoinSet::new();
     let mut stop = stopped.clone();
     loop {
         tokio::select! {
             accepted = next(&listener, &rooms) => match accepted {
                 Ok((client, from, seat)) => {
-                    clients.spawn(serve(client, from, seat, Arc::clone(&rooms), stopped.clone()));
+                    let (tls, rooms) = (listener.tls.clone(), Arc::clone(&rooms));
+                    clients.spawn(serve((client, from), tls, seat, rooms, stopped.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -124,26 +155,36 @@ async fn accept(listener: TcpListener, rooms: Arc<Rooms>, stopped: watch::Receiv
 }
 
 async fn next(
-    listener: &TcpListener,
+    listener: &Listener,
     rooms: &Rooms,
 ) -> std::io::Result<(TcpStream, SocketAddr, Seat)> {
-    rooms.waiting.has_room().await;
-    let (client, from) = listener.accept().await?;
+    let waiting = rooms.waiting(listener.tls.as_deref());
+    waiting.has_room().await;
+    let (client, from) = listener.tcp.accept().await?;
     client.set_nodelay(true)?;
-    Ok((client, from, rooms.waiting.sit_down()))
+    Ok((client, from, waiting.sit_down()))
+}
+
+impl Rooms {
+    fn waiting(&self, tls: Option<&TlsListener>) -> &WaitingRoom {
+        match tls {
+            None => &self.waiting,
+            Some(_) => &self.waiting_tls,
+        }
+    }
 }
 
 /// One client, from its first byte to its last.
 async fn serve(
-    client: TcpStream,
-    from: SocketAddr,
+    (client, from): (TcpStream, SocketAddr),
+    tls: Option<Arc<TlsListener>>,
     seat: Seat,
     rooms: Arc<Rooms>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let inside;
     let (client, connect, device) = tokio::select! {
-        admitted = admit(client, from, seat, &rooms) => match admitted {
+        admitted = admit(client, from, tls.as_deref(), seat, &rooms) => match admitted {
             Some((client, connect, device, permit)) => {
                 inside = permit;
                 (client, connect, device)
@@ -152,15 +193,25 @@ async fn serve(
         },
         () = stopping(&mut stopped) => return,
     };
-    let_in(
-        &rooms.shared,
-        client,
-        connect,
-        &device,
-        stopping(&mut stopped),
-    )
-    .await;
+    let serial = client.certificate().map(|shown| shown.serial.clone());
+    let stop = async {
+        tokio::select! {
+            () = stopping(&mut stopped) => {}
+            () = revoked(tls.as_deref(), serial.as_deref()) => {
+                tracing::info!(%device, "the certificate was revoked that this device has logged in with");
+            }
+        }
+    };
+    let_in(&rooms.shared, client, connect, &device, stop).await;
     drop(inside);
+}
+
+/// Resolves when the certificate is revoked that a client has logged in with.
+async fn revoked(tls: Option<&TlsListener>, serial: Option<&str>) {
+    match (tls, serial) {
+        (Some(tls), Some(serial)) => tls.until_revoked(serial).await,
+        _ => std::future::pending().await,
+    }
 }
 
 pub(super) async fn stopping(stopped: &mut watch::Receiver<bool>) {
@@ -169,19 +220,20 @@ pub(super) async fn stopping(stopped: &mut watch::Receiver<bool>) {
 
 type Admitted<'a> = (Stream, Connect, Ident, SemaphorePermit<'a>);
 
-async fn admit(
+async fn admit<'a>(
     client: TcpStream,
     from: SocketAddr,
+    tls: Option<&TlsListener>,
     mut seat: Seat,
-    rooms: &Rooms,
-) -> Option<Admitted<'_>> {
-    let mut client = Stream::Plain(client);
-    let read = tokio::select! {
-        read = read_connect(&mut client, rooms.connect_timeout) => read,
+    rooms: &'a Rooms,
+) -> Option<Admitted<'a>> {
+    let heard = tokio::select! {
+        heard = hear_out(client, from, tls, rooms.connect_timeout) => heard,
         _ = &mut seat.called_out => None,
     };
-    rooms.waiting.stand_up(seat);
-    let connect = match read? {
+    rooms.waiting(tls).stand_up(seat);
+    let (mut client, read) = heard?;
+    let connect = match read {
         Ok(connect) => connect,
         Err((version, refusal)) => {
             refuse(client, version, refusal).await;
@@ -209,8 +261,27 @@ async fn admit(
     }
 }
 
+/// A client's CONNECT, after the handshake where TLS is spoken. `limit` is for each of them.
+async fn hear_out(
+    client: TcpStream,
+    from: SocketAddr,
+    tls: Option<&TlsListener>,
+    limit: Duration,
+) -> Option<(Stream, Result<Connect, (Version, Refusal)>)> {
+    let mut client = match tls {
+        None => Stream::Plain(client),
+        // On the heap, so that a plain connection doesn't carry room for it.
+        Some(tls) => timeout(limit, Box::pin(tls.accept(client, from)))
+            .await
+            .ok()??,
+    };
+    let read = read_connect(&mut client, limit).await?;
+    Some((client, read))
+}
+
 struct WaitingRoom {
     seats: usize,
+    grace: Duration,
     taken: Mutex<Taken>,
 }
 
@@ -227,9 +298,10 @@ struct Seat {
 }
 
 impl WaitingRoom {
-    fn new(seats: usize) -> Self {
+    fn new(seats: usize, grace: Duration) -> Self {
         Self {
             seats,
+            grace,
             taken: Mutex::default(),
         }
     }
@@ -245,7 +317,7 @@ impl WaitingRoom {
                 let Some(oldest) = taken.seats.first_entry() else {
                     return;
                 };
-                let due = oldest.get().0 + GRACE;
+                let due = oldest.get().0 + self.grace;
                 if due <= Instant::now() {
                     oldest.remove();
                     return;
@@ -280,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_makes_room_but_not_before_its_time() {
-        let room = WaitingRoom::new(2);
+        let room = WaitingRoom::new(2, GRACE);
         let start = Instant::now();
         room.has_room().await;
         let mut first = room.sit_down();
@@ -307,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_gives_the_seat_back() {
-        let room = WaitingRoom::new(1);
+        let room = WaitingRoom::new(1, GRACE);
         let seat = room.sit_down();
         room.stand_up(seat);
         let start = Instant::now();

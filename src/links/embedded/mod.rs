@@ -7,7 +7,8 @@
 //!  device ◀─────────────────────────── session ◀── mailbox ◀── roster ◀── outbound: commands, receipts
 //! ```
 //!
-//! * `door` and `admission` accept, read the CONNECT strictly, check the password.
+//! * `door` and `admission` accept, read the CONNECT strictly, check the password or the certificate.
+//! * `tls` and `handshake` come before them where a device speaks TLS; `stream` is the same for both.
 //! * `session` is one client that is in; `wire` gives it the packets of both versions as one, read and
 //!   written by the codec of the `rmqtt` project.
 //! * `publications` are the rules: what a publication leads to, and what it gets.
@@ -27,6 +28,7 @@ mod certificate;
 mod clients;
 mod connect;
 mod door;
+mod handshake;
 pub mod limits;
 mod mailbox;
 mod publications;
@@ -34,6 +36,7 @@ mod retained;
 mod roster;
 mod session;
 mod stream;
+mod tls;
 mod wire;
 
 use std::collections::HashSet;
@@ -52,6 +55,7 @@ use crate::pace::{Limits, Pace};
 
 pub use clients::{Admitted, Clients};
 pub use roster::Roster;
+pub use tls::{TlsAt, TlsError, TlsHouse, TlsListener};
 
 /// The reader of a client's first packet by itself, for the fuzz targets: it is the first that bytes
 /// from the network meet.
@@ -74,14 +78,16 @@ pub mod packets {
 pub struct EmbeddedBroker {
     /// Where it listens. Port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
+    /// A listener for MQTT over TLS beside them, if there is one.
+    pub tls: Option<TlsAt>,
     /// Who may log in.
     pub clients: Arc<Clients>,
     /// How many clients may be logged in, or waiting for their password to be checked.
     pub connections_max: usize,
-    /// How many clients may be connected that haven't sent their CONNECT yet. Past that, the
-    /// oldest makes room for the next.
+    /// How many clients may be connected that haven't sent their CONNECT yet, and as many over TLS. Past
+    /// that, the oldest makes room for the next.
     pub waiting_max: usize,
-    /// How long a client has for its CONNECT.
+    /// How long a client has for its CONNECT, and before it for the handshake of TLS.
     pub connect_timeout: Duration,
     /// How much each device may send. A connection whose device has used that up is read no
     /// faster; whoever takes the events charges them ([`DeviceIntake::events`]).
@@ -95,6 +101,7 @@ impl EmbeddedBroker {
         let devices: HashSet<Ident> = devices.into_iter().collect();
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
+            tls: None,
             pace: Arc::new(Pace::new(Limits::NONE, devices.iter().cloned())),
             clients: Arc::new(Clients::new(Admitted {
                 devices,
@@ -129,7 +136,7 @@ impl Shared {
 }
 
 /// Runs the broker until `shutdown` becomes true (or its sender is gone). `ready` gets the
-/// addresses it listens on, in the order of [`EmbeddedBroker::listen`].
+/// addresses it listens on, in the order of [`EmbeddedBroker::listen`], and after them that of TLS.
 ///
 /// What comes from `outbound` is sent at QoS 1 to the device if that is connected and has
 /// subscribed, else dropped. When `outbound` ends, the broker goes on without.
@@ -153,7 +160,7 @@ pub async fn serve(
             "the broker has no address to listen on; give it one, as in listen = [\"0.0.0.0:1883\"]"
         );
     }
-    let listeners = door::bind(&config.listen)?;
+    let listeners = door::bind(&config)?;
     let shared = Arc::new(Shared {
         clients: Arc::clone(&config.clients),
         credentials,
@@ -164,7 +171,7 @@ pub async fn serve(
     });
     let addresses = listeners
         .iter()
-        .map(tokio::net::TcpListener::local_addr)
+        .map(door::Listener::address)
         .collect::<Result<_, _>>()?;
     let door = door::Door::open(listeners, &config, &shared);
     let _ = ready.send(addresses);

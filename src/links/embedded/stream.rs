@@ -50,7 +50,6 @@ pub(super) enum Took {
 
 impl Stream {
     /// With TLS, past the handshake; `certificate` is the one that the client has shown.
-    #[allow(dead_code)]
     pub fn tls(stream: TlsStream<TcpStream>, certificate: Option<ClientCertificate>) -> Self {
         Self::Tls(Box::new(Tls {
             stream,
@@ -59,7 +58,7 @@ impl Stream {
         }))
     }
 
-    /// The certificate that the client has shown, which is one of ours and holds.
+    /// The certificate that the client has shown, which is of an authority that we take.
     pub fn certificate(&self) -> Option<&ClientCertificate> {
         match self {
             Self::Plain(_) => None,
