@@ -23,6 +23,7 @@ mod limits;
 mod profiles;
 mod register_check;
 mod rules;
+mod secret;
 pub mod serial;
 mod serial_check;
 mod tls;
@@ -32,6 +33,7 @@ use fault::Faults;
 pub use limits::LimitsSection;
 pub use profiles::BridgeSection;
 pub use rules::RulesSection;
+pub use secret::secret_path;
 use serial::{OnPort, PortSection};
 pub use tls::TlsSection;
 
@@ -368,6 +370,7 @@ impl Config {
         self.check_broker(&mut errors);
         serial_check::check(self, &mut errors);
         profiles::check(self, &mut errors);
+        secret::check(self, &mut errors);
         self.rules.check(&mut errors);
         self.limits.check(&mut errors);
         if let Some(cloud) = &self.cloud {

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::audit::{Auditing, keep_verifying};
 use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
-use crate::config::Config;
+use crate::config::{Config, secret_path};
 use crate::control;
 use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
@@ -258,16 +258,16 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
     };
     let gateway = section.gateway.as_ref().unwrap_or(&config.site);
     let line = &section.line;
-    let client = section.client_certificate_file.clone();
+    let secret = |file: &Option<PathBuf>| file.as_deref().map(secret_path);
     let mut cloud = CloudConfig::new(
         &section.url,
         gateway.clone(),
         config.state_dir.join("cloud"),
     )?;
-    cloud.token_file = section.token_file.clone();
+    cloud.token_file = secret(&section.token_file);
     cloud.tls = TlsFiles {
-        ca: section.ca_file.clone(),
-        client: client.zip(section.client_key_file.clone()),
+        ca: secret(&section.ca_file),
+        client: secret(&section.client_certificate_file).zip(secret(&section.client_key_file)),
     };
     let usual = if line.metered { 300 } else { 50 };
     cloud.wait = Duration::from_secs(line.wait_s.unwrap_or(usual).into());
