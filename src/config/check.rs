@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use firmware_protocols::Ident;
 
 use super::fault::Faults;
-use super::{Config, profiles, serial_check};
+use super::{Config, profiles, secret, serial_check};
 use crate::links::external;
 
 impl Config {
@@ -30,6 +30,7 @@ impl Config {
         self.check_external_broker(&mut errors);
         serial_check::check(self, &mut errors);
         profiles::check(self, &mut errors);
+        secret::check(self, &mut errors);
         self.rules.check(&mut errors);
         self.limits.check(&mut errors);
         if let Some(cloud) = &self.cloud {

@@ -8,6 +8,7 @@
 mod backend;
 mod opened;
 mod parts;
+pub mod service;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::audit::{Auditing, keep_verifying};
 use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
-use crate::config::Config;
+use crate::config::{Config, secret_path};
 use crate::control;
 use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
@@ -37,6 +38,7 @@ pub use opened::{Opened, open};
 
 use backend::DaemonBackend;
 use parts::{PartsStatus, Router};
+use service::Failures;
 
 /// How long the uplink may take to send what waits when the daemon stops.
 const UPLINK_MOMENT: Duration = Duration::from_secs(3);
@@ -66,7 +68,7 @@ pub struct Running {
 
 /// Runs the daemon of a configuration file until it is told to stop (SIGTERM or SIGINT).
 pub fn run(config_path: &Path) -> anyhow::Result<()> {
-    let config = Config::read(config_path)?;
+    let failures = Failures::of_service();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -75,22 +77,47 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut stop = stop_signal()?;
-        let running = start(config, Clock::system()).await?;
-        for address in &running.mqtt {
-            tracing::info!(%address, "taking devices");
+        if failures.wait(&mut stop).await {
+            serve(config_path, &failures, &mut stop).await?;
         }
-        tracing::info!(socket = %running.control_socket.display(), "linli runs");
-        let failed = tokio::select! {
-            () = running.journal_ended() => true,
-            _ = stop.recv() => false,
-        };
-        tracing::info!("stopping");
-        running.shutdown().await;
-        anyhow::ensure!(!failed, "the journal's thread ended: see the log above");
+        failures.forget();
         Ok(())
-    })
+    });
+    if let Err(e) = &ran {
+        service::status(&format!("failed: {e:#}"));
+    }
+    ran
+}
+
+/// Starts a gateway, and serves until it is told to stop.
+async fn serve(
+    config_path: &Path,
+    failures: &Failures,
+    stop: &mut mpsc::Receiver<()>,
+) -> anyhow::Result<()> {
+    service::status("starting: the store is read back");
+    let config = Config::read(config_path)?;
+    let running = start(config, Clock::system()).await?;
+    for address in &running.mqtt {
+        tracing::info!(%address, "taking devices");
+    }
+    tracing::info!(socket = %running.control_socket.display(), "linli runs");
+    service::ready(&running.told());
+    let watchdog = tokio::spawn(service::feed_watchdog(Arc::clone(&running.journal_status)));
+    let steady = tokio::spawn(failures.clone().forget_when_steady());
+    let failed = tokio::select! {
+        () = running.journal_ended() => true,
+        _ = stop.recv() => false,
+    };
+    tracing::info!("stopping");
+    service::stopping();
+    running.shutdown().await;
+    watchdog.abort();
+    steady.abort();
+    anyhow::ensure!(!failed, "the journal's thread ended: see the log above");
+    Ok(())
 }
 
 /// Starts a gateway. Resolves once it takes events.
@@ -231,16 +258,16 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
     };
     let gateway = section.gateway.as_ref().unwrap_or(&config.site);
     let line = &section.line;
-    let client = section.client_certificate_file.clone();
+    let secret = |file: &Option<PathBuf>| file.as_deref().map(secret_path);
     let mut cloud = CloudConfig::new(
         &section.url,
         gateway.clone(),
         config.state_dir.join("cloud"),
     )?;
-    cloud.token_file = section.token_file.clone();
+    cloud.token_file = secret(&section.token_file);
     cloud.tls = TlsFiles {
-        ca: section.ca_file.clone(),
-        client: client.zip(section.client_key_file.clone()),
+        ca: secret(&section.ca_file),
+        client: secret(&section.client_certificate_file).zip(secret(&section.client_key_file)),
     };
     cloud.wait = Duration::from_secs(section.wait_s().into());
     cloud.line = LineConfig {
@@ -253,6 +280,15 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
 }
 
 impl Running {
+    /// A line for `systemctl status`: where devices are taken.
+    pub fn told(&self) -> String {
+        let addresses: Vec<String> = self.mqtt.iter().map(SocketAddr::to_string).collect();
+        match addresses.as_slice() {
+            [] => "taking devices from the external broker".to_owned(),
+            all => format!("taking devices at {}", all.join(", ")),
+        }
+    }
+
     /// Resolves when the journal's thread has ended, which it only does when it panicked.
     pub async fn journal_ended(&self) {
         while !self.journal.ended() {

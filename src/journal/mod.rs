@@ -242,6 +242,9 @@ impl Inbox {
 /// How the journal is, readable by anybody at any time.
 #[derive(Debug)]
 pub struct Status {
+    /// Turns of the journal's thread since the start: several a second, whether there is work or not,
+    /// unless it hangs.
+    pub turns: AtomicU64,
     /// Transactions committed since the start.
     pub commits: AtomicU64,
     /// Events stored since the start.
@@ -262,6 +265,7 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         Self {
+            turns: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             events: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),

@@ -147,6 +147,8 @@ impl Loop {
             if self.stopped.try_recv().is_ok() {
                 return self.drain();
             }
+            let turns = &self.batcher.status().turns;
+            turns.fetch_add(1, Ordering::Relaxed);
             match self.receiver.recv_timeout(self.until(tick_at)) {
                 Ok(first) => self.fill(first, &mut batch),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{LinkStatus, ToDevice};
+use crate::config::secret_path;
 use crate::intake::{Answer, Intake};
 use crate::names::Names;
 
@@ -83,7 +84,7 @@ impl Settings {
     ) -> anyhow::Result<Self> {
         let (host, port, tls) = address(&section.url)?;
         let login = match (&section.username, &section.password_file) {
-            (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
+            (Some(user), Some(file)) => Some((user.clone(), read_password(&secret_path(file))?)),
             (Some(user), None) => Some((user.clone(), String::new())),
             (None, Some(_)) => {
                 bail!("external_broker.password_file needs external_broker.username beside it")
@@ -93,7 +94,7 @@ impl Settings {
         Ok(Self {
             host,
             port,
-            tls: tls.then(|| section.ca_file.clone()),
+            tls: tls.then(|| section.ca_file.as_deref().map(secret_path)),
             login,
             client_id: section
                 .client_id

@@ -15,6 +15,7 @@
 
 mod admin;
 mod answer;
+mod arguments;
 mod body;
 mod connections;
 mod enrolment;
@@ -41,6 +42,7 @@ use firmware_protocols::{Ident, Value};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use arguments::Arguments;
 pub use connections::{CONNECTIONS_MAX, HEAD_MAX_BYTES, HEAD_TIMEOUT};
 pub use faults::{Faults, Refusal};
 use sealing::SealingKeys;

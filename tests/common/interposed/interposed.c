@@ -54,6 +54,9 @@ struct control {
   _Atomic uint32_t kinds;
 };
 
+/* In place of an error: the call doesn't come back until it is healed, and then succeeds. */
+enum { HANGS = 4095 };
+
 enum { FDS = 65536 };
 struct entry {
   uint64_t ino;
@@ -127,8 +130,10 @@ static int fails(uint32_t kind) {
   uint64_t number = atomic_fetch_add(&control->calls, 1);
   if (number < atomic_load(&control->from) || number >= atomic_load(&control->until)) return 0;
   atomic_fetch_add(&control->hits, 1);
-  errno = (int)atomic_load(&control->error);
-  return 1;
+  int error = (int)atomic_load(&control->error);
+  while (error == HANGS && number < atomic_load(&control->until)) usleep(5000);
+  errno = error;
+  return error != HANGS;
 }
 
 static void note(enum op op, uint64_t ino, int64_t offset, const char *path, const char *to, const void *data,

@@ -137,6 +137,9 @@ pub mod kind {
     pub const CHANGING: u32 = OPEN_WRITE | WRITE | TRUNCATE | NAME;
 }
 
+/// In place of an error's number: the calls don't come back until they are healed, and then succeed.
+pub const HANGS: i32 = 4095;
+
 /// The control block (`struct control` in `interposed.c`), shared through a file.
 pub struct Faults {
     path: PathBuf,
