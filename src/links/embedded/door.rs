@@ -18,10 +18,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::admission::{authenticate, let_in, read_connect, refuse};
+use super::admission::{Unread, authenticate, let_in, read_connect, refuse};
 use super::answers::Refusal;
 use super::connect::Connect;
-use super::{EmbeddedBroker, Shared};
+use super::{EmbeddedBroker, Shared, knock};
 
 /// As many as Linux lets wait out of the box: a crowd that says nothing shall not fill it, or a
 /// device that comes meanwhile finds no place and tries again only after seconds.
@@ -176,18 +176,19 @@ async fn admit(
 ) -> Option<Admitted<'_>> {
     let read = tokio::select! {
         read = read_connect(&mut client, rooms.connect_timeout) => read,
-        _ = &mut seat.called_out => None,
+        _ = &mut seat.called_out => Err(Unread::Unanswered(None)),
     };
     rooms.waiting.stand_up(seat);
-    let connect = match read? {
+    let connect = match read {
         Ok(connect) => connect,
-        Err((version, refusal)) => {
-            refuse(client, version, refusal).await;
+        Err(unread) => {
+            unheard(rooms, client, from, unread).await;
             return None;
         }
     };
     let Ok(permit) = rooms.inside.try_acquire() else {
         tracing::warn!(%from, "no room for another client: raise the broker's connections_max");
+        knock::note(&rooms.shared, &connect, from.ip(), Refusal::Unavailable);
         refuse(client, connect.version, Refusal::Unavailable).await;
         return None;
     };
@@ -197,11 +198,29 @@ async fn admit(
         () = gone(&client) => return None,
     };
     match answer {
-        Ok(device) => Some((client, connect, device, permit)),
+        Ok(device) => {
+            rooms.shared.knocks.got_in(&device, from.ip());
+            let version = connect.version;
+            rooms.shared.pairing.came(&device, version, from.ip());
+            Some((client, connect, device, permit))
+        }
         Err(refusal) => {
+            knock::note(&rooms.shared, &connect, from.ip(), refusal);
             tracing::info!(%from, client_id = ?connect.client_id, ?refusal, "a client was not let in");
             refuse(client, connect.version, refusal).await;
             None
+        }
+    }
+}
+
+/// A client whose first packet couldn't be read: noted, and told if it understands.
+async fn unheard(rooms: &Rooms, client: TcpStream, from: SocketAddr, unread: Unread) {
+    match unread {
+        Unread::Unanswered(None) => {}
+        Unread::Unanswered(Some(why)) => knock::note_unread(&rooms.shared, from.ip(), why),
+        Unread::Refused(version, refusal) => {
+            knock::note_unread(&rooms.shared, from.ip(), knock::word(refusal));
+            refuse(client, version, refusal).await;
         }
     }
 }

@@ -26,8 +26,10 @@ mod answers;
 mod clients;
 mod connect;
 mod door;
+mod knock;
 pub mod limits;
 mod mailbox;
+mod pairing;
 mod publications;
 mod retained;
 mod roster;
@@ -45,10 +47,12 @@ use firmware_protocols::Ident;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
+use crate::knocks::Knocks;
 use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
 pub use clients::{Admitted, Clients};
+pub use pairing::{Came, News, PASSWORD_MIN_BYTES, Pairing, Window};
 pub use roster::Roster;
 
 /// The reader of a client's first packet by itself, for the fuzz targets: it is the first that bytes
@@ -68,7 +72,7 @@ pub mod packets {
 }
 
 /// How the broker is set up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EmbeddedBroker {
     /// Where it listens. Port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
@@ -84,6 +88,10 @@ pub struct EmbeddedBroker {
     /// How much each device may send. A connection whose device has used that up is read no
     /// faster; whoever takes the events charges them ([`DeviceIntake::events`]).
     pub pace: Arc<Pace>,
+    /// Who knocked and wasn't let in.
+    pub knocks: Knocks,
+    /// Where a device is waited for.
+    pub pairing: Pairing,
 }
 
 impl EmbeddedBroker {
@@ -101,6 +109,8 @@ impl EmbeddedBroker {
             connections_max: 1200,
             waiting_max: 512,
             connect_timeout: Duration::from_secs(5),
+            knocks: Knocks::default(),
+            pairing: Pairing::default(),
         }
     }
 }
@@ -113,6 +123,8 @@ struct Shared {
     roster: Arc<Roster>,
     retained: retained::LastStatus,
     pace: Arc<Pace>,
+    knocks: Knocks,
+    pairing: Pairing,
 }
 
 impl Shared {
@@ -159,6 +171,8 @@ pub async fn serve(
         roster,
         retained: retained::LastStatus::default(),
         pace: Arc::clone(&config.pace),
+        knocks: config.knocks.clone(),
+        pairing: config.pairing.clone(),
     });
     let addresses = listeners
         .iter()
