@@ -19,6 +19,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, Admitted, EmbeddedBroker, Roster};
+use crate::links::entrance::{Door, Entrance};
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -37,6 +38,8 @@ pub enum Link {
         roster: Arc<Roster>,
         /// Whether it works.
         status: Arc<LinkStatus>,
+        /// Who comes in.
+        entrance: Entrance,
     },
     /// Somebody else's broker.
     External {
@@ -44,7 +47,18 @@ pub enum Link {
         url: String,
         /// Whether it works.
         status: Arc<LinkStatus>,
+        /// Who would come in.
+        entrance: Entrance,
     },
+}
+
+impl Link {
+    /// Where devices come in.
+    pub fn entrance(&self) -> &Entrance {
+        match self {
+            Self::Embedded { entrance, .. } | Self::External { entrance, .. } => entrance,
+        }
+    }
 }
 
 /// Hands the journal's messages to the device's serial port, or to the MQTT link of the moment.
@@ -155,6 +169,10 @@ pub async fn start_link(
             let link = Link::External {
                 url: section.url.clone(),
                 status: Arc::clone(&status),
+                entrance: Entrance {
+                    knocks: settings.knocks.clone(),
+                    door: None,
+                },
             };
             let serving = tokio::spawn(async move {
                 let shown = Arc::clone(&status);
@@ -222,6 +240,18 @@ async fn start_embedded(
         let again = move || drop(credentials.reload_if_changed());
         disk.keep_trying(Duty::Passwords, stopped.clone(), again)
     });
+    tokio::spawn({
+        let (credentials, stopped) = (Arc::clone(&credentials), stopped.clone());
+        async move { credentials.keep_settling(stopped).await }
+    });
+    let entrance = Entrance {
+        knocks: broker.knocks.clone(),
+        door: Some(Door {
+            pairing: broker.pairing.clone(),
+            credentials: Arc::clone(&credentials),
+            clients: Arc::clone(&broker.clients),
+        }),
+    };
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn DeviceIntake> = Arc::new(intake);
 
@@ -259,6 +289,7 @@ async fn start_embedded(
         addresses: addresses.clone(),
         roster: Arc::clone(&roster),
         status: Arc::clone(&status),
+        entrance,
     };
     let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
     let serving = tokio::spawn(async move {
