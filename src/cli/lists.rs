@@ -199,6 +199,7 @@ mod tests {
             point: None,
             online: Some(true),
             slowed: None,
+            rotation: None,
             last_heard_ms: Some(NOW_MS - 3_000),
             form: Some("cbor".to_string()),
             boot: Some(3),

@@ -13,14 +13,14 @@ use super::health::judge;
 use super::known;
 use super::sync::SYNC_PART;
 use super::views::{
-    BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, StateCounts, Status,
-    Sync,
+    BankView, CompartmentState, CompartmentView, DeviceCounts, DeviceView, RotationView,
+    StateCounts, Status, Sync,
 };
 use super::wire::{self, End, Failure, FailureKind, Reply};
 use crate::disk;
 use crate::store::StoreError;
 use crate::store::read::{
-    self, CompartmentRow, Concerns, DeviceRow, EventFilter, LanesRow, Reader, StoreCounts,
+    self, CompartmentRow, Concerns, DeviceRow, EventFilter, EventRow, LanesRow, Reader, StoreCounts,
 };
 
 /// How many rows come when nobody says how many.
@@ -56,7 +56,8 @@ impl Answer {
         Self::all(std::slice::from_ref(item))
     }
 
-    fn all(items: &[impl Serialize]) -> Result<Self, Failure> {
+    /// All of them.
+    pub fn all(items: &[impl Serialize]) -> Result<Self, Failure> {
         let mut answer = Self::default();
         for item in items {
             wire::write_line(&mut answer.lines, &Reply::Item(item)).map_err(|e| {
@@ -85,7 +86,8 @@ pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
     let read = StoreRead::of(backend);
     let refused = read.as_ref().err().map(|e| disk::chain(e));
     backend.store_was_read(refused.as_deref().map_or(Ok(()), Err));
-    let report = backend.status();
+    let mut report = backend.status();
+    report.links.unknown_knocks = super::knocks::unknown(backend);
     let known = read.is_ok();
     let read = read.unwrap_or_default();
     let StoreRead { lanes, .. } = read;
@@ -101,6 +103,7 @@ pub fn status(backend: &dyn Backend) -> Result<Answer, Failure> {
         troubles,
         report,
         devices: count_devices(&devices),
+        rotating: rotating(&devices),
         compartments: known.then_some(states),
         store: read.counts,
         lanes,
@@ -256,6 +259,19 @@ pub fn events(
     Ok((answer, page.events.len(), page.upto))
 }
 
+/// Events after that id.
+pub fn event_rows(
+    backend: &dyn Backend,
+    filter: &EventFilter,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<EventRow>, Failure> {
+    let page = open(backend)?
+        .events_after(filter, after, limit)
+        .map_err(failed)?;
+    Ok(page.events)
+}
+
 /// Refuses a device that is neither configured nor was ever heard.
 pub fn check_device(backend: &dyn Backend, device: &str) -> Result<(), Failure> {
     let rows = open(backend)?.devices().map_err(failed)?;
@@ -293,6 +309,11 @@ pub fn failed(error: StoreError) -> Failure {
     )
 }
 
+fn rotating(devices: &[DeviceView]) -> Vec<String> {
+    let rotating = devices.iter().filter(|device| device.rotation.is_some());
+    rotating.map(|device| device.device.clone()).collect()
+}
+
 fn count_devices(devices: &[DeviceView]) -> DeviceCounts {
     let mut counts = DeviceCounts::default();
     for device in devices.iter().filter(|d| d.role != "unconfigured") {
@@ -313,6 +334,8 @@ fn device_views(backend: &dyn Backend, rows: Vec<DeviceRow>) -> Vec<DeviceView> 
         .map(|row| (row.device.clone(), row))
         .collect();
     let slowed = backend.status().links.limits.slowed;
+    let door = backend.entrance().and_then(|entrance| entrance.door);
+    let rotations = door.map_or_else(Vec::new, |door| door.credentials.rotations());
     let layout = backend.layout();
     let banks = layout
         .banks
@@ -336,6 +359,12 @@ fn device_views(backend: &dyn Backend, rows: Vec<DeviceRow>) -> Vec<DeviceView> 
                 .find(|slowed| slowed.device == id.as_str())
                 .cloned();
             view.point = point.map(Ident::to_string);
+            view.rotation = rotations
+                .iter()
+                .find(|rotation| rotation.device == *id)
+                .map(|rotation| RotationView {
+                    until_ms: rotation.until_ms,
+                });
             view
         })
         .collect();
@@ -356,6 +385,7 @@ fn device_view(backend: &dyn Backend, id: &str, role: &str, row: Option<DeviceRo
         point: None,
         online,
         slowed: None,
+        rotation: None,
         last_heard_ms: heard.filter(|ms| *ms > 0),
         form,
         boot: row.boot,

@@ -13,6 +13,7 @@ use super::views::StatusReport;
 use crate::audit::Auditing;
 use crate::cloud::Requests;
 use crate::config::serial::Protocol;
+use crate::links::entrance::Entrance;
 use crate::links::serial::tap::Tap;
 
 /// The running daemon, as far as a technician may look into it.
@@ -65,6 +66,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The way to the sync client; `None` without a cloud in the configuration.
     fn sync_requests(&self) -> Option<&Requests>;
+
+    /// Where devices come in over MQTT; `None` if that can't be looked into.
+    fn entrance(&self) -> Option<Entrance> {
+        None
+    }
 
     /// The id of the newest event on disk.
     fn events_watch(&self) -> watch::Receiver<i64>;

@@ -12,8 +12,10 @@ use super::act;
 use super::answer::{self, Answer};
 use super::audit;
 use super::backend::Backend;
+use super::knocks;
 use super::monitor;
 use super::open;
+use super::pair;
 use super::server::Shared;
 use super::sync;
 use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
@@ -100,6 +102,22 @@ impl Conversation {
             } => open::open(self, &slot, &reason, claims).await,
             Request::Act { act, claims } => act::act(self, act, claims).await,
             Request::SerialMonitor { port, raw } => monitor::monitor(self, port, raw).await,
+            Request::Pair {
+                device,
+                seconds,
+                replace,
+                from,
+                claims,
+            } => {
+                let asked = pair::Asked {
+                    device,
+                    seconds,
+                    replace,
+                    from,
+                    claims,
+                };
+                pair::pair(self, asked).await
+            }
             Request::SyncNow => sync::now(self).await,
             Request::SyncEnrol { token, claims } => sync::enrol(self, token, claims).await,
             Request::SyncRotateKey { claims } => sync::rotate_key(self, claims).await,
@@ -275,7 +293,8 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::ParcelExport { parcel } => audit::export(backend, &parcel),
         Request::AuditVerify { against } => audit::verify(backend, against),
         Request::AuditKey => audit::key(backend),
-        Request::Knocks | Request::Mapped => Ok(answer::Answer::default()),
+        Request::Knocks => knocks::knocks(backend),
+        Request::Mapped => Ok(answer::Answer::default()),
         Request::Events { .. }
         | Request::Reload { .. }
         | Request::Pair { .. }

@@ -27,6 +27,7 @@ mod known;
 mod monitor;
 mod open;
 mod operator;
+mod pair;
 pub mod profiles;
 pub mod reload;
 pub mod secret;

@@ -81,6 +81,9 @@ pub struct LinksReport {
     /// Who sends more than the limit.
     #[serde(default)]
     pub limits: LimitsReport,
+    /// How many different names knocked lately that stand in no configuration.
+    #[serde(default)]
+    pub unknown_knocks: u64,
 }
 
 /// Who sends more than the limit, and what was done about it since the daemon started.
@@ -148,6 +151,9 @@ pub struct Status {
     pub report: StatusReport,
     /// Devices by presence.
     pub devices: DeviceCounts,
+    /// Devices that haven't come with their new password yet.
+    #[serde(default)]
+    pub rotating: Vec<String>,
     /// Compartments by state; null when the store can't be read.
     pub compartments: Option<StateCounts>,
     /// The store's figures; null when it can't be read.
@@ -170,6 +176,13 @@ pub struct DeviceCounts {
     pub unknown: u64,
 }
 
+/// A new password that its device hasn't used yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationView {
+    /// Until when the old one is good; null until the new one is used.
+    pub until_ms: Option<i64>,
+}
+
 /// A device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceView {
@@ -186,6 +199,9 @@ pub struct DeviceView {
     /// Whether it sends more than its limit, and is slowed.
     #[serde(default)]
     pub slowed: Option<SlowedView>,
+    /// Its new password, if it hasn't come with it yet.
+    #[serde(default)]
+    pub rotation: Option<RotationView>,
     /// When it last sent something.
     pub last_heard_ms: Option<i64>,
     /// The encoding it last spoke: `cbor`, `json`.

@@ -116,6 +116,12 @@ pub enum Request {
         device: String,
         /// For how long, s.
         seconds: u16,
+        /// Whether a password that it has is replaced.
+        #[serde(default)]
+        replace: bool,
+        /// The only address that it may come from.
+        #[serde(default)]
+        from: Option<std::net::IpAddr>,
         /// Who the operator claims to be, beside what the kernel says: `SUDO_USER`.
         #[serde(default)]
         claims: Option<String>,

@@ -1,7 +1,14 @@
 //! The password file: one `device = hash` a line, mode 0600, replaced as a whole.
 //!
 //! The hash is a PHC string (`$argon2id$v=19$m=4096,t=3,p=1$salt$hash`). Lines that are empty or
-//! start with `#` are skipped. Writing goes to a new file that is synced and renamed, then the
+//! start with `#` are skipped, but for those that start with `#+`: each is a new password that its
+//! device hasn't used yet (`linli device rotate`), `#+ device = hash until=MS`. While it waits, the
+//! device's own line holds the old one; the moment the device comes with the new one, or its time
+//! (ms since the Unix epoch) is over, the new one takes that line. A linli from before rotations reads
+//! such a file as one in which nothing was rotated, so a downgrade keeps out nobody who got in before;
+//! if it writes the file, what waited is gone, and is rotated again.
+//!
+//! Writing goes to a new file that is synced and renamed, then the
 //! folder is synced: a power cut leaves the old file or the new one. Writers take turns through a
 //! lock on `<file>.lock`.
 
@@ -11,6 +18,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use firmware_protocols::Ident;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -20,6 +28,16 @@ use super::hash;
 /// 32 characters that can't be mistaken for each other when read aloud or typed.
 const ALPHABET: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyzB";
 const PASSWORD_CHARS: usize = 26;
+
+/// How long the old password stays good at most when a new one was made: a week.
+pub const ROTATION_TIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// 2024-01-01, ms since the Unix epoch. A clock before it was never set, so no time is taken from it:
+/// when it is, a week would be over at once.
+const CLOCK_SET_MS: i64 = 1_704_067_200_000;
+
+/// How a line with a new password begins.
+const NEXT: &str = "#+";
 
 /// Why passwords can't be read, made or stored.
 #[derive(Debug, thiserror::Error)]
@@ -82,20 +100,78 @@ pub fn generate_password() -> Result<String, CredentialsError> {
 
 /// Stores the hash of `password` as the password of `device`, in place of the one before.
 /// Takes one slow hash, some milliseconds.
-pub fn set_password(path: &Path, device: &Ident, password: &str) -> Result<(), CredentialsError> {
+pub fn set_password(
+    path: &Path,
+    device: &Ident,
+    password: impl AsRef<[u8]>,
+) -> Result<(), CredentialsError> {
+    let hash = hashed(password.as_ref())?;
+    change(path, |passwords| {
+        passwords.next.remove(device);
+        passwords.current.insert(device.clone(), hash);
+        true
+    })
+}
+
+/// How long the old password stays good beside a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldPassword {
+    /// There was none: the new one holds at once.
+    None,
+    /// Until the device has come with the new one, and not beyond this (ms since the Unix epoch). `None`
+    /// if the clock was never set: then only the device ends it.
+    GoodUntil(Option<i64>),
+}
+
+/// Stores the hash of `password` as the new password of `device`, beside the old one. If another new
+/// one waited already, that one is good no more. `now_ms` is the time, ms since the Unix epoch.
+pub fn rotate_password(
+    path: &Path,
+    device: &Ident,
+    password: impl AsRef<[u8]>,
+    now_ms: i64,
+) -> Result<OldPassword, CredentialsError> {
+    let hash = hashed(password.as_ref())?;
+    let mut old = OldPassword::None;
+    change(path, |passwords| {
+        passwords.settle(now_ms);
+        if !passwords.current.contains_key(device) {
+            passwords.current.insert(device.clone(), hash);
+            return true;
+        }
+        let time_ms = i64::try_from(ROTATION_TIME.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = (now_ms >= CLOCK_SET_MS).then(|| now_ms.saturating_add(time_ms));
+        old = OldPassword::GoodUntil(until_ms);
+        passwords
+            .next
+            .insert(device.clone(), Next { hash, until_ms });
+        true
+    })?;
+    Ok(old)
+}
+
+/// The device has come with its new password, whose hash this is: the old one is dropped.
+pub(super) fn promote(path: &Path, device: &Ident, hash: &str) -> Result<(), CredentialsError> {
+    change(path, |passwords| passwords.promote(device, hash))
+}
+
+/// Drops the old passwords whose time is over.
+pub(super) fn settle(path: &Path, now_ms: i64) -> Result<(), CredentialsError> {
+    change(path, |passwords| passwords.settle(now_ms))
+}
+
+fn hashed(password: &[u8]) -> Result<Arc<str>, CredentialsError> {
     if password.is_empty() || password.len() > super::PASSWORD_MAX_BYTES {
         return Err(CredentialsError::Length);
     }
-    let hash: Arc<str> = hash::hash(password.as_bytes())?.into();
-    change(path, |hashes| {
-        hashes.insert(device.clone(), hash);
-    })
+    Ok(hash::hash(password)?.into())
 }
 
 /// Removes the password of `device`. Its next login is refused; a connection that is up stays.
 pub fn remove_password(path: &Path, device: &Ident) -> Result<(), CredentialsError> {
-    change(path, |hashes| {
-        hashes.remove(device);
+    change(path, |passwords| {
+        let next = passwords.next.remove(device).is_some();
+        passwords.current.remove(device).is_some() || next
     })
 }
 
@@ -119,10 +195,94 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, CredentialsError> {
 #[doc(hidden)]
 pub type Hashes = HashMap<Ident, Arc<str>>;
 
-pub(super) fn read(path: &Path) -> Result<(Option<Stamp>, Hashes), CredentialsError> {
+/// What the file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Passwords {
+    /// The passwords that hold.
+    pub current: Hashes,
+    /// New ones, that haven't been used yet.
+    pub next: HashMap<Ident, Next>,
+}
+
+/// A new password that hasn't been used yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Next {
+    /// Its hash.
+    pub hash: Arc<str>,
+    /// Until when the old one is good, ms since the Unix epoch.
+    pub until_ms: Option<i64>,
+}
+
+impl Next {
+    /// Whether the old one is good no more.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.until_ms.is_some_and(|until_ms| until_ms <= now_ms)
+    }
+}
+
+impl Passwords {
+    /// The hashes that a password of the device may have, the new one last.
+    pub fn good(&self, device: &Ident, now_ms: i64) -> Vec<Arc<str>> {
+        let next = self.next.get(device);
+        let over = next.is_some_and(|next| next.is_due(now_ms));
+        let current = self.current.get(device).filter(|_| !over);
+        let next = next.map(|next| &next.hash);
+        current.into_iter().chain(next).cloned().collect()
+    }
+
+    /// The new password with this hash takes the place of the old one; whether there was such a one.
+    pub fn promote(&mut self, device: &Ident, hash: &str) -> bool {
+        if self.next.get(device).is_none_or(|next| *next.hash != *hash) {
+            return false;
+        }
+        if let Some(next) = self.next.remove(device) {
+            self.current.insert(device.clone(), next.hash);
+        }
+        true
+    }
+
+    /// Drops the old passwords whose time is over; whether there were any.
+    pub fn settle(&mut self, now_ms: i64) -> bool {
+        let due: Vec<(Ident, Arc<str>)> = self
+            .next
+            .iter()
+            .filter(|(_, next)| next.is_due(now_ms))
+            .map(|(device, next)| (device.clone(), Arc::clone(&next.hash)))
+            .collect();
+        let any = !due.is_empty();
+        for (device, hash) in due {
+            self.promote(&device, &hash);
+        }
+        any
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "# Passwords of devices, hashed. Change them with: linli device password ID\n",
+        );
+        if !self.next.is_empty() {
+            text.push_str(
+                "# Lines with #+ are new passwords that their devices haven't used yet.\n",
+            );
+        }
+        for (device, hash) in self.current.iter().collect::<BTreeMap<_, _>>() {
+            text.push_str(&format!("{device} = {hash}\n"));
+        }
+        for (device, next) in self.next.iter().collect::<BTreeMap<_, _>>() {
+            text.push_str(&format!("{NEXT} {device} = {}", next.hash));
+            if let Some(until_ms) = next.until_ms {
+                text.push_str(&format!(" until={until_ms}"));
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<(Option<Stamp>, Passwords), CredentialsError> {
     let stamp = stamp(path)?;
     if stamp.is_none() {
-        return Ok((None, HashMap::new()));
+        return Ok((None, Passwords::default()));
     }
     let io = |source| CredentialsError::Io {
         path: path.to_path_buf(),
@@ -136,11 +296,23 @@ pub(super) fn read(path: &Path) -> Result<(Option<Stamp>, Hashes), CredentialsEr
         });
     }
     let text = fs::read_to_string(path).map_err(io)?;
-    let hashes = parse_all(&text).map_err(|line| CredentialsError::Line {
+    let current = parse_all(&text).map_err(|line| CredentialsError::Line {
         path: path.to_path_buf(),
         line,
     })?;
-    Ok((stamp, hashes))
+    let next = text.lines().filter_map(parse_next).collect();
+    Ok((stamp, Passwords { current, next }))
+}
+
+/// Reads a line with a new password. What isn't one is a comment.
+fn parse_next(line: &str) -> Option<(Ident, Next)> {
+    let line = line.trim().strip_prefix(NEXT)?;
+    let (line, until_ms) = match line.split_once(" until=") {
+        Some((line, until)) => (line, Some(until.trim().parse().ok()?)),
+        None => (line, None),
+    };
+    let (device, hash) = parse(line)?;
+    Some((device, Next { hash, until_ms }))
 }
 
 /// Reads the file's text; an error is the number of the line, from 1, that isn't `device = hash`.
@@ -165,10 +337,8 @@ fn parse(line: &str) -> Option<(Ident, Arc<str>)> {
     hash::is_acceptable(hash).then(|| (device, Arc::from(hash)))
 }
 
-fn change(
-    path: &Path,
-    edit: impl FnOnce(&mut BTreeMap<Ident, Arc<str>>),
-) -> Result<(), CredentialsError> {
+/// Changes the file; nothing is written if `edit` says that nothing has changed.
+fn change(path: &Path, edit: impl FnOnce(&mut Passwords) -> bool) -> Result<(), CredentialsError> {
     let io = |source| CredentialsError::Io {
         path: path.to_path_buf(),
         source,
@@ -188,15 +358,11 @@ fn change(
     };
     let turn = private(&beside(".lock"), false).map_err(io)?;
     turn.lock().map_err(io)?;
-    let mut hashes: BTreeMap<_, _> = read(path)?.1.into_iter().collect();
-    edit(&mut hashes);
-
-    let mut text = String::from(
-        "# Passwords of devices, hashed. Change them with: linli device password ID\n",
-    );
-    for (device, hash) in &hashes {
-        text.push_str(&format!("{device} = {hash}\n"));
+    let mut passwords = read(path)?.1;
+    if !edit(&mut passwords) {
+        return Ok(());
     }
+    let text = passwords.text();
     let new = beside(".new");
     let mut file = private(&new, true).map_err(io)?;
     file.set_permissions(Permissions::from_mode(0o600))
@@ -214,94 +380,5 @@ fn change(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_long_plain_and_never_the_same() {
-        let one = generate_password().unwrap();
-        assert_eq!(one.len(), PASSWORD_CHARS);
-        assert!(one.bytes().all(|byte| ALPHABET.contains(&byte)), "{one}");
-        assert_ne!(one, generate_password().unwrap());
-        let distinct: std::collections::HashSet<_> = ALPHABET.iter().collect();
-        assert_eq!(distinct.len(), 32);
-    }
-
-    #[test]
-    fn the_file_is_private_and_holds_no_plain_password() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("passwords");
-        let device = Ident::new("bank-a").unwrap();
-        set_password(&path, &device, "plain-secret").unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(
-            text.contains("bank-a = $argon2id$v=19$m=4096,t=3,p=1$"),
-            "{text}"
-        );
-        assert!(!text.contains("plain-secret"));
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(
-            read(&path),
-            Err(CredentialsError::Mode { mode: 0o644, .. })
-        ));
-    }
-
-    #[test]
-    fn the_same_password_is_stored_under_different_salts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("passwords");
-        for device in ["a", "b"] {
-            set_password(&path, &Ident::new(device).unwrap(), "same").unwrap();
-        }
-        let (_, hashes) = read(&path).unwrap();
-        assert_ne!(
-            hashes[&Ident::new("a").unwrap()],
-            hashes[&Ident::new("b").unwrap()]
-        );
-    }
-
-    #[test]
-    fn lines_that_are_not_hashes_are_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("passwords");
-        let device = Ident::new("a").unwrap();
-        set_password(&path, &device, "x").unwrap();
-        let good = fs::read_to_string(&path).unwrap();
-        for bad in [
-            "no equals sign",
-            "Upper = $argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo",
-            "a = plaintext",
-            "a = $argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQ",
-            "a = $argon2id$v=19$m=4194304,t=3,p=1$c29tZXNhbHRzb21l$aGFzaGhhc2hoYXNoaGFzaGhhc2g",
-            "a = $scrypt$ln=14,r=8,p=1$c29tZXNhbHQ$aGFzaA",
-        ] {
-            fs::write(&path, format!("{good}{bad}\n")).unwrap();
-            assert!(
-                matches!(read(&path), Err(CredentialsError::Line { line: 3, .. })),
-                "{bad}"
-            );
-        }
-        assert!(matches!(
-            set_password(&path, &device, ""),
-            Err(CredentialsError::Length)
-        ));
-    }
-
-    #[test]
-    fn a_lost_folder_says_what_to_do() {
-        let error = set_password(
-            Path::new("/nonexistent/passwords"),
-            &Ident::new("a").unwrap(),
-            "x",
-        )
-        .unwrap_err();
-        assert!(
-            error.to_string().contains("check that its folder exists"),
-            "{error}"
-        );
-    }
-}
+#[path = "file_tests.rs"]
+mod tests;

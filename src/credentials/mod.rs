@@ -16,6 +16,9 @@
 //! address's, so that nobody can lock a device out by failing in its name from elsewhere; and a
 //! login that is remembered needs no allowance at all.
 
+//! A password is changed without a visit at the wrong moment ([`rotate_password`]): the new one holds
+//! beside the old one, until the device has come with it.
+
 mod allowance;
 pub mod file;
 mod hash;
@@ -24,7 +27,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
 use ring::hmac;
@@ -33,7 +36,10 @@ use tokio::sync::Semaphore;
 
 use crate::disk::{Disk, Duty};
 use allowance::Allowances;
-pub use file::{CredentialsError, generate_password, remove_password, set_password};
+pub use file::{
+    CredentialsError, OldPassword, ROTATION_TIME, generate_password, remove_password,
+    rotate_password, set_password,
+};
 #[doc(hidden)]
 pub use hash::verify;
 
@@ -43,6 +49,9 @@ pub const HASHES_AT_ONCE: usize = 2;
 
 /// The longest password that is looked at, in bytes.
 pub const PASSWORD_MAX_BYTES: usize = 128;
+
+/// How often the file is brought up to what has happened.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
 
 /// The answer to a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +75,27 @@ pub struct Credentials {
 
 struct State {
     stamp: Option<file::Stamp>,
-    hashes: HashMap<Ident, Arc<str>>,
+    passwords: file::Passwords,
+    /// New passwords that were used, with which the disk is behind.
+    used: HashMap<Ident, Arc<str>>,
     verified: HashMap<Ident, hmac::Tag>,
     allowances: Allowances,
+}
+
+/// A device whose new password hasn't been used yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The device.
+    pub device: Ident,
+    /// Until when its old password is good, ms since the Unix epoch; `None` until the new one is used.
+    pub until_ms: Option<i64>,
 }
 
 impl Credentials {
     /// Reads the password file at `path`. A file that doesn't exist holds no passwords: nobody can
     /// log in until one is set.
     pub fn open(path: &Path) -> Result<Self, CredentialsError> {
-        let (stamp, hashes) = file::read(path)?;
+        let (stamp, passwords) = file::read(path)?;
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| CredentialsError::Random)?;
         Ok(Self {
@@ -85,7 +105,8 @@ impl Credentials {
             disk: Disk::default(),
             state: Mutex::new(State {
                 stamp,
-                hashes,
+                passwords,
+                used: HashMap::new(),
                 verified: HashMap::new(),
                 allowances: Allowances::default(),
             }),
@@ -105,30 +126,129 @@ impl Credentials {
     /// Costs microseconds if this password was verified before, else one slow hash, for which it
     /// may wait in line.
     pub async fn check(&self, device: &Ident, password: &[u8], from: IpAddr) -> Login {
+        self.check_at(device, password, from, now_ms()).await
+    }
+
+    async fn check_at(&self, device: &Ident, password: &[u8], from: IpAddr, now_ms: i64) -> Login {
         // The passwords read before hold; the status says that they do.
         let _ = self.reload_if_changed();
         if password.is_empty() || password.len() > PASSWORD_MAX_BYTES {
             return Login::Refused;
         }
-        let (stored, known) = {
+        let (good, known) = {
             let state = self.lock();
-            let Some(stored) = state.hashes.get(device).cloned() else {
-                return Login::Refused;
-            };
-            (stored, state.verified.get(device).copied())
+            let good = state.passwords.good(device, now_ms);
+            (good, state.verified.get(device).copied())
         };
-        let message = proof(device, &stored, password);
-        if known.is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok()) {
-            return Login::Granted;
+        if good.is_empty() {
+            return Login::Refused;
         }
-        match self.verify(device, &stored, password, from).await {
-            Login::Granted => {
-                let tag = hmac::sign(&self.key, &message);
-                self.lock().verified.insert(device.clone(), tag);
-                Login::Granted
+        let remembered = |stored: &&Arc<str>| {
+            let message = proof(device, stored, password);
+            known.is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok())
+        };
+        let stored = match good.iter().find(remembered) {
+            Some(stored) => Arc::clone(stored),
+            None => match self.verify(device, &good, password, from).await {
+                Ok(stored) => stored,
+                Err(login) => return login,
+            },
+        };
+        self.came(device, stored, password).await;
+        Login::Granted
+    }
+
+    /// A device showed the password with this hash. If that was its new one, the old one is dropped; if
+    /// the disk doesn't take that now, it is tried again ([`Self::settle`]).
+    async fn came(&self, device: &Ident, stored: Arc<str>, password: &[u8]) {
+        let tag = hmac::sign(&self.key, &proof(device, &stored, password));
+        let is_new = {
+            let mut state = self.lock();
+            state.verified.insert(device.clone(), tag);
+            let is_new = state.passwords.promote(device, &stored);
+            if is_new {
+                state.used.insert(device.clone(), stored);
             }
-            other => other,
+            is_new
+        };
+        if is_new {
+            tracing::info!(%device, "a device came with its new password: the old one is dropped");
+            self.settle().await;
         }
+    }
+
+    /// Brings the file up to what has happened: new passwords that were used, old ones whose time is
+    /// over. What the disk doesn't take is tried again the next time.
+    pub async fn settle(&self) {
+        let (used, due) = {
+            let state = self.lock();
+            let now_ms = now_ms();
+            let due = state
+                .passwords
+                .next
+                .values()
+                .any(|next| next.is_due(now_ms));
+            (state.used.clone(), due.then_some(now_ms))
+        };
+        if used.is_empty() && due.is_none() {
+            return;
+        }
+        let path = self.path.clone();
+        let write = move || {
+            for (device, hash) in &used {
+                file::promote(&path, device, hash)?;
+            }
+            due.map_or(Ok(()), |now_ms| file::settle(&path, now_ms))?;
+            Ok::<_, CredentialsError>(used)
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(used)) => {
+                let mut state = self.lock();
+                state
+                    .used
+                    .retain(|device, hash| used.get(device) != Some(hash));
+                drop(state);
+                let _ = self.reload_if_changed();
+            }
+            Ok(Err(e)) => {
+                let why = format!("{:#}", anyhow::Error::new(e));
+                tracing::warn!(%why, "an old password can't be dropped on disk: tried again");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Keeps the file up to what has happened until `stopped`.
+    pub async fn keep_settling(&self, mut stopped: tokio::sync::watch::Receiver<bool>) {
+        loop {
+            self.settle().await;
+            let stop = stopped.wait_for(|stop| *stop);
+            if tokio::time::timeout(SETTLE_EVERY, stop).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The devices whose new password hasn't been used yet, by name.
+    pub fn rotations(&self) -> Vec<Rotation> {
+        let _ = self.reload_if_changed();
+        let now_ms = now_ms();
+        let state = self.lock();
+        let waiting = state.passwords.next.iter();
+        let mut rotations: Vec<Rotation> = waiting
+            .filter(|(_, next)| !next.is_due(now_ms))
+            .map(|(device, next)| Rotation {
+                device: device.clone(),
+                until_ms: next.until_ms,
+            })
+            .collect();
+        rotations.sort_unstable_by(|a, b| a.device.cmp(&b.device));
+        rotations
+    }
+
+    /// The password file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads the password file again if its time, length or inode has changed. On an error the
@@ -144,60 +264,71 @@ impl Credentials {
         if self.lock().stamp == stamp {
             return Ok(());
         }
-        let (stamp, hashes) = file::read(&self.path)?;
+        let (stamp, mut passwords) = file::read(&self.path)?;
         let mut state = self.lock();
         state
             .verified
-            .retain(|device, _| hashes.contains_key(device));
+            .retain(|device, _| passwords.current.contains_key(device));
+        // The disk may be behind.
+        state
+            .used
+            .retain(|device, hash| passwords.promote(device, hash));
         state.stamp = stamp;
-        state.hashes = hashes;
+        state.passwords = passwords;
         Ok(())
     }
 
     /// Whether a password is set for `device`.
     pub fn has_password(&self, device: &Ident) -> bool {
-        self.lock().hashes.contains_key(device)
+        let _ = self.reload_if_changed();
+        self.lock().passwords.current.contains_key(device)
     }
 
     /// The allowance is looked at before the line, so that it isn't filled in vain, and again when
     /// the turn has come: of what waits in line, only so many are hashed as may fail. A hash is paid
     /// for when it begins, and given back when the password is right: whoever goes away meanwhile has
-    /// paid, and the turn ends with the hash.
+    /// paid, and the turn ends with the hash. The old and the new password of a rotation are looked at in
+    /// one turn, at one price.
     async fn verify(
         &self,
         device: &Ident,
-        stored: &Arc<str>,
+        good: &[Arc<str>],
         password: &[u8],
         from: IpAddr,
-    ) -> Login {
+    ) -> Result<Arc<str>, Login> {
         let allowed = || self.lock().allowances.any(from, device, Instant::now());
         if !allowed() {
-            return Login::Throttled;
+            return Err(Login::Throttled);
         }
         let Ok(turn) = Arc::clone(&self.hashing).acquire_owned().await else {
-            return Login::Throttled;
+            return Err(Login::Throttled);
         };
         if !allowed() {
-            return Login::Throttled;
+            return Err(Login::Throttled);
         }
         self.lock().allowances.spend(from, device, Instant::now());
-        let stored = Arc::clone(stored);
+        let good = good.to_vec();
         let password = password.to_vec();
         let check = move || {
-            let right = hash::verify(&password, &stored);
+            let right = good
+                .into_iter()
+                .find(|stored| hash::verify(&password, stored));
             drop(turn);
             right
         };
-        if !tokio::task::spawn_blocking(check).await.unwrap_or(false) {
-            return Login::Refused;
-        }
+        let right = tokio::task::spawn_blocking(check).await.unwrap_or(None);
+        let stored = right.ok_or(Login::Refused)?;
         self.lock().allowances.give_back(from, device);
-        Login::Granted
+        Ok(stored)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 fn hashes_at_once() -> usize {
@@ -366,5 +497,78 @@ mod tests {
             credentials.check(&device, b"right", HERE).await,
             Login::Granted
         );
+    }
+
+    #[tokio::test]
+    async fn both_passwords_of_a_rotation_open_until_the_new_one_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = ident("bank-a");
+        set_password(&path, &device, "old").unwrap();
+        let credentials = Credentials::open(&path).unwrap();
+        let check = async |password: &'static str| {
+            let password = password.as_bytes();
+            credentials.check(&device, password, HERE).await
+        };
+        assert_eq!(check("old").await, Login::Granted);
+        rotate_password(&path, &device, "new", now_ms()).unwrap();
+        assert_eq!(check("old").await, Login::Granted);
+        assert_eq!(check("neither").await, Login::Refused);
+        assert_eq!(credentials.rotations()[0].device, device);
+        assert_eq!(check("new").await, Login::Granted);
+        assert!(credentials.rotations().is_empty());
+        assert_eq!(check("old").await, Login::Refused);
+        // On disk too: a daemon that starts now knows no other.
+        let again = Credentials::open(&path).unwrap();
+        let old = again.check(&device, b"old", HERE).await;
+        let new = again.check(&device, b"new", HERE).await;
+        assert_eq!((old, new), (Login::Refused, Login::Granted));
+    }
+
+    /// A device that comes with its new password gets in whatever the disk does, and its old one is
+    /// good no more.
+    #[tokio::test]
+    async fn a_disk_that_refuses_brings_no_old_password_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = ident("bank-a");
+        set_password(&path, &device, "old").unwrap();
+        rotate_password(&path, &device, "new", now_ms()).unwrap();
+        let credentials = Credentials::open(&path).unwrap();
+        // Nothing can be written: a folder stands where the new file would.
+        let beside = dir.path().join("passwords.new");
+        std::fs::create_dir(&beside).unwrap();
+        let new = credentials.check(&device, b"new", HERE).await;
+        assert_eq!(new, Login::Granted);
+        let old = credentials.check(&device, b"old", HERE).await;
+        assert_eq!(old, Login::Refused);
+        let on_disk = file::read(&path).unwrap().1;
+        assert_eq!(on_disk.next.len(), 1, "the disk is behind");
+        // What another writes in between doesn't bring it back either.
+        std::fs::remove_dir(&beside).unwrap();
+        set_password(&path, &ident("other"), "x").unwrap();
+        let old = credentials.check(&device, b"old", HERE).await;
+        assert_eq!(old, Login::Refused);
+        credentials.settle().await;
+        assert!(file::read(&path).unwrap().1.next.is_empty());
+    }
+
+    #[tokio::test]
+    async fn after_a_week_only_the_new_password_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passwords");
+        let device = ident("bank-a");
+        set_password(&path, &device, "old").unwrap();
+        let made_ms = now_ms();
+        rotate_password(&path, &device, "new", made_ms).unwrap();
+        let credentials = Credentials::open(&path).unwrap();
+        let over_ms = made_ms + i64::try_from(ROTATION_TIME.as_millis()).unwrap();
+        let at = async |password: &'static str, now_ms| {
+            let password = password.as_bytes();
+            credentials.check_at(&device, password, HERE, now_ms).await
+        };
+        assert_eq!(at("old", over_ms - 1).await, Login::Granted);
+        assert_eq!(at("old", over_ms).await, Login::Refused);
+        assert_eq!(at("new", over_ms).await, Login::Granted);
     }
 }

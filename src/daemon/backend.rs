@@ -26,6 +26,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
+use crate::links::entrance::Entrance;
 use crate::links::serial::Ports;
 use crate::links::serial::tap::Tap;
 use crate::pace::Pace;
@@ -93,19 +94,22 @@ impl DaemonBackend {
                 tls,
                 roster,
                 status,
+                ..
             } => LinksReport {
                 mode: "embedded".to_owned(),
                 address: addresses_told(addresses, tls.is_some()),
                 connected: roster.connected() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                ..LinksReport::default()
             },
-            Link::External { url, status } => LinksReport {
+            Link::External { url, status, .. } => LinksReport {
                 mode: "external".to_owned(),
                 address: url.clone(),
                 connected: self.presence.online() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                ..LinksReport::default()
             },
         }
     }
@@ -267,6 +271,10 @@ impl Backend for DaemonBackend {
 
     fn sync_requests(&self) -> Option<&Requests> {
         self.cloud.as_ref().map(|_| &*self.requests)
+    }
+
+    fn entrance(&self) -> Option<Entrance> {
+        Some(self.link.entrance().clone())
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

@@ -22,6 +22,7 @@ use crate::ledger::StoreLedger;
 use crate::links::embedded::{
     self, Admitted, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener,
 };
+use crate::links::entrance::{Door, Entrance};
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -42,6 +43,8 @@ pub enum Link {
         roster: Arc<Roster>,
         /// Whether it works.
         status: Arc<LinkStatus>,
+        /// Who comes in.
+        entrance: Entrance,
     },
     /// Somebody else's broker.
     External {
@@ -49,7 +52,18 @@ pub enum Link {
         url: String,
         /// Whether it works.
         status: Arc<LinkStatus>,
+        /// Who would come in.
+        entrance: Entrance,
     },
+}
+
+impl Link {
+    /// Where devices come in.
+    pub fn entrance(&self) -> &Entrance {
+        match self {
+            Self::Embedded { entrance, .. } | Self::External { entrance, .. } => entrance,
+        }
+    }
 }
 
 /// Hands the journal's messages to the device's serial port, or to the MQTT link of the moment.
@@ -160,6 +174,10 @@ pub async fn start_link(
             let link = Link::External {
                 url: section.url.clone(),
                 status: Arc::clone(&status),
+                entrance: Entrance {
+                    knocks: settings.knocks.clone(),
+                    door: None,
+                },
             };
             let serving = tokio::spawn(async move {
                 let shown = Arc::clone(&status);
@@ -213,7 +231,12 @@ fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
 }
 
 /// The listener of MQTT over TLS, if one is configured.
-fn open_tls(config: &Config, clock: &Clock, disk: &Disk) -> anyhow::Result<Option<TlsAt>> {
+fn open_tls(
+    config: &Config,
+    clock: &Clock,
+    disk: &Disk,
+    knocks: &Knocks,
+) -> anyhow::Result<Option<TlsAt>> {
     let section = config
         .broker
         .as_ref()
@@ -226,7 +249,7 @@ fn open_tls(config: &Config, clock: &Clock, disk: &Disk) -> anyhow::Result<Optio
         site: config.site.clone(),
         clock: clock.clone(),
         disk: disk.clone(),
-        knocks: Knocks::default(),
+        knocks: knocks.clone(),
     };
     let listener = TlsListener::open(section, house).context("MQTT over TLS can't be set up")?;
     Ok(Some(TlsAt {
@@ -243,7 +266,7 @@ async fn start_embedded(
     (status, parts, disk, clock): (Arc<LinkStatus>, PartsStatus, Disk, &Clock),
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
-    broker.tls = open_tls(config, clock, &disk)?;
+    broker.tls = open_tls(config, clock, &disk, &broker.knocks)?;
     if let Some(tls) = &broker.tls {
         tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));
     }
@@ -254,6 +277,18 @@ async fn start_embedded(
         let again = move || drop(credentials.reload_if_changed());
         disk.keep_trying(Duty::Passwords, stopped.clone(), again)
     });
+    tokio::spawn({
+        let (credentials, stopped) = (Arc::clone(&credentials), stopped.clone());
+        async move { credentials.keep_settling(stopped).await }
+    });
+    let entrance = Entrance {
+        knocks: broker.knocks.clone(),
+        door: Some(Door {
+            pairing: broker.pairing.clone(),
+            credentials: Arc::clone(&credentials),
+            clients: Arc::clone(&broker.clients),
+        }),
+    };
     let roster = Arc::new(Roster::default());
     let intake: Arc<dyn DeviceIntake> = Arc::new(intake);
     let (ready, is_ready) = oneshot::channel();
@@ -296,6 +331,7 @@ async fn start_embedded(
         tls: broker.tls.as_ref().map(|tls| Arc::clone(&tls.listener)),
         roster: Arc::clone(&roster),
         status: Arc::clone(&status),
+        entrance,
     };
     let (credentials, intake) = (Arc::clone(&credentials), Arc::clone(&intake));
     let serving = tokio::spawn(async move {

@@ -34,6 +34,7 @@ use tokio::time::sleep;
 use super::{LinkStatus, ToDevice};
 use crate::config::secret_path;
 use crate::intake::{Answer, Intake};
+use crate::knocks::{Knock, Knocks, why};
 use crate::names::Names;
 
 /// The largest packet that the broker may send us; larger ones it drops for us (MQTT 5 § 3.1.2.11.4).
@@ -73,6 +74,8 @@ pub struct Settings {
     pub window: u16,
     /// The devices that may speak.
     pub devices: HashSet<Ident>,
+    /// Who spoke and isn't one of them.
+    pub knocks: Knocks,
 }
 
 impl Settings {
@@ -102,6 +105,7 @@ impl Settings {
                 .unwrap_or_else(|| format!("linli-{site}")),
             window: section.window.clamp(1, 4_096),
             devices: devices.into_iter().collect(),
+            knocks: Knocks::default(),
         })
     }
 }
@@ -356,10 +360,26 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Who spoke under a name that isn't in the configuration, is shown to the technician.
+    fn note_stranger(&self, topic: &str) {
+        let name = topic.split('/').nth(2).unwrap_or_default();
+        let devices = &self.settings.devices;
+        if devices.iter().any(|device| device.as_str() == name) {
+            return;
+        }
+        self.settings.knocks.note(Knock {
+            client_id: name.to_owned(),
+            username: None,
+            from: None,
+            why: why::STRANGER,
+        });
+    }
+
     async fn publish(&mut self, publish: Publish) -> anyhow::Result<()> {
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
         let intake = self.intake.clone();
         let payload = publish.payload.clone();
+        self.note_stranger(&topic);
         let answer = match topic::parse(&topic) {
             Some((device, Channel::Event)) if self.settings.devices.contains(&device) => {
                 match intake.events_if_due(device, payload) {

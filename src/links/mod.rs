@@ -1,6 +1,7 @@
 //! How devices reach us. Links know the journal's inbox and not each other.
 
 pub mod embedded;
+pub mod entrance;
 pub mod external;
 pub mod serial;
 

@@ -57,6 +57,7 @@ fn sample() -> Status {
             disk: Vec::new(),
             serial: Vec::new(),
         },
+        rotating: Vec::new(),
         devices: DeviceCounts {
             configured: 44,
             online: 42,

@@ -41,6 +41,7 @@ pub(super) fn device(device: &str, role: &str, online: Option<bool>) -> DeviceVi
         point: None,
         online,
         slowed: None,
+        rotation: None,
         last_heard_ms: None,
         form: None,
         boot: None,

@@ -20,30 +20,51 @@ use super::certificate::ClientCertificate;
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
 use super::roster::Place;
 use super::stream::Stream;
-use super::{Shared, limits, session};
+use super::{Shared, knock, limits, pairing, session};
 use crate::credentials::Login;
+use crate::knocks::why;
 
 /// How long a refusal may take to be written.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Reads the CONNECT. `None`: whatever came isn't worth an answer.
-pub(super) async fn read_connect(
-    client: &mut Stream,
-    limit: Duration,
-) -> Option<Result<Connect, (Version, Refusal)>> {
-    let packet = timeout(limit, read_packet(client)).await.ok()??;
+/// Why there is no CONNECT.
+pub(super) enum Unread {
+    /// Whatever came isn't worth an answer. With the word for it ([`why`]), unless it just left.
+    Unanswered(Option<&'static str>),
+    /// It is told why.
+    Refused(Version, Refusal),
+}
+
+/// Reads the CONNECT.
+pub(super) async fn read_connect(client: &mut Stream, limit: Duration) -> Result<Connect, Unread> {
+    let mut first = None;
+    let packet = match timeout(limit, read_after(client, &mut first)).await {
+        Ok(Some(packet)) => packet,
+        Ok(None) => return Err(Unread::Unanswered(first.map(knock::first_byte))),
+        Err(_) => return Err(Unread::Unanswered(Some(why::SILENT))),
+    };
     match parse(&packet) {
-        Ok(connect) => Some(Ok(connect)),
-        Err(Bad::NotMqtt) => None,
-        Err(Bad::Version) => Some(Err((Version::V3, Refusal::Version))),
-        Err(Bad::Malformed(version)) => Some(Err((version, Refusal::Malformed))),
-        Err(Bad::AuthMethod) => Some(Err((Version::V5, Refusal::AuthMethod))),
+        Ok(connect) => Ok(connect),
+        Err(Bad::NotMqtt) => Err(Unread::Unanswered(Some(why::NOT_MQTT))),
+        Err(Bad::Version) => Err(Unread::Refused(Version::V3, Refusal::Version)),
+        Err(Bad::Malformed(version)) => Err(Unread::Refused(version, Refusal::Malformed)),
+        Err(Bad::AuthMethod) => Err(Unread::Refused(Version::V5, Refusal::AuthMethod)),
     }
 }
 
 /// Reads exactly one packet, so that what the client sends after it stays in the socket.
 pub async fn read_packet(client: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
-    if client.read_u8().await.ok()? != 0x10 {
+    read_after(client, &mut None).await
+}
+
+/// The same, and says what the first byte was.
+async fn read_after(
+    client: &mut (impl AsyncRead + Unpin),
+    first: &mut Option<u8>,
+) -> Option<Vec<u8>> {
+    let byte = client.read_u8().await.ok()?;
+    *first = Some(byte);
+    if byte != 0x10 {
         return None;
     }
     let (mut length, mut shift) = (0_usize, 0);
@@ -101,6 +122,7 @@ pub(super) async fn authenticate(
         Some(password) if connect.username.is_some() => {
             match shared.credentials.check(&device, password, from).await {
                 Login::Granted => {}
+                Login::Refused if pairing::take(shared, connect, &device, from).await => {}
                 Login::Refused => return Err(Refusal::Login),
                 Login::Throttled => return Err(Refusal::Throttled),
             }
@@ -115,19 +137,25 @@ async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), 
     let Some(will) = &connect.will else {
         return Ok(());
     };
-    if topic::parse(&will.topic) != Some((device.clone(), Channel::Status)) {
+    let fault = will_fault(connect, device);
+    if fault == Some(Refusal::WillTopic) {
         shared
             .foreign(device, &will.topic, &Bytes::copy_from_slice(&will.payload))
             .await;
-        return Err(Refusal::WillTopic);
+    }
+    fault.map_or(Ok(()), Err)
+}
+
+/// What is wrong with a client's will.
+pub(super) fn will_fault(connect: &Connect, device: &Ident) -> Option<Refusal> {
+    let will = connect.will.as_ref()?;
+    if topic::parse(&will.topic) != Some((device.clone(), Channel::Status)) {
+        return Some(Refusal::WillTopic);
     }
     if super::status(&will.payload).is_none() {
-        return Err(Refusal::WillPayload);
+        return Some(Refusal::WillPayload);
     }
-    if connect.version == Version::V5 && will.qos > 1 {
-        return Err(Refusal::WillQos);
-    }
-    Ok(())
+    (connect.version == Version::V5 && will.qos > 1).then_some(Refusal::WillQos)
 }
 
 /// Serves a client that has logged in, until one of them ends, another link takes the device's place,

@@ -18,12 +18,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::admission::{authenticate, let_in, read_connect, refuse};
+use super::admission::{Unread, authenticate, let_in, read_connect, refuse};
 use super::answers::Refusal;
-use super::connect::{Connect, Version};
+use super::connect::Connect;
 use super::stream::Stream;
 use super::tls::TlsListener;
-use super::{EmbeddedBroker, Shared};
+use super::{EmbeddedBroker, Shared, knock};
 
 /// As many as Linux lets wait out of the box: a crowd that says nothing shall not fill it, or a
 /// device that comes meanwhile finds no place and tries again only after seconds.
@@ -235,13 +235,14 @@ async fn admit<'a>(
     let (mut client, read) = heard?;
     let connect = match read {
         Ok(connect) => connect,
-        Err((version, refusal)) => {
-            refuse(client, version, refusal).await;
+        Err(unread) => {
+            unheard(rooms, client, from, unread).await;
             return None;
         }
     };
     let Ok(permit) = rooms.inside.try_acquire() else {
         tracing::warn!(%from, "no room for another client: raise the broker's connections_max");
+        knock::note(&rooms.shared, &connect, from.ip(), Refusal::Unavailable);
         refuse(client, connect.version, Refusal::Unavailable).await;
         return None;
     };
@@ -252,8 +253,14 @@ async fn admit<'a>(
         () = client.gone() => return None,
     };
     match answer {
-        Ok(device) => Some((client, connect, device, permit)),
+        Ok(device) => {
+            rooms.shared.knocks.got_in(&device, from.ip());
+            let version = connect.version;
+            rooms.shared.pairing.came(&device, version, from.ip());
+            Some((client, connect, device, permit))
+        }
         Err(refusal) => {
+            knock::note(&rooms.shared, &connect, from.ip(), refusal);
             tracing::info!(%from, client_id = ?connect.client_id, ?refusal, "a client was not let in");
             refuse(client, connect.version, refusal).await;
             None
@@ -261,13 +268,13 @@ async fn admit<'a>(
     }
 }
 
-/// A client's CONNECT, after the handshake where TLS is spoken. `limit` is for each of them.
+/// A client's first packet, after the handshake where TLS is spoken. `limit` is for each of them.
 async fn hear_out(
     client: TcpStream,
     from: SocketAddr,
     tls: Option<&TlsListener>,
     limit: Duration,
-) -> Option<(Stream, Result<Connect, (Version, Refusal)>)> {
+) -> Option<(Stream, Result<Connect, Unread>)> {
     let mut client = match tls {
         None => Stream::Plain(client),
         // On the heap, so that a plain connection doesn't carry room for it.
@@ -275,8 +282,20 @@ async fn hear_out(
             .await
             .ok()??,
     };
-    let read = read_connect(&mut client, limit).await?;
+    let read = read_connect(&mut client, limit).await;
     Some((client, read))
+}
+
+/// A client whose first packet couldn't be read: noted, and told if it understands.
+async fn unheard(rooms: &Rooms, client: Stream, from: SocketAddr, unread: Unread) {
+    match unread {
+        Unread::Unanswered(None) => {}
+        Unread::Unanswered(Some(why)) => knock::note_unread(&rooms.shared, from.ip(), why),
+        Unread::Refused(version, refusal) => {
+            knock::note_unread(&rooms.shared, from.ip(), knock::word(refusal));
+            refuse(client, version, refusal).await;
+        }
+    }
 }
 
 struct WaitingRoom {

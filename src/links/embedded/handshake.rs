@@ -25,7 +25,7 @@ use super::certificate::ClientCertificate;
 use super::stream::Stream;
 use super::tls::TlsListener;
 use crate::ca::Facts;
-use crate::knocks::Knock;
+use crate::knocks::{Knock, why};
 
 /// How long, and for how many bytes, a connection is read on that came to nothing, so that the alert
 /// which says why isn't lost to a reset.
@@ -57,7 +57,7 @@ impl TlsListener {
                 Some(Stream::tls(stream, certificate))
             }
             Err((error, client)) => {
-                if let Some(why) = why(&error) {
+                if let Some(why) = reason(&error) {
                     self.knocked(&refused, from, why);
                 }
                 farewell(client).await;
@@ -71,13 +71,13 @@ impl TlsListener {
     fn shown(&self, stream: &TlsStream<TcpStream>, from: SocketAddr) -> Option<ClientCertificate> {
         let der = stream.get_ref().1.peer_certificates()?.first()?;
         let Some(facts) = Facts::of(der) else {
-            self.knocked("", from, UNFIT);
+            self.knocked("", from, why::UNFIT);
             return Some(ClientCertificate::of_nobody());
         };
         let over = if self.is_revoked(&facts.serial) {
-            Some(REVOKED)
+            Some(why::REVOKED)
         } else if facts.not_after_ms < self.now_ms() {
-            Some(EXPIRED)
+            Some(why::EXPIRED)
         } else {
             None
         };
@@ -106,64 +106,41 @@ impl TlsListener {
     }
 }
 
-/// What the other side spoke wasn't TLS.
-pub(super) const NO_TLS: &str = "no-tls";
-/// It knows only versions of TLS before 1.2.
-pub(super) const OLD_TLS: &str = "tls-too-old";
-/// It has no cipher, curve or signature in common with us.
-pub(super) const NOTHING_IN_COMMON: &str = "tls-nothing-in-common";
-/// The client doesn't take our certificate.
-pub(super) const OURS_REFUSED: &str = "our-certificate-refused";
-/// To the client our certificate has ended, or doesn't hold yet: its clock is wrong, or ours was.
-pub(super) const OURS_EXPIRED: &str = "our-certificate-expired";
-/// It has shown no certificate, and must.
-pub(super) const MISSING: &str = "certificate-missing";
-/// Its certificate has ended.
-pub(super) const EXPIRED: &str = "certificate-expired";
-/// Its certificate doesn't hold yet: our clock is wrong.
-pub(super) const EARLY: &str = "certificate-not-yet-valid";
-/// Its certificate is of another CA.
-pub(super) const FOREIGN: &str = "certificate-foreign";
-/// Its certificate was revoked.
-pub(super) const REVOKED: &str = "certificate-revoked";
-/// Its certificate isn't for this.
-pub(super) const UNFIT: &str = "certificate-unfit";
-/// Something else in the handshake was against the standard.
-pub(super) const BROKEN: &str = "tls-broken";
-
 /// Why a handshake came to nothing: a word for programs. `None`: the client just went.
-fn why(error: &io::Error) -> Option<&'static str> {
+fn reason(error: &io::Error) -> Option<&'static str> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
-        Error::InvalidMessage(_) => NO_TLS,
+        Error::InvalidMessage(_) => why::NO_TLS,
         Error::PeerIncompatible(what) => match what {
             rustls::PeerIncompatible::SupportedVersionsExtensionRequired
             | rustls::PeerIncompatible::Tls12NotOffered
             | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled
-            | rustls::PeerIncompatible::Tls13RequiredForQuic => OLD_TLS,
-            _ => NOTHING_IN_COMMON,
+            | rustls::PeerIncompatible::Tls13RequiredForQuic => why::OLD_TLS,
+            _ => why::NOTHING_IN_COMMON,
         },
-        Error::NoCertificatesPresented => MISSING,
+        Error::NoCertificatesPresented => why::MISSING,
         Error::AlertReceived(alert) => match alert {
-            AlertDescription::CertificateExpired => OURS_EXPIRED,
+            AlertDescription::CertificateExpired => why::OURS_EXPIRED,
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::DecryptError
-            | AlertDescription::AccessDenied => OURS_REFUSED,
+            | AlertDescription::AccessDenied => why::OURS_REFUSED,
             AlertDescription::CloseNotify | AlertDescription::UserCanceled => return None,
-            AlertDescription::ProtocolVersion => OLD_TLS,
-            _ => BROKEN,
+            AlertDescription::ProtocolVersion => why::OLD_TLS,
+            _ => why::BROKEN,
         },
         Error::InvalidCertificate(what) => match what {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => EXPIRED,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => EARLY,
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => FOREIGN,
-            CertificateError::Revoked => REVOKED,
-            _ => UNFIT,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => why::EXPIRED,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                why::EARLY
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => why::FOREIGN,
+            CertificateError::Revoked => why::REVOKED,
+            _ => why::UNFIT,
         },
-        _ => BROKEN,
+        _ => why::BROKEN,
     })
 }
 

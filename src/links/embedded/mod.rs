@@ -29,8 +29,10 @@ mod clients;
 mod connect;
 mod door;
 mod handshake;
+mod knock;
 pub mod limits;
 mod mailbox;
+mod pairing;
 mod publications;
 mod retained;
 mod roster;
@@ -50,10 +52,12 @@ use firmware_protocols::Ident;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
+use crate::knocks::Knocks;
 use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
 pub use clients::{Admitted, Clients};
+pub use pairing::{Came, News, PASSWORD_MIN_BYTES, Pairing, Window};
 pub use roster::Roster;
 pub use tls::{TlsAt, TlsError, TlsHouse, TlsListener};
 
@@ -74,7 +78,7 @@ pub mod packets {
 }
 
 /// How the broker is set up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EmbeddedBroker {
     /// Where it listens. Port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
@@ -92,6 +96,10 @@ pub struct EmbeddedBroker {
     /// How much each device may send. A connection whose device has used that up is read no
     /// faster; whoever takes the events charges them ([`DeviceIntake::events`]).
     pub pace: Arc<Pace>,
+    /// Who knocked and wasn't let in.
+    pub knocks: Knocks,
+    /// Where a device is waited for.
+    pub pairing: Pairing,
 }
 
 impl EmbeddedBroker {
@@ -110,6 +118,8 @@ impl EmbeddedBroker {
             connections_max: 1200,
             waiting_max: 512,
             connect_timeout: Duration::from_secs(5),
+            knocks: Knocks::default(),
+            pairing: Pairing::default(),
         }
     }
 }
@@ -122,6 +132,8 @@ struct Shared {
     roster: Arc<Roster>,
     retained: retained::LastStatus,
     pace: Arc<Pace>,
+    knocks: Knocks,
+    pairing: Pairing,
 }
 
 impl Shared {
@@ -168,6 +180,8 @@ pub async fn serve(
         roster,
         retained: retained::LastStatus::default(),
         pace: Arc::clone(&config.pace),
+        knocks: config.knocks.clone(),
+        pairing: config.pairing.clone(),
     });
     let addresses = listeners
         .iter()
