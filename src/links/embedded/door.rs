@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use firmware_protocols::Ident;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::sync::{SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -66,7 +66,6 @@ pub(super) struct Door {
 struct Rooms {
     shared: Arc<Shared>,
     waiting: WaitingRoom,
-    inside: Semaphore,
     connect_timeout: Duration,
 }
 
@@ -78,10 +77,10 @@ impl Door {
         shared: &Arc<Shared>,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
+        shared.clients.room.begin_with(config.connections_max);
         let rooms = Arc::new(Rooms {
             shared: Arc::clone(shared),
             waiting: WaitingRoom::new(config.waiting_max.max(1)),
-            inside: Semaphore::new(config.connections_max),
             connect_timeout: config.connect_timeout,
         });
         let mut tasks = JoinSet::new();
@@ -186,7 +185,7 @@ async fn admit(
             return None;
         }
     };
-    let Ok(permit) = rooms.inside.try_acquire() else {
+    let Some(permit) = rooms.shared.clients.room.enter() else {
         tracing::warn!(%from, "no room for another client: raise the broker's connections_max");
         refuse(client, connect.version, Refusal::Unavailable).await;
         return None;
