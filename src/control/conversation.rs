@@ -14,6 +14,7 @@ use super::audit;
 use super::backend::Backend;
 use super::monitor;
 use super::open;
+use super::reload;
 use super::server::Shared;
 use super::sync;
 use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
@@ -100,6 +101,7 @@ impl Conversation {
             } => open::open(self, &slot, &reason, claims).await,
             Request::Act { act, claims } => act::act(self, act, claims).await,
             Request::SerialMonitor { port, raw } => monitor::monitor(self, port, raw).await,
+            Request::Reload { claims } => reload::reload(self, claims).await,
             Request::SyncNow => sync::now(self).await,
             Request::SyncEnrol { token, claims } => sync::enrol(self, token, claims).await,
             Request::SyncRotateKey { claims } => sync::rotate_key(self, claims).await,

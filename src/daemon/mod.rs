@@ -6,8 +6,10 @@
 //! reason, since a technician is then there to read it.
 
 mod backend;
+mod live;
 mod opened;
 mod parts;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,20 +25,21 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
 use crate::config::Config;
 use crate::control;
+use crate::control::reload::ConfigurationReport;
 use crate::disk::{Disk, Duty};
-use crate::intake::Intake;
 use crate::journal::{self, Journal};
-use crate::links::DeviceIntake;
-use crate::links::serial::Ports;
+use crate::links::embedded::Clients;
 use crate::links::serial::plan::PortPlan;
+use crate::links::serial::{Around, Ports};
 use crate::pace::Pace;
-use crate::store::read::Reader;
 use crate::store::store_file;
 
 pub use opened::{Opened, open};
 
 use backend::DaemonBackend;
-use parts::{PartsStatus, Router};
+use live::Live;
+use parts::{Cloud, CloudParts, LinkParts, PartsStatus, Router, StartedLink};
+use shown::Shown;
 
 /// How long the uplink may take to send what waits when the daemon stops.
 const UPLINK_MOMENT: Duration = Duration::from_secs(3);
@@ -53,12 +56,11 @@ pub struct Running {
     pub cloud_status: Option<Arc<CloudStatus>>,
     /// The serial ports.
     pub ports: Arc<Ports>,
+    live: Arc<Live>,
     journal: Journal,
     stop_links: watch::Sender<bool>,
-    stop_cloud: watch::Sender<bool>,
     stop_control: watch::Sender<bool>,
-    links: Vec<JoinHandle<()>>,
-    cloud: Option<JoinHandle<()>>,
+    routing: JoinHandle<()>,
     control: JoinHandle<()>,
     auditing: Arc<Auditing>,
     verifying: JoinHandle<()>,
@@ -77,7 +79,8 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
         .context("starting the async runtime")?;
     runtime.block_on(async {
         let mut stop = stop_signal()?;
-        let running = start(config, Clock::system()).await?;
+        let running = start_from(Some(config_path), config, Clock::system()).await?;
+        reload_at_hangup(Arc::clone(&running.live))?;
         for address in &running.mqtt {
             tracing::info!(%address, "taking devices");
         }
@@ -93,8 +96,17 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// Starts a gateway. Resolves once it takes events.
+/// Starts a gateway. Resolves once it takes events. Its configuration can't be reloaded.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+    start_from(None, config, clock).await
+}
+
+/// Starts a gateway by the configuration that stands in `file`. Resolves once it takes events.
+pub async fn start_from(
+    file: Option<&Path>,
+    config: Config,
+    clock: Clock,
+) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
     let disk = Disk::new(clock.clone());
     let layout = config.layout();
@@ -120,40 +132,45 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         let again = move || days.try_day(clock.now().wall_ms);
         disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
     });
-    let ports = Arc::new(start_ports(&config, &intake, &pace, &links_stopped)?);
+    let around = Around {
+        intake: Arc::new(intake.clone()),
+        pace: Arc::clone(&pace),
+        stopped: links_stopped,
+    };
+    let ports = Arc::new(start_ports(&config, &around)?);
     let router = Router::new(Arc::clone(&ports));
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
-    let (link, mqtt, serving) = parts::start_link(
-        &config,
-        intake.clone(),
-        Arc::clone(&pace),
+    let link_parts = LinkParts {
+        intake: intake.clone(),
         router,
-        (running.clone(), disk.clone()),
-        links_stopped,
+        parts: running.clone(),
+        disk: disk.clone(),
+    };
+    let clients = Arc::new(Clients::new(parts::admitted(&config)));
+    let StartedLink {
+        link,
+        addresses: mqtt,
+        part: link_part,
+    } = parts::start_link(
+        &config,
+        Arc::clone(&clients),
+        Arc::clone(&pace),
+        link_parts.clone(),
     )
     .await?;
 
-    let (stop_cloud, cloud_stopped) = watch::channel(false);
-    let cloud_status = config
-        .cloud
-        .as_ref()
-        .map(|_| Arc::new(CloudStatus::default()));
     let requests = Arc::<Requests>::default();
-    let cloud = match (cloud_config, &cloud_status) {
-        (Some(cloud_config), Some(status)) => {
-            let part = parts::Cloud {
-                config: cloud_config,
-                ledger: Arc::new(ledger),
-                status: Arc::clone(status),
-                nudge,
-                requests: Arc::clone(&requests),
-                clock: clock.clone(),
-                parts: running.clone(),
-            };
-            Some(tokio::spawn(part.supervise(cloud_stopped)))
-        }
-        _ => None,
+    let cloud_parts = CloudParts {
+        ledger: Arc::new(ledger),
+        nudge,
+        requests: Arc::clone(&requests),
+        clock: clock.clone(),
+        parts: running.clone(),
+    };
+    let (cloud_status, cloud) = match cloud_config.map(|config| cloud_parts.start(config)) {
+        Some(Cloud { status, part }) => (Some(status), Some(part)),
+        None => (None, None),
     };
 
     let (stop_control, control_stopped) = watch::channel(false);
@@ -164,19 +181,55 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         control_stopped.clone(),
     ));
     let control_socket = config.socket();
-    let backend = Arc::new(DaemonBackend {
-        store: store_file(&config.state_dir),
+    let store = store_file(&config.state_dir);
+    let configuration = ConfigurationReport {
+        file: file.map(|file| file.display().to_string()),
+        taken_ms: clock.now().wall_ms,
+        ..ConfigurationReport::default()
+    };
+    let roster = link.roster();
+    let shown = Arc::new(Shown::new(
         layout,
+        link,
+        cloud_status.clone(),
+        configuration,
+    ));
+    let live = Arc::new(Live::new(
+        file,
+        live::Parts {
+            inbox: journal.inbox.clone(),
+            intake: intake.clone(),
+            pace: Arc::clone(&pace),
+            presence: presence.clone(),
+            clients,
+            roster,
+            ports: Arc::clone(&ports),
+            around,
+            link: link_parts,
+            cloud: cloud_parts,
+            disk: disk.clone(),
+            clock: clock.clone(),
+            followers: live::Followers::default(),
+        },
+        Arc::clone(&shown),
+        live::State {
+            config,
+            link: link_part,
+            cloud,
+        },
+    ));
+    let backend = Arc::new(DaemonBackend {
+        store,
+        shown,
+        live: Arc::clone(&live),
         clock,
         inbox: journal.inbox.clone(),
         intake,
         parts: running,
         journal: Arc::clone(&journal.status),
-        link,
         ports: Arc::clone(&ports),
         presence,
         pace,
-        cloud: cloud_status.clone(),
         requests,
         auditing: Arc::clone(&auditing),
         disk,
@@ -194,12 +247,11 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         journal_status: Arc::clone(&journal.status),
         cloud_status,
         ports,
+        live,
         journal,
         stop_links,
-        stop_cloud,
         stop_control,
-        links: vec![serving, routing],
-        cloud,
+        routing,
         control,
         auditing,
         verifying,
@@ -207,22 +259,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
 }
 
 /// Starts the serial ports.
-fn start_ports(
-    config: &Config,
-    intake: &Intake,
-    pace: &Arc<Pace>,
-    stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Ports> {
+fn start_ports(config: &Config, around: &Around) -> anyhow::Result<Ports> {
     if config.ports.is_empty() {
         return Ok(Ports::default());
     }
-    let store = store_file(&config.state_dir);
-    let boots = Reader::open(&store)
-        .and_then(|reader| reader.next_boots())
-        .context("reading the devices' boots")?;
+    let boots = live::next_boots(&store_file(&config.state_dir))?;
     let plans = PortPlan::all(config, |device| boots.get(device).copied().unwrap_or(1));
-    let intake: Arc<dyn DeviceIntake> = Arc::new(intake.clone());
-    Ports::start(&plans, &intake, pace, stopped)
+    Ports::start(plans, around)
 }
 
 fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
@@ -264,18 +307,10 @@ impl Running {
     /// Stops in order; everything taken is on disk when it resolves.
     pub async fn shutdown(self) {
         self.stop_links.send_replace(true);
-        let mut links = self.links.into_iter();
-        if let Some(serving) = links.next() {
-            // A link that panicked has stopped too.
-            let _ = serving.await;
-        }
+        let cloud = self.live.end_link().await;
         self.ports.ended().await;
-        self.stop_cloud.send_replace(true);
-        if let Some(cloud) = self.cloud {
-            let abort = cloud.abort_handle();
-            if tokio::time::timeout(UPLINK_MOMENT, cloud).await.is_err() {
-                abort.abort();
-            }
+        if let Some(mut cloud) = cloud {
+            cloud.end(UPLINK_MOMENT).await;
         }
         self.stop_control.send_replace(true);
         self.auditing.stop();
@@ -289,7 +324,7 @@ impl Running {
             abort.abort();
         }
         self.journal.stop().await;
-        links.for_each(|routing| routing.abort());
+        self.routing.abort();
     }
 }
 
@@ -321,4 +356,16 @@ fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
         let _ = send.send(()).await;
     });
     Ok(stop)
+}
+
+/// Has the configuration reloaded at each SIGHUP, one after the other, as long as the runtime runs.
+fn reload_at_hangup(live: Arc<Live>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            live.reload("SIGHUP").await;
+        }
+    });
+    Ok(())
 }

@@ -68,8 +68,12 @@ impl Backend for Daemon {
     fn store_path(&self) -> &Path {
         &self.store
     }
-    fn layout(&self) -> &Layout {
-        &self.layout
+    fn layout(&self) -> Arc<Layout> {
+        Arc::new(self.layout.clone())
+    }
+    async fn reload(&self, operator: String) -> ReloadView {
+        self.reloads.lock().unwrap().push(operator);
+        self.reloaded.lock().unwrap().clone()
     }
     fn status(&self) -> StatusReport {
         StatusReport {
@@ -166,6 +170,8 @@ impl Bed {
             newest: watch::Sender::new(4),
             auditing: Auditing::new(&dir.path().join("keys")),
             requests: Requests::default(),
+            reloads: Mutex::new(Vec::new()),
+            reloaded: Mutex::new(ReloadView::default()),
             sync: true.into(),
             tap: Tap::default(),
         });
@@ -474,6 +480,7 @@ fn report() -> StatusReport {
         audit: linli::audit::AuditReport::default(),
         disk: Vec::new(),
         serial: Vec::new(),
+        configuration: ConfigurationReport::default(),
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn report() -> StatusReport {
         audit: crate::audit::AuditReport::default(),
         disk: Vec::new(),
         serial: Vec::new(),
+        configuration: ConfigurationReport::default(),
     }
 }
 

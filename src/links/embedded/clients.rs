@@ -23,6 +23,13 @@ pub struct Admitted {
     pub anonymous: HashSet<Ident>,
 }
 
+impl Admitted {
+    /// Whether who logged in under this name may be here.
+    pub fn has(&self, client: &Ident) -> bool {
+        self.devices.contains(client)
+    }
+}
+
 impl Clients {
     /// These from the start.
     pub fn new(admitted: Admitted) -> Self {
