@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
 use crate::config::Config;
 use crate::control;
-use crate::control::reload::ConfigurationReport;
+use crate::control::reload::{ConfigurationReport, ReloadView};
 use crate::disk::{Disk, Duty};
 use crate::journal::{self, Journal};
 use crate::links::embedded::Clients;
@@ -302,6 +302,11 @@ impl Running {
         while !self.journal.ended() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Reads the configuration again and goes by it, for `by`.
+    pub async fn reload(&self, by: &str) -> ReloadView {
+        self.live.reload(by).await
     }
 
     /// Stops in order; everything taken is on disk when it resolves.

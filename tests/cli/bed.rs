@@ -19,6 +19,7 @@ use firmware_protocols::{Ident, Slot, Value};
 use linli::audit::Auditing;
 use linli::cloud::Requests;
 use linli::config::serial::Protocol;
+use linli::control::reload::{ConfigurationReport, ReloadView};
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
 use linli::links::serial::tap::Tap;
@@ -52,6 +53,9 @@ pub struct Daemon {
     /// The way to a sync client, which is a test's; none if `sync` isn't set.
     pub requests: Requests,
     pub sync: std::sync::atomic::AtomicBool,
+    /// Who had the configuration reloaded, and what came of it.
+    pub reloads: Mutex<Vec<String>>,
+    pub reloaded: Mutex<ReloadView>,
     /// What goes over the port `rs485-a`, which has CU16 boards.
     pub tap: Tap,
 }

@@ -34,14 +34,8 @@ fn the_same_configuration_changes_nothing() {
     let same = between(BASE, &format!("# another comment\n{BASE}"));
     assert!(same.told.is_empty() && same.after_restart.is_empty());
     assert!(same.dismissed.is_empty());
-    let any = [
-        same.journal,
-        same.external,
-        same.cloud,
-        same.tls,
-        same.mapped,
-    ];
-    assert_eq!(any, [false; 5]);
+    let any = [same.journal, same.cloud, same.tls, same.mapped];
+    assert_eq!(any, [false; 4]);
     // What is left out is what is the default.
     let default = with(
         "[broker]",
@@ -86,7 +80,8 @@ fn devices_that_come_go_and_change_are_named() {
 #[test]
 fn a_device_that_moves_to_a_serial_port_is_dismissed_from_mqtt() {
     let port = "[[port]]\nid = 'p1'\npath = '/dev/ttyS1'\nprotocol = 'lines'\n";
-    let on = "id = 'door-1'\nbuilding = 'b1'\npoint = 'bank-a'\nserial = { port = 'p1', meaning = 'scan' }";
+    let on =
+        "id = 'door-1'\nbuilding = 'b1'\npoint = 'bank-a'\nserial = { port = 'p1', says = 'scan' }";
     let new = BASE.replace("id = 'door-1'\nbuilding = 'b1'", on) + port;
     let change = between(BASE, &new.replace("anonymous = ['door-1']", ""));
     assert_eq!(change.dismissed, [Ident::new("door-1").unwrap()]);
@@ -126,12 +121,13 @@ fn one_kind_of_broker_stays_until_the_restart_and_the_rest_is_taken() {
     let change = between(BASE, &external.replace("count = 4", "count = 6"));
     assert_eq!(change.after_restart, ["external_broker"]);
     assert!(change.config.external_broker.is_none() && change.journal);
-    assert!(!change.external);
     let back = between(&external, BASE);
     assert_eq!(back.after_restart, ["external_broker"]);
     assert!(back.config.external_broker.is_some());
     let other = between(&external, &external.replace("10.0.0.1", "10.0.0.2"));
-    assert!(other.external && other.after_restart.is_empty());
+    assert!(other.after_restart.is_empty());
+    let url = other.config.external_broker.unwrap().url;
+    assert_eq!(url, "mqtt://10.0.0.2");
 }
 
 #[test]
