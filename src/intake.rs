@@ -3,7 +3,7 @@
 //!
 //! Invariant: digits, credentials and households pass no further than this module as they are.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -118,7 +118,7 @@ pub struct Intake(Arc<Inner>);
 struct Inner {
     inbox: Inbox,
     clock: Clock,
-    reader: Reader,
+    reader: RwLock<Arc<Reader>>,
     presence: Presence,
     pace: Arc<Pace>,
 }
@@ -137,10 +137,25 @@ impl Intake {
         Self(Arc::new(Inner {
             inbox,
             clock,
-            reader: Reader::new(codes, days, layout),
+            reader: RwLock::new(Arc::new(Reader::new(codes, days, layout))),
             presence,
             pace,
         }))
+    }
+
+    /// Digits typed are from now on of the points of another layout.
+    pub fn relayout(&self, layout: &Layout) {
+        let reader = Arc::new(self.reader().with_layout(layout));
+        *self
+            .0
+            .reader
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+
+    fn reader(&self) -> Arc<Reader> {
+        let reader = self.0.reader.read();
+        Arc::clone(&reader.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The payload of one publication to the device's own event topic. Resolves once the outcome is
@@ -189,7 +204,7 @@ impl Intake {
 
     async fn decoded(&self, device: &Ident, decoded: Decoded, payload: Bytes) -> Answer {
         let now = self.0.clock.now();
-        let pieces = match self.0.reader.pieces(now, device, decoded, &payload) {
+        let pieces = match self.reader().pieces(now, device, decoded, &payload) {
             Ok(Ok(pieces)) => pieces,
             Ok(Err(row)) => return self.quarantine(device, row).await,
             Err(e) => return Answer::NotTaken(e.to_string()),
@@ -229,7 +244,7 @@ impl Intake {
 
     /// Digits typed at a point, as all that may be known of them.
     pub fn typed(&self, point: &Ident, digits: &Secret) -> Typed {
-        self.0.reader.typed(point, digits)
+        self.reader().typed(point, digits)
     }
 
     /// A link has handed a command to its device.

@@ -16,6 +16,7 @@ use std::io::{self, Read as _, Write as _};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use estate::Digest;
@@ -168,7 +169,7 @@ impl StoreKey {
 pub struct DayKeys {
     folder: PathBuf,
     /// How many days back an event may come late and still find its day's key.
-    late_days: u32,
+    late_days: AtomicU32,
     disk: Disk,
     keys: Mutex<BTreeMap<i64, hmac::Key>>,
 }
@@ -182,7 +183,7 @@ impl DayKeys {
     pub fn new(folder: &Path, kept_days: u32) -> Self {
         Self {
             folder: folder.to_path_buf(),
-            late_days: kept_days.min(LATE_DAYS_MAX),
+            late_days: AtomicU32::new(kept_days.min(LATE_DAYS_MAX)),
             disk: Disk::default(),
             keys: Mutex::new(BTreeMap::new()),
         }
@@ -193,6 +194,12 @@ impl DayKeys {
     pub fn reporting_to(mut self, disk: &Disk) -> Self {
         self.disk = disk.clone();
         self
+    }
+
+    /// The data is kept for so many days from now on.
+    pub fn keep(&self, kept_days: u32) {
+        let late_days = kept_days.min(LATE_DAYS_MAX);
+        self.late_days.store(late_days, Ordering::Relaxed);
     }
 
     /// Reads or makes the key of the day of `at_ms`, only to see whether that is possible.
@@ -236,7 +243,8 @@ impl DayKeys {
 
     /// The days that have a key. Tomorrow is one: a device's clock may be some minutes ahead.
     fn with_key(&self, now_ms: i64) -> RangeInclusive<i64> {
-        let first_ms = now_ms.saturating_sub(i64::from(self.late_days) * DAY_MS);
+        let first_ms =
+            now_ms.saturating_sub(i64::from(self.late_days.load(Ordering::Relaxed)) * DAY_MS);
         first_ms.div_euclid(DAY_MS)..=now_ms.div_euclid(DAY_MS) + 1
     }
 
@@ -406,7 +414,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let days = DayKeys::new(dir.path(), 7);
         let now_ms = 20_000 * DAY_MS + DAY_MS / 2;
-        assert_eq!(DayKeys::new(dir.path(), 3650).late_days, 31);
+        assert_eq!(DayKeys::new(dir.path(), 3650).late_days.into_inner(), 31);
         for day in 19_000..21_000 {
             let digest = days.digest(now_ms, day * DAY_MS, "credential", "card");
             let has_one = (19_993..=20_001).contains(&day);

@@ -7,7 +7,9 @@ use super::{Done, Session};
 impl Session {
     /// `linli config …`.
     pub(super) fn config_command(&mut self, command: ConfigCommand) -> Done {
-        let _ = command;
+        if let ConfigCommand::Reload = command {
+            return self.reload();
+        }
         Err(Stop::new(stop::FAILED, "not built yet"))
     }
 }

@@ -1,7 +1,10 @@
 //! Where the configuration and the daemon's socket are, when nobody says.
 
 use std::env;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
 
 use super::args::Global;
 use super::stop::{self, Stop};
@@ -29,7 +32,8 @@ pub fn config(global: &Global) -> Result<Config, Stop> {
 }
 
 /// The daemon's socket: as asked for, else `LINLI_SOCKET`, else as in the configuration, else the
-/// installed box's. A configuration that was asked for must be readable; another need not be.
+/// installed box's. A configuration that was asked for must be readable, unless a daemon answers at the
+/// socket that it names: one that runs by what stood there before. Another need not be.
 pub fn socket(global: &Global) -> Result<PathBuf, Stop> {
     if let Some(socket) = &global.socket {
         return Ok(socket.clone());
@@ -39,7 +43,21 @@ pub fn socket(global: &Global) -> Result<PathBuf, Stop> {
     }
     match config(global) {
         Ok(config) => Ok(config.socket()),
-        Err(stop) if global.config.is_some() => Err(stop),
+        Err(stop) if global.config.is_some() => served(&config_file(global)).ok_or(stop),
         Err(_) => Ok(PathBuf::from(SOCKET_INSTALLED)),
     }
+}
+
+/// The socket that a file names, whatever else is wrong with it, if somebody answers there.
+fn served(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let path = |value: &DeValue<'_>| value.as_str().map(PathBuf::from);
+    let of = |key: &str| table.get_ref().get(key).map(|value| value.get_ref());
+    let control = of("control").and_then(DeValue::as_table);
+    let socket = control.and_then(|control| path(control.get("socket")?.get_ref()));
+    let state = of("state_dir").and_then(path);
+    let socket = socket.or_else(|| Some(state?.join("control.sock")))?;
+    UnixStream::connect(&socket).ok()?;
+    Some(socket)
 }

@@ -23,6 +23,7 @@ mod look;
 mod password;
 mod picture;
 mod profile;
+mod reload;
 mod serial;
 #[cfg(feature = "osdp")]
 mod serial_commission;

@@ -16,6 +16,11 @@ pub fn status(look: &Look, status: &Status) -> String {
         label::RUNNING,
         words::running(report.uptime_ms, report.memory_rss_bytes),
     );
+    let configuration = &report.configuration;
+    if configuration.taken_ms > 0 {
+        let words = words::config::reload::line(look, configuration);
+        line(label::CONFIGURATION, words);
+    }
     line(
         label::DISK,
         words::writes(

@@ -224,6 +224,7 @@ pub const fn health(health: Health) -> &'static str {
 pub mod label {
     #![allow(missing_docs)]
     pub const RUNNING: &str = "running";
+    pub const CONFIGURATION: &str = "config";
     pub const DISK: &str = "disk";
     pub const STORE: &str = "store";
     pub const BROKER: &str = "broker";
@@ -306,6 +307,9 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
         Trouble::NotBooked { slots } => compartments::not_booked(slots),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),
+        Trouble::ConfigurationRefused { refused, taken_ms } => {
+            config::reload::trouble(look, refused, *taken_ms)
+        }
         Trouble::ClockUnknown => (
             "Nobody has told this box the time.".to_string(),
             "Events are kept in order, and no code expires by it. Connect it to the network, or set the clock: timedatectl".to_string(),

@@ -222,7 +222,7 @@ fn named(backend: &dyn Backend, act: &Act) -> Result<Option<Named>, Failure> {
 /// Checks a request against the configuration, and makes of it what goes to the journal.
 fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Checked, Failure> {
     let layout = backend.layout();
-    let desk = |named: &Option<String>| known::desk(layout, named.as_deref()).cloned();
+    let desk = |named: &Option<String>| known::desk(&layout, named.as_deref()).cloned();
     let row = named.and_then(|named| named.row.as_ref());
     let parcel = named.map_or_else(String::new, |named| named.id.clone());
     Ok(match act {
@@ -254,7 +254,7 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
             Checked::new(Order::Desk(DeskAct::Retrieve { parcel, courier }))
         }
         Act::Reissue { .. } => Checked {
-            good_at: row.and_then(|row| known::point(layout, waits_at(row))),
+            good_at: row.and_then(|row| known::point(&layout, waits_at(row))),
             ..Checked::new(Order::Desk(DeskAct::Reissue { parcel }))
         },
         Act::Extend {
@@ -268,14 +268,14 @@ fn check(backend: &dyn Backend, act: Act, named: Option<&Named>) -> Result<Check
             }
         }
         Act::Disable { slot, reason } => {
-            let slot = known::slot(layout, &slot)?;
+            let slot = known::slot(&layout, &slot)?;
             let reason = known::reason("taking a compartment out of use", &reason)?;
             Checked {
                 before: out_of_use(backend, &slot)?,
                 ..Checked::disable(slot, Some(reason.to_string()))
             }
         }
-        Act::Enable { slot } => Checked::disable(known::slot(layout, &slot)?, None),
+        Act::Enable { slot } => Checked::disable(known::slot(&layout, &slot)?, None),
     })
 }
 
@@ -316,9 +316,11 @@ fn claim(backend: &dyn Backend, parcel: String, act: Act) -> Result<Checked, Fai
         return Err(bad("not a claim"));
     };
     let layout = backend.layout();
-    let desk = known::desk(layout, desk.as_deref())?.clone();
-    let good_at = return_to.as_deref().and_then(|id| known::point(layout, id));
-    let return_to = return_to.map(|id| known::return_point(layout, &id));
+    let desk = known::desk(&layout, desk.as_deref())?.clone();
+    let good_at = return_to
+        .as_deref()
+        .and_then(|id| known::point(&layout, id));
+    let return_to = return_to.map(|id| known::return_point(&layout, &id));
     let claim = Claim {
         kind: claim_kind(&kind)?,
         note: known::line("a note", &note, NOTE_MAX_CHARS)?.to_string(),

@@ -199,7 +199,7 @@ pub fn at_desks(
 ) -> Result<Answer, Failure> {
     let layout = backend.layout();
     let desks: Vec<&str> = match desk {
-        Some(desk) => vec![known::desk(layout, Some(desk))?.as_str()],
+        Some(desk) => vec![known::desk(&layout, Some(desk))?.as_str()],
         None => layout.desks.iter().map(|desk| desk.id.as_str()).collect(),
     };
     let limit = limit(wanted);
@@ -214,7 +214,7 @@ pub fn commands(
     wanted: Option<usize>,
 ) -> Result<Answer, Failure> {
     let slot = slot
-        .map(|slot| known::slot(backend.layout(), slot))
+        .map(|slot| known::slot(&backend.layout(), slot))
         .transpose()?;
     let slot = slot
         .as_ref()
@@ -405,7 +405,8 @@ fn bank_views(backend: &dyn Backend, rows: Vec<CompartmentRow>) -> Vec<BankView>
         .into_iter()
         .map(|row| ((row.bank.clone(), row.compartment), row))
         .collect();
-    let banks = backend.layout().banks.iter();
+    let layout = backend.layout();
+    let banks = layout.banks.iter();
     banks
         .map(|bank| BankView {
             bank: bank.id.to_string(),

@@ -1,6 +1,7 @@
 //! What the server needs of the daemon.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use estate::input::DeskAct;
@@ -9,6 +10,7 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::watch;
 
+use super::reload::ReloadView;
 use super::views::StatusReport;
 use crate::audit::Auditing;
 use crate::cloud::Requests;
@@ -22,8 +24,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The store's file.
     fn store_path(&self) -> &Path;
 
-    /// What stands where.
-    fn layout(&self) -> &Layout;
+    /// What stands where, at the moment: another configuration may be taken over at any time.
+    fn layout(&self) -> Arc<Layout>;
+
+    /// Reads the configuration again and goes by it. What became of it.
+    async fn reload(&self, operator: String) -> ReloadView;
 
     /// How the daemon is, from memory: must not block.
     fn status(&self) -> StatusReport;

@@ -16,6 +16,7 @@ use super::knocks;
 use super::monitor;
 use super::open;
 use super::pair;
+use super::reload;
 use super::server::Shared;
 use super::sync;
 use super::wire::{End, Failure, FailureKind, REQUEST_MAX_BYTES, Reply, Request, write_line};
@@ -118,6 +119,7 @@ impl Conversation {
                 };
                 pair::pair(self, asked).await
             }
+            Request::Reload { claims } => reload::reload(self, claims).await,
             Request::SyncNow => sync::now(self).await,
             Request::SyncEnrol { token, claims } => sync::enrol(self, token, claims).await,
             Request::SyncRotateKey { claims } => sync::rotate_key(self, claims).await,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::compartments::Lacking;
 use self::serial::{Noted, Poor, Silent};
+use super::reload::RefusedConfiguration;
 use super::views::{BankView, DeviceView, PartReport, SlowedView, StatusReport};
 use crate::disk::Duty;
 use crate::links::serial::status::PortFault;
@@ -239,6 +240,13 @@ pub enum Trouble {
         /// The first entry that doesn't hold.
         broken: Break,
     },
+    /// A new configuration was refused; the one before still holds.
+    ConfigurationRefused {
+        /// What was tried.
+        refused: RefusedConfiguration,
+        /// When the one was taken that holds.
+        taken_ms: i64,
+    },
     /// Nobody has told the box the time.
     ClockUnknown,
 }
@@ -292,6 +300,7 @@ impl Trouble {
             | Self::LineExhausted { .. }
             | Self::ClockOff { .. }
             | Self::HistoryBroken { .. }
+            | Self::ConfigurationRefused { .. }
             | Self::ClockUnknown => Health::Attention,
         }
     }
@@ -325,6 +334,12 @@ pub fn judge(
     troubles.extend(backlog.filter(|_| !report.cloud.is_null()));
     let broken = report.audit.broken.clone();
     troubles.extend(broken.map(|broken| Trouble::HistoryBroken { broken }));
+    let configuration = &report.configuration;
+    let refused = configuration.refused.clone();
+    troubles.extend(refused.map(|refused| Trouble::ConfigurationRefused {
+        refused,
+        taken_ms: configuration.taken_ms,
+    }));
     if report.clock.quality == "unknown" {
         troubles.push(Trouble::ClockUnknown);
     }

@@ -97,7 +97,7 @@ pub(super) fn knocks(backend: &dyn Backend) -> Result<Answer, Failure> {
     };
     let layout = backend.layout();
     let all = entrance.knocks.all();
-    let views: Vec<KnockView> = all.iter().map(|known| view(layout, known)).collect();
+    let views: Vec<KnockView> = all.iter().map(|known| view(&layout, known)).collect();
     Answer::all(&views)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn unknown(backend: &dyn Backend) -> u64 {
     let all = entrance.knocks.all();
     let names = all.iter().map(|known| known.knock.client_id.as_str());
     let unknown: BTreeSet<&str> = names
-        .filter(|name| !name.is_empty() && !is_configured(layout, name))
+        .filter(|name| !name.is_empty() && !is_configured(&layout, name))
         .collect();
     unknown.len() as u64
 }

@@ -40,7 +40,7 @@ pub(super) async fn open(
 ) -> io::Result<()> {
     let layout = client.shared.backend.layout();
     let checked =
-        known::slot(layout, slot).and_then(|slot| Ok((slot, known::reason(WHAT, reason)?)));
+        known::slot(&layout, slot).and_then(|slot| Ok((slot, known::reason(WHAT, reason)?)));
     let opened = match checked {
         Ok((slot, reason)) => command(client, slot, reason, claims).await,
         Err(failure) => Err(failure),

@@ -156,7 +156,7 @@ impl Waiting {
                 },
                 heard = self.heard.recv() => match heard {
                     Ok(known) => PairStep::Heard {
-                        knock: view(client.shared.backend.layout(), &known),
+                        knock: view(&client.shared.backend.layout(), &known),
                     },
                     Err(RecvError::Lagged(knocks)) => PairStep::Missed { knocks },
                     Err(RecvError::Closed) => return self.close(client, false).await,

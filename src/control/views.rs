@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
+use super::reload::ConfigurationReport;
 use super::secret::PickupCode;
 use crate::audit::AuditReport;
 use crate::disk::Refused;
@@ -43,6 +44,9 @@ pub struct StatusReport {
     /// The serial ports.
     #[serde(default)]
     pub serial: Vec<PortView>,
+    /// Which configuration holds.
+    #[serde(default)]
+    pub configuration: ConfigurationReport,
 }
 
 /// How the journal is.

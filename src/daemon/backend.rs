@@ -13,11 +13,14 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
+use super::live::Live;
 use super::parts::{Link, PartsStatus};
+use super::shown::Shown;
 use crate::audit::Auditing;
 use crate::clock::Clock;
-use crate::cloud::{CloudStatus, Requests};
+use crate::cloud::Requests;
 use crate::config::serial::Protocol;
+use crate::control::reload::ReloadView;
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
 };
@@ -36,8 +39,10 @@ use crate::presence::Presence;
 pub struct DaemonBackend {
     /// The store's file.
     pub store: PathBuf,
-    /// What stands where.
-    pub layout: Layout,
+    /// What a new configuration replaces.
+    pub shown: Arc<Shown>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
     /// The time.
     pub clock: Clock,
     /// The way into the journal.
@@ -48,16 +53,12 @@ pub struct DaemonBackend {
     pub parts: PartsStatus,
     /// How the journal is.
     pub journal: Arc<journal::Status>,
-    /// How devices come.
-    pub link: Link,
     /// The serial ports.
     pub ports: Arc<Ports>,
     /// Which devices are there.
     pub presence: Presence,
     /// How much each may send.
     pub pace: Arc<Pace>,
-    /// How the cloud is, if one is configured.
-    pub cloud: Option<Arc<CloudStatus>>,
     /// The way to the sync client.
     pub requests: Arc<Requests>,
     /// What verifies and signs the parcels' history.
@@ -88,7 +89,7 @@ impl DaemonBackend {
             LinkState::Starting => Some("not connected yet".to_owned()),
             LinkState::Down(why) => Some(why),
         };
-        match &self.link {
+        match &self.shown.link() {
             Link::Embedded {
                 addresses,
                 tls,
@@ -103,9 +104,11 @@ impl DaemonBackend {
                 limits: self.limits(),
                 ..LinksReport::default()
             },
-            Link::External { url, status, .. } => LinksReport {
+            Link::External {
+                settings, status, ..
+            } => LinksReport {
                 mode: "external".to_owned(),
-                address: url.clone(),
+                address: settings.url.clone(),
                 connected: self.presence.online() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
@@ -157,19 +160,29 @@ impl Backend for DaemonBackend {
         &self.store
     }
 
-    fn layout(&self) -> &Layout {
-        &self.layout
+    fn layout(&self) -> Arc<Layout> {
+        self.shown.layout()
+    }
+
+    async fn reload(&self, operator: String) -> ReloadView {
+        let live = Arc::clone(&self.live);
+        // In a task of its own: it isn't broken off when whoever asked has gone.
+        let reloading = tokio::spawn(async move { live.reload(&operator).await });
+        reloading.await.unwrap_or_else(|e| ReloadView {
+            refused: Some(e.to_string()),
+            ..ReloadView::default()
+        })
     }
 
     fn status(&self) -> StatusReport {
         let now = self.clock.now();
         let cloud = self
-            .cloud
-            .as_ref()
+            .shown
+            .cloud()
             .and_then(|cloud| serde_json::to_value(cloud.snapshot()).ok());
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            site: self.layout.site.to_string(),
+            site: self.shown.layout().site.to_string(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             journal: self.journal(),
             links: self.links(),
@@ -184,6 +197,7 @@ impl Backend for DaemonBackend {
             audit: self.auditing.report(),
             disk: self.disk.refused(),
             serial: self.ports.views(),
+            configuration: self.shown.configuration(),
         }
     }
 
@@ -218,7 +232,7 @@ impl Backend for DaemonBackend {
         if self.ports.has(device) {
             return self.presence.of(device) == Some(false);
         }
-        match &self.link {
+        match self.shown.link() {
             Link::Embedded { roster, .. } => !roster.is_connected(device),
             Link::External { .. } => self.presence.of(device) == Some(false),
         }
@@ -270,11 +284,11 @@ impl Backend for DaemonBackend {
     }
 
     fn sync_requests(&self) -> Option<&Requests> {
-        self.cloud.as_ref().map(|_| &*self.requests)
+        self.shown.cloud().map(|_| &*self.requests)
     }
 
     fn entrance(&self) -> Option<Entrance> {
-        Some(self.link.entrance().clone())
+        Some(self.shown.link().entrance().clone())
     }
 
     fn events_watch(&self) -> watch::Receiver<i64> {

@@ -6,9 +6,11 @@
 //! reason, since a technician is then there to read it.
 
 mod backend;
+mod live;
 mod opened;
 mod parts;
 pub mod service;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,21 +26,23 @@ use crate::clock::Clock;
 use crate::cloud::{CloudConfig, CloudStatus, LineConfig, Requests, TlsFiles};
 use crate::config::{Config, secret_path};
 use crate::control;
+use crate::control::reload::{ConfigurationReport, ReloadView};
 use crate::disk::{Disk, Duty};
-use crate::intake::Intake;
 use crate::journal::{self, Journal};
-use crate::links::DeviceIntake;
-use crate::links::serial::Ports;
+use crate::knocks::Knocks;
+use crate::links::embedded::Clients;
 use crate::links::serial::plan::PortPlan;
+use crate::links::serial::{Around, Ports};
 use crate::pace::Pace;
-use crate::store::read::Reader;
 use crate::store::store_file;
 
 pub use opened::{Opened, open};
 
 use backend::DaemonBackend;
-use parts::{PartsStatus, Router};
+use live::Live;
+use parts::{Cloud, CloudParts, LinkParts, PartsStatus, Router, StartedLink};
 use service::Failures;
+use shown::Shown;
 
 /// How long the uplink may take to send what waits when the daemon stops.
 const UPLINK_MOMENT: Duration = Duration::from_secs(3);
@@ -55,12 +59,11 @@ pub struct Running {
     pub cloud_status: Option<Arc<CloudStatus>>,
     /// The serial ports.
     pub ports: Arc<Ports>,
+    live: Arc<Live>,
     journal: Journal,
     stop_links: watch::Sender<bool>,
-    stop_cloud: watch::Sender<bool>,
     stop_control: watch::Sender<bool>,
-    links: Vec<JoinHandle<()>>,
-    cloud: Option<JoinHandle<()>>,
+    routing: JoinHandle<()>,
     control: JoinHandle<()>,
     auditing: Arc<Auditing>,
     verifying: JoinHandle<()>,
@@ -99,12 +102,13 @@ async fn serve(
 ) -> anyhow::Result<()> {
     service::status("starting: the store is read back");
     let config = Config::read(config_path)?;
-    let running = start(config, Clock::system()).await?;
+    let running = start_from(Some(config_path), config, Clock::system()).await?;
+    reload_at_hangup(Arc::clone(&running.live))?;
     for address in &running.mqtt {
         tracing::info!(%address, "taking devices");
     }
     tracing::info!(socket = %running.control_socket.display(), "linli runs");
-    service::ready(&running.told());
+    service::ready(&told(&running.mqtt));
     let watchdog = tokio::spawn(service::feed_watchdog(Arc::clone(&running.journal_status)));
     let steady = tokio::spawn(failures.clone().forget_when_steady());
     let failed = tokio::select! {
@@ -120,8 +124,17 @@ async fn serve(
     Ok(())
 }
 
-/// Starts a gateway. Resolves once it takes events.
+/// Starts a gateway. Resolves once it takes events. Its configuration can't be reloaded.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+    start_from(None, config, clock).await
+}
+
+/// Starts a gateway by the configuration that stands in `file`. Resolves once it takes events.
+pub async fn start_from(
+    file: Option<&Path>,
+    config: Config,
+    clock: Clock,
+) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
     let disk = Disk::new(clock.clone());
     let layout = config.layout();
@@ -147,40 +160,47 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         let again = move || days.try_day(clock.now().wall_ms);
         disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
     });
-    let ports = Arc::new(start_ports(&config, &intake, &pace, &links_stopped)?);
+    let around = Around {
+        intake: Arc::new(intake.clone()),
+        pace: Arc::clone(&pace),
+        stopped: links_stopped,
+    };
+    let ports = Arc::new(start_ports(&config, &around)?);
     let router = Router::new(Arc::clone(&ports));
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
-    let (link, mqtt, serving) = parts::start_link(
-        &config,
-        intake.clone(),
-        Arc::clone(&pace),
+    let link_parts = LinkParts {
+        intake: intake.clone(),
         router,
-        (running.clone(), disk.clone(), &clock),
-        links_stopped,
+        parts: running.clone(),
+        disk: disk.clone(),
+        clock: clock.clone(),
+        knocks: Knocks::default(),
+    };
+    let clients = Arc::new(Clients::new(parts::admitted(&config)));
+    let StartedLink {
+        link,
+        addresses: mqtt,
+        part: link_part,
+    } = parts::start_link(
+        &config,
+        Arc::clone(&clients),
+        Arc::clone(&pace),
+        link_parts.clone(),
     )
     .await?;
 
-    let (stop_cloud, cloud_stopped) = watch::channel(false);
-    let cloud_status = config
-        .cloud
-        .as_ref()
-        .map(|_| Arc::new(CloudStatus::default()));
     let requests = Arc::<Requests>::default();
-    let cloud = match (cloud_config, &cloud_status) {
-        (Some(cloud_config), Some(status)) => {
-            let part = parts::Cloud {
-                config: cloud_config,
-                ledger: Arc::new(ledger),
-                status: Arc::clone(status),
-                nudge,
-                requests: Arc::clone(&requests),
-                clock: clock.clone(),
-                parts: running.clone(),
-            };
-            Some(tokio::spawn(part.supervise(cloud_stopped)))
-        }
-        _ => None,
+    let cloud_parts = CloudParts {
+        ledger: Arc::new(ledger),
+        nudge,
+        requests: Arc::clone(&requests),
+        clock: clock.clone(),
+        parts: running.clone(),
+    };
+    let (cloud_status, cloud) = match cloud_config.map(|config| cloud_parts.start(config)) {
+        Some(Cloud { status, part }) => (Some(status), Some(part)),
+        None => (None, None),
     };
 
     let (stop_control, control_stopped) = watch::channel(false);
@@ -191,19 +211,57 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         control_stopped.clone(),
     ));
     let control_socket = config.socket();
-    let backend = Arc::new(DaemonBackend {
-        store: store_file(&config.state_dir),
+    let store = store_file(&config.state_dir);
+    let configuration = ConfigurationReport {
+        file: file.map(|file| file.display().to_string()),
+        taken_ms: clock.now().wall_ms,
+        ..ConfigurationReport::default()
+    };
+    let roster = link.roster();
+    let tls = tls_follower(&link);
+    let shown = Arc::new(Shown::new(
         layout,
+        link,
+        cloud_status.clone(),
+        configuration,
+    ));
+    let live = Arc::new(Live::new(
+        file,
+        live::Parts {
+            inbox: journal.inbox.clone(),
+            intake: intake.clone(),
+            pace: Arc::clone(&pace),
+            presence: presence.clone(),
+            clients,
+            roster,
+            ports: Arc::clone(&ports),
+            around,
+            link: link_parts,
+            cloud: cloud_parts,
+            disk: disk.clone(),
+            clock: clock.clone(),
+            followers: live::Followers { tls, mapped: None },
+            told: told(&mqtt),
+        },
+        Arc::clone(&shown),
+        live::State {
+            config,
+            link: link_part,
+            cloud,
+        },
+    ));
+    let backend = Arc::new(DaemonBackend {
+        store,
+        shown,
+        live: Arc::clone(&live),
         clock,
         inbox: journal.inbox.clone(),
         intake,
         parts: running,
         journal: Arc::clone(&journal.status),
-        link,
         ports: Arc::clone(&ports),
         presence,
         pace,
-        cloud: cloud_status.clone(),
         requests,
         auditing: Arc::clone(&auditing),
         disk,
@@ -221,12 +279,11 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         journal_status: Arc::clone(&journal.status),
         cloud_status,
         ports,
+        live,
         journal,
         stop_links,
-        stop_cloud,
         stop_control,
-        links: vec![serving, routing],
-        cloud,
+        routing,
         control,
         auditing,
         verifying,
@@ -234,22 +291,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
 }
 
 /// Starts the serial ports.
-fn start_ports(
-    config: &Config,
-    intake: &Intake,
-    pace: &Arc<Pace>,
-    stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Ports> {
+fn start_ports(config: &Config, around: &Around) -> anyhow::Result<Ports> {
     if config.ports.is_empty() {
         return Ok(Ports::default());
     }
-    let store = store_file(&config.state_dir);
-    let boots = Reader::open(&store)
-        .and_then(|reader| reader.next_boots())
-        .context("reading the devices' boots")?;
+    let boots = live::next_boots(&store_file(&config.state_dir))?;
     let plans = PortPlan::all(config, |device| boots.get(device).copied().unwrap_or(1));
-    let intake: Arc<dyn DeviceIntake> = Arc::new(intake.clone());
-    Ports::start(&plans, &intake, pace, stopped)
+    Ports::start(plans, around)
 }
 
 fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
@@ -280,15 +328,6 @@ fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
 }
 
 impl Running {
-    /// A line for `systemctl status`: where devices are taken.
-    pub fn told(&self) -> String {
-        let addresses: Vec<String> = self.mqtt.iter().map(SocketAddr::to_string).collect();
-        match addresses.as_slice() {
-            [] => "taking devices from the external broker".to_owned(),
-            all => format!("taking devices at {}", all.join(", ")),
-        }
-    }
-
     /// Resolves when the journal's thread has ended, which it only does when it panicked.
     pub async fn journal_ended(&self) {
         while !self.journal.ended() {
@@ -296,21 +335,18 @@ impl Running {
         }
     }
 
+    /// Reads the configuration again and goes by it, for `by`.
+    pub async fn reload(&self, by: &str) -> ReloadView {
+        self.live.reload(by).await
+    }
+
     /// Stops in order; everything taken is on disk when it resolves.
     pub async fn shutdown(self) {
         self.stop_links.send_replace(true);
-        let mut links = self.links.into_iter();
-        if let Some(serving) = links.next() {
-            // A link that panicked has stopped too.
-            let _ = serving.await;
-        }
+        let cloud = self.live.end_link().await;
         self.ports.ended().await;
-        self.stop_cloud.send_replace(true);
-        if let Some(cloud) = self.cloud {
-            let abort = cloud.abort_handle();
-            if tokio::time::timeout(UPLINK_MOMENT, cloud).await.is_err() {
-                abort.abort();
-            }
+        if let Some(mut cloud) = cloud {
+            cloud.end(UPLINK_MOMENT).await;
         }
         self.stop_control.send_replace(true);
         self.auditing.stop();
@@ -324,7 +360,7 @@ impl Running {
             abort.abort();
         }
         self.journal.stop().await;
-        links.for_each(|routing| routing.abort());
+        self.routing.abort();
     }
 }
 
@@ -356,4 +392,43 @@ fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
         let _ = send.send(()).await;
     });
     Ok(stop)
+}
+
+/// Has the configuration reloaded at each SIGHUP, one after the other, as long as the runtime runs.
+/// A line for `systemctl status`: where devices are taken.
+fn told(mqtt: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = mqtt.iter().map(SocketAddr::to_string).collect();
+    match addresses.as_slice() {
+        [] => "taking devices from the external broker".to_owned(),
+        all => format!("taking devices at {}", all.join(", ")),
+    }
+}
+
+/// What makes the listener for MQTT over TLS go by a new configuration, if there is one.
+fn tls_follower(link: &parts::Link) -> Option<live::Follower> {
+    let listener = Arc::clone(link.tls()?);
+    Some(Box::new(move |old: &Config, new: &Config| {
+        let section = |config: &Config| config.broker.as_ref()?.tls.clone();
+        let Some(now) = section(new) else {
+            return Err("broker.tls is gone from the file: it ends at the next restart".to_owned());
+        };
+        let words = |e| format!("broker.tls goes on as before: {}", crate::disk::chain(&e));
+        listener.reload(&now).map_err(words)?;
+        let differs = section(old).is_some_and(|before| before != now);
+        Ok(differs
+            .then(|| "broker.tls".to_owned())
+            .into_iter()
+            .collect())
+    }))
+}
+
+fn reload_at_hangup(live: Arc<Live>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            live.reload("SIGHUP").await;
+        }
+    });
+    Ok(())
 }

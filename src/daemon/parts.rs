@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::Clock;
 use crate::cloud::{self, CloudConfig, CloudStatus, Requests};
@@ -20,7 +20,7 @@ use crate::intake::Intake;
 use crate::knocks::Knocks;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{
-    self, Admitted, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener,
+    self, Admitted, Clients, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener,
 };
 use crate::links::entrance::{Door, Entrance};
 use crate::links::serial::Ports;
@@ -48,8 +48,8 @@ pub enum Link {
     },
     /// Somebody else's broker.
     External {
-        /// Its URL.
-        url: String,
+        /// How it is reached.
+        settings: external::Settings,
         /// Whether it works.
         status: Arc<LinkStatus>,
         /// Who would come in.
@@ -62,6 +62,22 @@ impl Link {
     pub fn entrance(&self) -> &Entrance {
         match self {
             Self::Embedded { entrance, .. } | Self::External { entrance, .. } => entrance,
+        }
+    }
+
+    /// The listener for MQTT over TLS, if there is one.
+    pub fn tls(&self) -> Option<&Arc<TlsListener>> {
+        match self {
+            Self::Embedded { tls, .. } => tls.as_ref(),
+            Self::External { .. } => None,
+        }
+    }
+
+    /// Who is connected, if the broker is embedded.
+    pub fn roster(&self) -> Option<Arc<Roster>> {
+        match self {
+            Self::Embedded { roster, .. } => Some(Arc::clone(roster)),
+            Self::External { .. } => None,
         }
     }
 }
@@ -141,6 +157,12 @@ impl PartsStatus {
         });
     }
 
+    /// It isn't to run any more.
+    fn gone(&self, name: &str) {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.retain(|part| part.name != name);
+    }
+
     fn set(&self, name: &str, change: impl FnOnce(&mut PartReport)) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = parts.iter_mut().find(|part| part.name == name) {
@@ -157,74 +179,138 @@ impl PartsStatus {
     }
 }
 
-/// Starts the configured link. The first start must succeed; later ones are tried again.
-pub async fn start_link(
-    config: &Config,
-    intake: Intake,
-    pace: Arc<Pace>,
-    router: Router,
-    (parts, disk, clock): (PartsStatus, Disk, &Clock),
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
-    let status = Arc::new(LinkStatus::default());
-    match &config.external_broker {
-        Some(section) => {
-            let settings =
-                external::Settings::new(section, &config.site, config.mqtt_device_ids())?;
-            let link = Link::External {
-                url: section.url.clone(),
-                status: Arc::clone(&status),
-                entrance: Entrance {
-                    knocks: settings.knocks.clone(),
-                    door: None,
-                },
-            };
-            let serving = tokio::spawn(async move {
-                let shown = Arc::clone(&status);
-                supervise(
-                    "the link to the external broker",
-                    &shown,
-                    &parts,
-                    stopped,
-                    |stopped| {
-                        let outbound = router.open();
-                        external::serve(
-                            settings.clone(),
-                            intake.clone(),
-                            Arc::clone(&status),
-                            outbound,
-                            stopped,
-                        )
-                    },
-                )
-                .await;
-            });
-            Ok((link, Vec::new(), serving))
+/// A part that runs until it is told to end, or the runtime does.
+pub struct Part {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Part {
+    /// Starts it.
+    fn start<F>(make: impl FnOnce(watch::Receiver<bool>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(false);
+        Self {
+            stop,
+            task: Some(tokio::spawn(make(stopped))),
         }
-        None => {
-            let broker = embedded_broker(config, pace);
-            start_embedded(
-                broker,
-                config,
-                intake,
-                router,
-                (status, parts, disk, clock),
-                stopped,
-            )
-            .await
+    }
+
+    /// Tells it to end and waits for that; breaks it off if that takes longer than `patience`.
+    pub async fn end(&mut self, patience: Duration) {
+        self.stop.send_replace(true);
+        let Some(task) = self.task.take() else {
+            return;
+        };
+        let abort = task.abort_handle();
+        // One that panicked has ended too.
+        if tokio::time::timeout(patience, task).await.is_err() {
+            abort.abort();
         }
     }
 }
 
-/// How the embedded broker is set up.
-fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
-    let section = config.broker.clone().unwrap_or_default();
-    let mut broker = EmbeddedBroker::new(config.mqtt_device_ids());
-    broker.listen = vec![section.listen];
-    broker.clients.replace(Admitted {
+/// What a link works with.
+#[derive(Clone)]
+pub struct LinkParts {
+    /// Where what devices say is handed over.
+    pub intake: Intake,
+    /// Where the journal's messages come from.
+    pub router: Router,
+    /// Where it shows that it runs.
+    pub parts: PartsStatus,
+    /// What the disk refuses.
+    pub disk: Disk,
+    /// The box's clock.
+    pub clock: Clock,
+    /// Who isn't let in.
+    pub knocks: Knocks,
+}
+
+/// A link that was started.
+pub struct StartedLink {
+    /// For the local API.
+    pub link: Link,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// The link itself.
+    pub part: Part,
+}
+
+/// Starts the configured link. The first start must succeed; later ones are tried again.
+pub async fn start_link(
+    config: &Config,
+    clients: Arc<Clients>,
+    pace: Arc<Pace>,
+    with: LinkParts,
+) -> anyhow::Result<StartedLink> {
+    match &config.external_broker {
+        Some(section) => {
+            let settings = external::Settings::new(section, &config.site, clients)?;
+            let (link, part) = with.external(settings);
+            Ok(StartedLink {
+                link,
+                addresses: Vec::new(),
+                part,
+            })
+        }
+        None => {
+            let broker = embedded_broker(config, clients, pace);
+            start_embedded(broker, config, with).await
+        }
+    }
+}
+
+impl LinkParts {
+    /// Starts the link to somebody else's broker.
+    pub fn external(&self, mut settings: external::Settings) -> (Link, Part) {
+        settings.knocks = self.knocks.clone();
+        let status = Arc::new(LinkStatus::default());
+        let link = Link::External {
+            settings: settings.clone(),
+            status: Arc::clone(&status),
+            entrance: Entrance {
+                knocks: self.knocks.clone(),
+                door: None,
+            },
+        };
+        let with = self.clone();
+        let part = Part::start(|stopped| async move {
+            let shown = Arc::clone(&status);
+            let name = "the link to the external broker";
+            supervise(name, &shown, &with.parts, stopped, |stopped| {
+                let outbound = with.router.open();
+                external::serve(
+                    settings.clone(),
+                    with.intake.clone(),
+                    Arc::clone(&status),
+                    outbound,
+                    stopped,
+                )
+            })
+            .await;
+        });
+        (link, part)
+    }
+}
+
+/// Who may log in over MQTT.
+pub fn admitted(config: &Config) -> Admitted {
+    let broker = config.broker.clone().unwrap_or_default();
+    Admitted {
         devices: config.mqtt_device_ids().into_iter().collect(),
-        anonymous: section.anonymous.iter().cloned().collect(),
-    });
+        anonymous: broker.anonymous.into_iter().collect(),
+    }
+}
+
+/// How the embedded broker is set up.
+fn embedded_broker(config: &Config, clients: Arc<Clients>, pace: Arc<Pace>) -> EmbeddedBroker {
+    let section = config.broker.clone().unwrap_or_default();
+    let mut broker = EmbeddedBroker::new([]);
+    broker.listen = vec![section.listen];
+    broker.clients = clients;
     broker.connections_max = section.max_connections;
     broker.pace = pace;
     broker
@@ -261,15 +347,23 @@ fn open_tls(
 async fn start_embedded(
     mut broker: EmbeddedBroker,
     config: &Config,
-    intake: Intake,
-    router: Router,
-    (status, parts, disk, clock): (Arc<LinkStatus>, PartsStatus, Disk, &Clock),
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<(Link, Vec<SocketAddr>, JoinHandle<()>)> {
-    broker.tls = open_tls(config, clock, &disk, &broker.knocks)?;
+    with: LinkParts,
+) -> anyhow::Result<StartedLink> {
+    let (stop, stopped) = watch::channel(false);
+    let LinkParts {
+        intake,
+        router,
+        parts,
+        disk,
+        clock,
+        knocks,
+    } = with;
+    broker.knocks = knocks;
+    broker.tls = open_tls(config, &clock, &disk, &broker.knocks)?;
     if let Some(tls) = &broker.tls {
         tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));
     }
+    let status = Arc::new(LinkStatus::default());
     let credentials = Credentials::open(&config.passwords())?.reporting_to(&disk);
     let credentials = Arc::new(credentials);
     tokio::spawn({
@@ -366,17 +460,19 @@ async fn start_embedded(
         })
         .await;
     });
-    Ok((link, addresses, serving))
+    let task = Some(serving);
+    Ok(StartedLink {
+        link,
+        addresses,
+        part: Part { stop, task },
+    })
 }
 
-/// The sync client with what it needs.
-pub struct Cloud {
-    /// Where the cloud is.
-    pub config: CloudConfig,
-    /// What goes there, and where what comes from there goes.
+/// What the sync client works with.
+#[derive(Clone)]
+pub struct CloudParts {
+    /// What goes to the cloud, and where what comes from there goes.
     pub ledger: Arc<StoreLedger>,
-    /// How it is.
-    pub status: Arc<CloudStatus>,
     /// Wakes the uplink.
     pub nudge: Arc<Notify>,
     /// What technicians ask of it.
@@ -387,22 +483,40 @@ pub struct Cloud {
     pub parts: PartsStatus,
 }
 
-impl Cloud {
-    /// Runs the sync client until `stopped`, and starts it again if it fails.
-    pub async fn supervise(self, stopped: watch::Receiver<bool>) {
-        let shown = LinkStatus::default();
-        supervise(SYNC_PART, &shown, &self.parts, stopped, |stopped| {
-            cloud::run(
-                self.config.clone(),
-                Arc::clone(&self.ledger) as Arc<dyn cloud::Ledger>,
-                Arc::clone(&self.status),
-                Arc::clone(&self.nudge),
-                Arc::clone(&self.requests),
-                self.clock.clone(),
-                stopped,
-            )
-        })
-        .await;
+/// A sync client that runs.
+pub struct Cloud {
+    /// How the cloud is.
+    pub status: Arc<CloudStatus>,
+    /// The client itself.
+    pub part: Part,
+}
+
+impl CloudParts {
+    /// Starts a sync client, and again if it fails. There may be one at a time.
+    pub fn start(&self, config: CloudConfig) -> Cloud {
+        let status = Arc::<CloudStatus>::default();
+        let (with, told) = (self.clone(), Arc::clone(&status));
+        let part = Part::start(|stopped| async move {
+            let shown = LinkStatus::default();
+            supervise(SYNC_PART, &shown, &with.parts, stopped, |stopped| {
+                cloud::run(
+                    config.clone(),
+                    Arc::clone(&with.ledger) as Arc<dyn cloud::Ledger>,
+                    Arc::clone(&told),
+                    Arc::clone(&with.nudge),
+                    Arc::clone(&with.requests),
+                    with.clock.clone(),
+                    stopped,
+                )
+            })
+            .await;
+        });
+        Cloud { status, part }
+    }
+
+    /// There is none any more.
+    pub fn gone(&self) {
+        self.parts.gone(SYNC_PART);
     }
 }
 
@@ -419,11 +533,14 @@ async fn supervise<F>(
     let mut wait = RESTART_FIRST;
     loop {
         parts.started(name);
-        // In a task of its own, so that a panic in a library ends the part and not the daemon.
-        let why = match tokio::spawn(make(stopped.clone())).await {
-            Ok(Ok(())) => "it ended".to_owned(),
-            Ok(Err(e)) => format!("{e:#}"),
-            Err(e) => e.to_string(),
+        // In a task of its own, so that a panic in a library ends the part and not the daemon. It is
+        // broken off with us.
+        let mut task = JoinSet::new();
+        task.spawn(make(stopped.clone()));
+        let why = match task.join_next().await {
+            Some(Ok(Ok(()))) | None => "it ended".to_owned(),
+            Some(Ok(Err(e))) => format!("{e:#}"),
+            Some(Err(e)) => e.to_string(),
         };
         if *stopped.borrow() {
             return;

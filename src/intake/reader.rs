@@ -63,6 +63,11 @@ impl Reader {
         }
     }
 
+    /// The same reader for the devices of another layout.
+    pub fn with_layout(&self, layout: &Layout) -> Self {
+        Self::new(self.codes.clone(), Arc::clone(&self.days), layout)
+    }
+
     /// The pieces of a payload that `device` published, received `now`; or, if none of it can be
     /// read, what is kept of it. Fails if a key can't be read or made.
     pub fn read(

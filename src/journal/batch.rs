@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use cloud_protocol::{Acked, Report};
 use estate::change::Change;
 use estate::input::DueReceipt;
-use estate::{Effect, Estate, Input, Now, TimeQuality, Told};
+use estate::{Effect, Estate, Input, Layout, Now, TimeQuality, Told};
 use firmware_protocols::Ident;
 use firmware_protocols::command::Order;
 use firmware_protocols::topic::Channel;
@@ -212,6 +212,25 @@ impl Batcher {
                 staged.replies.into_iter().for_each(|r| r.refuse(&why));
                 staged.cuts.into_iter().for_each(|cut| cut.refuse(&why));
             }
+        }
+    }
+
+    /// Goes by another layout from now on, between two batches. How many parcels are expected at points
+    /// that aren't there any more; or why it can't be, in words, and then nothing has changed.
+    pub fn relayout(
+        &mut self,
+        conn: &Connection,
+        layout: &Layout,
+        parts: &Parts,
+    ) -> Result<BTreeMap<Ident, usize>, String> {
+        self.ready(conn, parts)
+            .map_err(|e| Self::in_trouble(&e, parts).to_string())?;
+        match &mut self.memory {
+            Some(memory) => memory
+                .estate
+                .relayout(layout.clone())
+                .map_err(|e| e.to_string()),
+            None => Err(NotTaken::Stopping.to_string()),
         }
     }
 

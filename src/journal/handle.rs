@@ -107,6 +107,8 @@ impl Handler<'_> {
                 let answer = self.answer(verdict);
                 self.staged.replies.push(Reply::Told(reply, answer));
             }
+            // It is no part of a batch: the journal's thread takes it after one.
+            Work::Relayout(_) => {}
             Work::Open {
                 slot,
                 operator,

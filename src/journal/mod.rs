@@ -19,13 +19,14 @@ mod thread;
 mod timekeeping;
 mod weakness;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cloud_protocol::{Acked, DownlinkItem};
 use crossbeam_channel::{Sender, TrySendError};
-use estate::Told;
 use estate::input::DeskAct;
+use estate::{Layout, Told};
 use firmware_protocols::{Form, Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
@@ -141,6 +142,8 @@ pub enum Work {
         /// What came of it, or why not.
         reply: oneshot::Sender<Result<Told, String>>,
     },
+    /// The configuration has changed: a new layout and new settings. Taken between two batches.
+    Relayout(Box<Relayout>),
     /// A technician opens a compartment.
     Open {
         /// Which one.
@@ -152,6 +155,18 @@ pub enum Work {
         /// The command's id, or why not.
         reply: oneshot::Sender<Result<String, String>>,
     },
+}
+
+/// A new layout, and new settings.
+#[derive(Debug)]
+pub struct Relayout {
+    /// What stands where from now on.
+    pub layout: Layout,
+    /// What the operator sets from now on. What a test takes away from the journal's promise stays.
+    pub settings: Settings,
+    /// How many parcels are expected at each point that isn't there any more; or why the layout can't
+    /// be taken, and then nothing has changed.
+    pub reply: oneshot::Sender<Result<BTreeMap<Ident, usize>, String>>,
 }
 
 impl Work {
@@ -166,6 +181,7 @@ impl Work {
             | Self::NewEpoch { .. }
             | Self::Disable { .. }
             | Self::Desk { .. }
+            | Self::Relayout(_)
             | Self::Open { .. } => true,
         }
     }
@@ -193,6 +209,9 @@ impl Work {
             }
             Self::Disable { reply, .. } | Self::Desk { reply, .. } => {
                 let _ = reply.send(Err(why.to_string()));
+            }
+            Self::Relayout(relayout) => {
+                let _ = relayout.reply.send(Err(why.to_string()));
             }
             Self::CommandSent { .. } => {}
         }

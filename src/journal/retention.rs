@@ -7,7 +7,7 @@ use crate::keys::DayKeys;
 use crate::store::{StoreError, doing, load};
 
 /// How long events are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// Access events, days. Default 7. The keys of their digests go with them.
     pub access_days: u32,

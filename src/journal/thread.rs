@@ -10,7 +10,7 @@ use estate::{Estate, Layout, Now};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::batch::Batcher;
-use super::{BATCH_MAX, INBOX_MAX, Inbox, Settings, Status, Weakness, Work, retention};
+use super::{BATCH_MAX, INBOX_MAX, Inbox, Relayout, Settings, Status, Weakness, Work, retention};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, Duty, chain};
 use crate::keys::{DayKeys, KeyError, Keys, OsRandom};
@@ -149,17 +149,18 @@ impl Loop {
             }
             let turns = &self.batcher.status().turns;
             turns.fetch_add(1, Ordering::Relaxed);
-            match self.receiver.recv_timeout(self.until(tick_at)) {
+            let relayout = match self.receiver.recv_timeout(self.until(tick_at)) {
                 Ok(first) => self.fill(first, &mut batch),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
             let ticking = Instant::now() >= tick_at;
             if ticking {
                 tick_at = Instant::now() + TICK;
             }
             self.batcher
                 .run(&mut self.writer.conn, &mut batch, ticking, &self.parts);
+            relayout.into_iter().for_each(|new| self.relayout(*new));
             self.checkpoint();
             let now = self.parts.clock.now();
             if now.tick_ms >= sweep_at_tick_ms && self.receiver.is_empty() {
@@ -174,33 +175,58 @@ impl Loop {
             .max(Duration::from_millis(1))
     }
 
-    /// Takes what waits. If nobody in it waits in person, lets company come for a moment.
-    fn fill(&self, first: Work, batch: &mut Vec<Work>) {
-        let mut urgent = first.urgent();
-        batch.push(first);
+    /// Takes what waits. If nobody in it waits in person, lets company come for a moment. A new layout
+    /// ends the batch, and is taken after it.
+    fn fill(&self, first: Work, batch: &mut Vec<Work>) -> Option<Box<Relayout>> {
         let deadline = Instant::now() + self.gather;
-        while batch.len() < BATCH_MAX {
-            let enough = urgent || batch.len() >= GATHER_ENOUGH || self.gather.is_zero();
-            let next = if enough {
-                self.receiver.try_recv().ok()
-            } else {
-                self.receiver.recv_deadline(deadline).ok()
-            };
-            let Some(next) = next else {
-                return;
-            };
+        let (mut next, mut urgent) = (first, false);
+        loop {
+            if let Work::Relayout(relayout) = next {
+                return Some(relayout);
+            }
             urgent |= next.urgent();
             batch.push(next);
+            if batch.len() >= BATCH_MAX {
+                return None;
+            }
+            let enough = urgent || batch.len() >= GATHER_ENOUGH || self.gather.is_zero();
+            next = if enough {
+                self.receiver.try_recv().ok()?
+            } else {
+                self.receiver.recv_deadline(deadline).ok()?
+            };
         }
+    }
+
+    fn relayout(&mut self, new: Relayout) {
+        let Relayout {
+            layout,
+            settings,
+            reply,
+        } = new;
+        let conn = &self.writer.conn;
+        let taken = self.batcher.relayout(conn, &layout, &self.parts);
+        if taken.is_ok() {
+            self.gather = Duration::from_millis(settings.gather_ms);
+            self.parts.days.keep(settings.retention.access_days);
+            self.parts.layout = layout;
+            self.parts.settings = Settings {
+                weakness: self.parts.settings.weakness,
+                ..settings
+            };
+        }
+        // Whoever asked may have gone: it holds all the same.
+        drop(reply.send(taken));
     }
 
     /// The last batches, as long as something waits.
     fn drain(mut self) {
         let mut batch = Vec::new();
         while let Ok(first) = self.receiver.try_recv() {
-            self.fill(first, &mut batch);
+            let relayout = self.fill(first, &mut batch);
             self.batcher
                 .run(&mut self.writer.conn, &mut batch, false, &self.parts);
+            relayout.into_iter().for_each(|new| self.relayout(*new));
         }
         self.batcher.save_clock(&mut self.writer.conn, &self.parts);
         if let Err(e) = self.writer.checkpoint_at_the_end() {

@@ -8,7 +8,6 @@
 //! the journal doesn't take one, nothing more is acknowledged and the connection is made anew: the
 //! broker, which still has them, sends them again.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::embedded::Clients;
 use super::{LinkStatus, ToDevice};
 use crate::config::secret_path;
 use crate::intake::{Answer, Intake};
@@ -60,6 +60,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 /// How to reach the broker.
 #[derive(Clone)]
 pub struct Settings {
+    /// As it is configured.
+    pub url: String,
     /// The broker's host.
     pub host: String,
     /// The broker's port.
@@ -72,8 +74,8 @@ pub struct Settings {
     pub client_id: String,
     /// How many events may be under way to the disk at once.
     pub window: u16,
-    /// The devices that may speak.
-    pub devices: HashSet<Ident>,
+    /// The devices that may speak: those that might log in at a broker of our own.
+    pub clients: Arc<Clients>,
     /// Who spoke and isn't one of them.
     pub knocks: Knocks,
 }
@@ -83,7 +85,7 @@ impl Settings {
     pub fn new(
         section: &crate::config::ExternalBroker,
         site: &Ident,
-        devices: impl IntoIterator<Item = Ident>,
+        clients: Arc<Clients>,
     ) -> anyhow::Result<Self> {
         let (host, port, tls) = address(&section.url)?;
         let login = match (&section.username, &section.password_file) {
@@ -95,6 +97,7 @@ impl Settings {
             (None, None) => None,
         };
         Ok(Self {
+            url: section.url.clone(),
             host,
             port,
             tls: tls.then(|| section.ca_file.as_deref().map(secret_path)),
@@ -104,9 +107,18 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(|| format!("linli-{site}")),
             window: section.window.clamp(1, 4_096),
-            devices: devices.into_iter().collect(),
+            clients,
             knocks: Knocks::default(),
         })
+    }
+
+    /// Whether the same broker is reached in the same way.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let all = |it: &Self| {
+            let way = (it.host.clone(), it.port, it.tls.clone());
+            (way, it.login.clone(), it.client_id.clone(), it.window)
+        };
+        all(self) == all(other)
     }
 }
 
@@ -363,8 +375,8 @@ impl<'a> Session<'a> {
     /// Who spoke under a name that isn't in the configuration, is shown to the technician.
     fn note_stranger(&self, topic: &str) {
         let name = topic.split('/').nth(2).unwrap_or_default();
-        let devices = &self.settings.devices;
-        if devices.iter().any(|device| device.as_str() == name) {
+        let known = self.settings.clients.now();
+        if Ident::new(name).is_ok_and(|id| known.devices.contains(&id)) {
             return;
         }
         self.settings.knocks.note(Knock {
@@ -376,12 +388,13 @@ impl<'a> Session<'a> {
     }
 
     async fn publish(&mut self, publish: Publish) -> anyhow::Result<()> {
+        let known = self.settings.clients.now();
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
         let intake = self.intake.clone();
         let payload = publish.payload.clone();
         self.note_stranger(&topic);
         let answer = match topic::parse(&topic) {
-            Some((device, Channel::Event)) if self.settings.devices.contains(&device) => {
+            Some((device, Channel::Event)) if known.devices.contains(&device) => {
                 match intake.events_if_due(device, payload) {
                     Some(taken) => tokio::spawn(taken),
                     // Over its limit: without a receipt the device sends it again. The queue in the
@@ -390,7 +403,7 @@ impl<'a> Session<'a> {
                 }
             }
             Some((device, Channel::Status)) => {
-                if self.settings.devices.contains(&device) {
+                if known.devices.contains(&device) {
                     intake.presence(&device, payload == Bytes::from_static(b"online"));
                 }
                 tokio::spawn(async { Answer::Taken })

@@ -25,6 +25,19 @@ impl Bucket {
         }
     }
 
+    /// Another rate and burst from now on. What is left stays, as far as the burst goes; what had no limit
+    /// begins full.
+    pub(super) fn limit(&mut self, rate: u32, burst: u32, now: Instant) {
+        self.fill(now);
+        let (unlimited, burst) = (self.rate == 0.0, f64::from(burst));
+        self.level = if unlimited {
+            burst
+        } else {
+            self.level.min(burst)
+        };
+        (self.rate, self.burst) = (f64::from(rate), burst);
+    }
+
     /// Takes `n` out, below zero if it must be.
     pub(super) fn spend(&mut self, n: u32, now: Instant) {
         if self.rate > 0.0 {

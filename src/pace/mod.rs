@@ -19,7 +19,8 @@ mod put_off;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use firmware_protocols::Ident;
@@ -61,6 +62,11 @@ impl Limits {
         kib_per_s: 0,
         kib_burst: 0,
     };
+
+    /// Whether there is any limit.
+    const fn any(self) -> bool {
+        self.events_per_s > 0 || self.urgent_per_s > 0 || self.kib_per_s > 0
+    }
 }
 
 impl Default for Limits {
@@ -146,10 +152,28 @@ pub struct Totals {
     pub put_off: u64,
 }
 
-/// The allowances of all devices.
+impl Totals {
+    /// Both together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            episodes: self.episodes + other.episodes,
+            held: self.held + other.held,
+            put_off: self.put_off + other.put_off,
+        }
+    }
+}
+
+/// The allowances of all devices. Limits and devices can change while the gateway runs.
 pub struct Pace {
-    devices: HashMap<Ident, Arc<Gauge>>,
+    devices: RwLock<Devices>,
     strangers: Arc<Gauge>,
+}
+
+#[derive(Default)]
+struct Devices {
+    gauges: HashMap<Ident, Arc<Gauge>>,
+    /// What was slowed of devices that aren't configured any more.
+    gone: Totals,
 }
 
 impl fmt::Debug for Pace {
@@ -164,18 +188,45 @@ impl Pace {
     pub fn new(limits: Limits, devices: impl IntoIterator<Item = Ident>) -> Self {
         let now = Instant::now();
         let gauge = |device| Arc::new(Gauge::new(device, limits, now));
+        let gauges = devices
+            .into_iter()
+            .map(|device| (device.clone(), gauge(Some(device))))
+            .collect();
         Self {
-            devices: devices
-                .into_iter()
-                .map(|device| (device.clone(), gauge(Some(device))))
-                .collect(),
+            devices: RwLock::new(Devices {
+                gauges,
+                gone: Totals::default(),
+            }),
             strangers: gauge(None),
         }
     }
 
+    /// Other limits, and other devices. A device that was there before keeps what is left of its
+    /// allowance; a new one begins with all of it.
+    pub fn replace(&self, limits: Limits, devices: impl IntoIterator<Item = Ident>) {
+        let now = Instant::now();
+        let mut all = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+        let mut former = std::mem::take(&mut all.gauges);
+        for device in devices {
+            let gauge = match former.remove(&device) {
+                Some(gauge) => {
+                    gauge.limit(limits, now);
+                    gauge
+                }
+                None => Arc::new(Gauge::new(Some(device.clone()), limits, now)),
+            };
+            all.gauges.insert(device, gauge);
+        }
+        for gauge in former.values() {
+            all.gone = all.gone.and(gauge.lock().totals);
+        }
+        self.strangers.limit(limits, now);
+    }
+
     /// The allowance of a device; that of strangers, if it isn't configured.
-    pub fn of(&self, device: &Ident) -> &Arc<Gauge> {
-        self.devices.get(device).unwrap_or(&self.strangers)
+    pub fn of(&self, device: &Ident) -> Arc<Gauge> {
+        let all = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.gauges.get(device).unwrap_or(&self.strangers))
     }
 
     /// The allowance of all that isn't a configured device.
@@ -185,7 +236,8 @@ impl Pace {
 
     /// Who is being slowed, by id.
     pub fn slowed(&self, now: Instant) -> Vec<Slowed> {
-        let all = self.devices.values().chain([&self.strangers]);
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let all = devices.gauges.values().chain([&self.strangers]);
         let mut slowed: Vec<_> = all.filter_map(|gauge| gauge.slowed(now)).collect();
         slowed.sort_by(|a, b| a.device.cmp(&b.device));
         slowed
@@ -193,20 +245,17 @@ impl Pace {
 
     /// What was slowed since the start.
     pub fn totals(&self) -> Totals {
-        let all = self.devices.values().chain([&self.strangers]);
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let all = devices.gauges.values().chain([&self.strangers]);
         all.map(|gauge| gauge.lock().totals)
-            .fold(Totals::default(), |sum, one| Totals {
-                episodes: sum.episodes + one.episodes,
-                held: sum.held + one.held,
-                put_off: sum.put_off + one.put_off,
-            })
+            .fold(devices.gone, Totals::and)
     }
 }
 
 /// The allowances of one device.
 pub struct Gauge {
     device: Option<Ident>,
-    limited: bool,
+    limited: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -231,7 +280,7 @@ impl Gauge {
         let kib = |n: u32| n.saturating_mul(1_024);
         Self {
             device,
-            limited: limits.events_per_s > 0 || limits.urgent_per_s > 0 || limits.kib_per_s > 0,
+            limited: AtomicBool::new(limits.any()),
             state: Mutex::new(State {
                 events: bucket(limits.events_per_s, limits.events_burst),
                 urgent: bucket(limits.urgent_per_s, limits.urgent_burst),
@@ -241,6 +290,23 @@ impl Gauge {
                 put_off: PutOff::default(),
             }),
         }
+    }
+
+    /// Other limits from now on.
+    fn limit(&self, limits: Limits, now: Instant) {
+        let kib = |n: u32| n.saturating_mul(1_024);
+        let mut state = self.lock();
+        let (events, urgent) = (limits.events_per_s, limits.urgent_per_s);
+        state.events.limit(events, limits.events_burst, now);
+        state.urgent.limit(urgent, limits.urgent_burst, now);
+        let (rate, burst) = (kib(limits.kib_per_s), kib(limits.kib_burst));
+        state.bytes.limit(rate, burst, now);
+        self.limited.store(limits.any(), Ordering::Relaxed);
+        self.judge(&mut state, now);
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
     }
 
     /// Charges a publication. It is taken, whatever is left.
@@ -253,7 +319,7 @@ impl Gauge {
     /// Charges bytes that have passed, with so many packets ending in them, and so many of these
     /// counting as an event.
     pub fn charge_bytes(&self, bytes: usize, packets: usize, events: u32, now: Instant) {
-        if !self.limited {
+        if !self.is_limited() {
             return;
         }
         let mut state = self.lock();
@@ -264,7 +330,7 @@ impl Gauge {
 
     /// How long until more may come. Zero: now.
     pub fn due(&self, now: Instant) -> Duration {
-        if !self.limited {
+        if !self.is_limited() {
             return Duration::ZERO;
         }
         let mut state = self.lock();

@@ -161,3 +161,28 @@ fn what_a_device_has_lost_is_waited_for_only_so_long() {
     assert!(gauge.takes(&[(2, 1)], events(1), rested), "another boot");
     assert!(gauge.takes(&[(1, 3)], events(1), now + ms(600_000)));
 }
+
+#[test]
+fn other_limits_leave_a_device_what_it_has_and_forget_who_is_gone() {
+    let ident = |name: &str| Ident::new(name).unwrap();
+    let pace = Pace::new(LIMITS, [ident("stays"), ident("goes")]);
+    let (stays, goes) = (pace.of(&ident("stays")), pace.of(&ident("goes")));
+    let now = Instant::now();
+    stays.charge(events(150), now);
+    goes.charge(events(150), now);
+    let before = stays.due(now);
+    assert!(before > Duration::ZERO);
+    pace.replace(LIMITS, [ident("stays"), ident("comes")]);
+    assert!(stays.due(now) > Duration::ZERO, "a reload fills nothing");
+    assert!(stays.due(now) <= before);
+    assert!(Arc::ptr_eq(&stays, &pace.of(&ident("stays"))));
+    assert_eq!(pace.of(&ident("comes")).due(now), Duration::ZERO);
+    assert!(Arc::ptr_eq(&pace.of(&ident("goes")), pace.strangers()));
+    assert_eq!(pace.totals().episodes, 2, "what was is still counted");
+    pace.replace(Limits::NONE, [ident("stays")]);
+    assert_eq!(stays.due(now), Duration::ZERO, "no limit any more");
+    pace.replace(LIMITS, [ident("stays")]);
+    let later = Instant::now();
+    stays.charge(events(u32::from(u8::MAX)), later);
+    assert!(stays.due(later) > Duration::ZERO, "and one again");
+}

@@ -19,6 +19,7 @@ use firmware_protocols::{Ident, Slot, Value};
 use linli::audit::Auditing;
 use linli::cloud::Requests;
 use linli::config::serial::Protocol;
+use linli::control::reload::{ConfigurationReport, ReloadView};
 use linli::control::views::{ClockReport, JournalReport, LinksReport, StatusReport};
 use linli::control::{Backend, Limits, serve_within};
 use linli::links::serial::tap::Tap;
@@ -52,6 +53,9 @@ pub struct Daemon {
     /// The way to a sync client, which is a test's; none if `sync` isn't set.
     pub requests: Requests,
     pub sync: std::sync::atomic::AtomicBool,
+    /// Who had the configuration reloaded, and what came of it.
+    pub reloads: Mutex<Vec<String>>,
+    pub reloaded: Mutex<ReloadView>,
     /// What goes over the port `rs485-a`, which has CU16 boards.
     pub tap: Tap,
 }
@@ -68,8 +72,12 @@ impl Backend for Daemon {
     fn store_path(&self) -> &Path {
         &self.store
     }
-    fn layout(&self) -> &Layout {
-        &self.layout
+    fn layout(&self) -> Arc<Layout> {
+        Arc::new(self.layout.clone())
+    }
+    async fn reload(&self, operator: String) -> ReloadView {
+        self.reloads.lock().unwrap().push(operator);
+        self.reloaded.lock().unwrap().clone()
     }
     fn status(&self) -> StatusReport {
         StatusReport {
@@ -166,6 +174,8 @@ impl Bed {
             newest: watch::Sender::new(4),
             auditing: Auditing::new(&dir.path().join("keys")),
             requests: Requests::default(),
+            reloads: Mutex::new(Vec::new()),
+            reloaded: Mutex::new(ReloadView::default()),
             sync: true.into(),
             tap: Tap::default(),
         });
@@ -474,6 +484,7 @@ fn report() -> StatusReport {
         audit: linli::audit::AuditReport::default(),
         disk: Vec::new(),
         serial: Vec::new(),
+        configuration: ConfigurationReport::default(),
     }
 }
 

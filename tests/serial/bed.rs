@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use linli::clock::Clock;
 use linli::config::Config;
+use linli::control::reload::ReloadView;
 use linli::daemon::{self, Running};
 use linli::links::serial::status::{PortView, SlaveView};
 use linli::store::read::{EventFilter, EventRow, Reader};
@@ -81,7 +82,15 @@ impl Bed {
     /// Starts it again after [`Self::stop`].
     pub async fn begin(&mut self) {
         let config = Config::read(&self.config()).unwrap();
-        self.daemon = Some(daemon::start(config, Clock::system()).await.unwrap());
+        let file = self.config();
+        let running = daemon::start_from(Some(&file), config, Clock::system()).await;
+        self.daemon = Some(running.unwrap());
+    }
+
+    /// Has it go by another configuration.
+    pub async fn reload(&self, more: &str) -> ReloadView {
+        self.write_config(more);
+        self.daemon().reload("the test").await
     }
 
     fn write_config(&self, more: &str) {

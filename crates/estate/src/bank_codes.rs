@@ -66,6 +66,13 @@ struct BankList {
     next_tick_ms: u64,
 }
 
+impl BankLists {
+    /// Forgets what the other banks were told.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Ident) -> bool) {
+        self.0.retain(|bank, _| keep(bank));
+    }
+}
+
 /// Telling.
 impl Estate {
     /// Tells each bank that checks codes what it doesn't know yet.

@@ -30,7 +30,7 @@ use crate::{Context, DeviceEvent, Digest, Now};
 
 /// The estate: everything that is known, and the rules by which it changes.
 ///
-/// * To begin: [`Estate::load`].
+/// * To begin: [`Estate::load`]; with another layout later on: [`Estate::relayout`].
 /// * In: [`Estate::handle`].
 /// * Out: [`Estate::take_changes`], then, once they are on disk, [`Estate::take_receipts`].
 /// * To look: the methods that take `&self`.

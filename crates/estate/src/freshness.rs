@@ -45,6 +45,13 @@ const SLACK_MS: i64 = 2 * STALE_MS;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clocks(BTreeMap<Ident, Clock>);
 
+impl Clocks {
+    /// Forgets the clocks of other devices.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Ident) -> bool) {
+        self.0.retain(|device, _| keep(device));
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Clock {
     baseline: Option<Baseline>,

@@ -17,6 +17,7 @@ use crate::hours::Demand;
 use crate::layout::Layout;
 use crate::parcel::{Place, Stage};
 use crate::places::{LoadError, Places};
+use crate::relayout::fit;
 use crate::retries::Retries;
 use crate::settings;
 use crate::tracked::Tracked;
@@ -35,16 +36,7 @@ impl Estate {
         let places = Places::of(&layout)?;
         check(&snapshot)?;
         let mut compartments: Tracked<_, _> = snapshot.compartments.into_iter().collect();
-        for bank in &layout.banks {
-            for number in 1..=bank.compartments.len() {
-                let Ok(compartment) = u16::try_from(number) else {
-                    break;
-                };
-                let bank = bank.id.clone();
-                let slot = Slot { bank, compartment };
-                compartments.insert_unmarked_if_absent(slot.clone(), CompartmentRow::new(slot));
-            }
-        }
+        fit(&mut compartments, &layout);
         let perhaps_sent = snapshot.commands.values();
         let perhaps_sent = perhaps_sent.filter(|row| row.state == CommandState::Requested);
         let perhaps_sent = perhaps_sent.map(|row| row.id.clone()).collect();

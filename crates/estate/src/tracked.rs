@@ -106,6 +106,12 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
         self.rows.entry(key).or_insert(Row::new(value, false));
     }
 
+    /// Forgets rows, without a trace in the store; those that are still to be written stay.
+    pub(crate) fn drop_unmarked(&mut self, which: impl Fn(&K, &V) -> bool) {
+        self.rows
+            .retain(|key, row| row.marked || !which(key, &row.value));
+    }
+
     /// Whether the row has changes that are still to be written.
     pub(crate) fn is_touched(&self, key: &K) -> bool {
         self.rows.get(key).is_some_and(|row| row.marked)

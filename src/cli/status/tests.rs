@@ -6,6 +6,7 @@ use super::super::look::tests::{NOW_MS, plain};
 use super::*;
 use crate::control::health::Trouble;
 use crate::control::health::compartments::Lacking;
+use crate::control::reload::ConfigurationReport;
 use crate::control::views::{
     ClockReport, DeviceCounts, JournalReport, LinksReport, StateCounts, StatusReport,
 };
@@ -56,6 +57,7 @@ fn sample() -> Status {
             audit: crate::audit::AuditReport::default(),
             disk: Vec::new(),
             serial: Vec::new(),
+            configuration: ConfigurationReport::default(),
         },
         rotating: Vec::new(),
         devices: DeviceCounts {

@@ -1,1 +1,3 @@
 //! What linli says about the configuration.
+
+pub mod reload;

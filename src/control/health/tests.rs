@@ -3,6 +3,7 @@
 use super::cloud::{BACKLOG_MS, CERTIFICATE_DAYS, HELD_MS, SKEW_MS};
 use super::*;
 use crate::cloud::{CertificateView, CloudSnapshot, Direction, HeldLane, Level, LineView};
+use crate::control::reload::{ConfigurationReport, RefusedConfiguration};
 use crate::control::views::CompartmentState;
 use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
 use crate::store::read::LaneRow;
@@ -30,6 +31,7 @@ pub(super) fn report() -> StatusReport {
         audit: crate::audit::AuditReport::default(),
         disk: Vec::new(),
         serial: Vec::new(),
+        configuration: ConfigurationReport::default(),
     }
 }
 
@@ -582,4 +584,27 @@ fn a_device_that_is_slowed_for_long_should_be_looked_at() {
     assert_eq!(health, Health::Attention);
     let devices = vec![slowed(NOW_MS - SLOWED_MS)];
     assert_eq!(troubles, [Trouble::DevicesSlowed { devices }]);
+}
+
+#[test]
+fn a_configuration_that_was_refused_is_named_until_a_good_one_comes() {
+    let mut report = report();
+    let of = |report: &StatusReport| {
+        let none = (LanesRow::default(), Concerns::default());
+        judge(report, &[], &[], &none.0, &none.1)
+    };
+    assert_eq!(of(&report).0, Health::Well);
+    let refused = RefusedConfiguration {
+        at_ms: NOW_MS,
+        by: "wang".to_owned(),
+        why: "no".to_owned(),
+    };
+    report.configuration = ConfigurationReport {
+        taken_ms: NOW_MS - 1,
+        refused: Some(refused.clone()),
+        ..ConfigurationReport::default()
+    };
+    let taken_ms = NOW_MS - 1;
+    let named = Trouble::ConfigurationRefused { refused, taken_ms };
+    assert_eq!(of(&report), (Health::Attention, vec![named]));
 }

@@ -178,6 +178,10 @@ pub(super) async fn let_in(
     {
         return refuse(client, connect.version, Refusal::Unavailable).await;
     }
+    // It may have been taken out of the configuration while its password was checked.
+    if !shared.clients.now().has(device) {
+        return refuse(client, connect.version, Refusal::Login).await;
+    }
     let welcome = Welcome {
         receive_max: limits::IN_FLIGHT,
         packet_max_bytes: limits::PACKET_MAX_BYTES,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use firmware_protocols::Ident;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::sync::{SemaphorePermit, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -96,7 +96,6 @@ struct Rooms {
     waiting: WaitingRoom,
     /// Of its own, so that a flood there keeps nobody out here.
     waiting_tls: WaitingRoom,
-    inside: Semaphore,
     connect_timeout: Duration,
 }
 
@@ -108,11 +107,11 @@ impl Door {
         shared: &Arc<Shared>,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
+        shared.clients.room.begin_with(config.connections_max);
         let rooms = Arc::new(Rooms {
             shared: Arc::clone(shared),
             waiting: WaitingRoom::new(config.waiting_max.max(1), GRACE),
             waiting_tls: WaitingRoom::new(config.waiting_max.max(1), GRACE_TLS),
-            inside: Semaphore::new(config.connections_max),
             connect_timeout: config.connect_timeout,
         });
         let mut tasks = JoinSet::new();
@@ -240,7 +239,7 @@ async fn admit<'a>(
             return None;
         }
     };
-    let Ok(permit) = rooms.inside.try_acquire() else {
+    let Some(permit) = rooms.shared.clients.room.enter() else {
         tracing::warn!(%from, "no room for another client: raise the broker's connections_max");
         knock::note(&rooms.shared, &connect, from.ip(), Refusal::Unavailable);
         refuse(client, connect.version, Refusal::Unavailable).await;

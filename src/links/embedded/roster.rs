@@ -31,8 +31,8 @@ struct Link {
     mailbox: Arc<Mailbox>,
     /// Whether it is through: its CONNACK is under way.
     inside: bool,
-    /// Dropped to end the link.
-    _end: oneshot::Sender<()>,
+    /// Dropped when another link takes the place; told when the device isn't wanted any more.
+    end: oneshot::Sender<()>,
 }
 
 /// A device's place in the roster.
@@ -40,7 +40,7 @@ pub(super) struct Place {
     number: u64,
     /// What waits for the device.
     pub mailbox: Arc<Mailbox>,
-    /// Resolves when another link has taken the place.
+    /// Resolves when another link has taken the place (an error), or the device was dismissed.
     pub ended: oneshot::Receiver<()>,
 }
 
@@ -77,6 +77,13 @@ impl Roster {
         devices
     }
 
+    /// Ends the link of a device that isn't wanted any more. Whether it had one.
+    pub fn dismiss(&self, device: &Ident) -> bool {
+        let link = self.lock().links.remove(device);
+        // The link may have ended by itself just now.
+        link.is_some_and(|link| link.end.send(()).is_ok())
+    }
+
     /// Takes the place of `device` for a link that has logged in. The former link ends.
     pub(super) fn claim(&self, device: &Ident, intake: &dyn DeviceIntake) -> Place {
         let (end, ended) = oneshot::channel();
@@ -90,7 +97,7 @@ impl Roster {
                 number,
                 mailbox: Arc::clone(&mailbox),
                 inside: false,
-                _end: end,
+                end,
             },
         );
         if former.is_some_and(|link| link.inside) {
@@ -196,6 +203,20 @@ mod tests {
         fn presence(&self, _: &Ident, online: bool) {
             self.0.lock().unwrap().push(online);
         }
+    }
+
+    #[test]
+    fn who_is_dismissed_is_told_and_has_no_place_any_more() {
+        let (roster, heard) = (Roster::default(), Heard::default());
+        let device = Ident::new("bank-a").unwrap();
+        assert!(!roster.dismiss(&device));
+        let mut place = roster.claim(&device, &heard);
+        assert!(roster.enter(&device, &place, &heard));
+        assert!(roster.dismiss(&device));
+        assert_eq!(place.ended.try_recv(), Ok(()));
+        assert!(!roster.is_connected(&device));
+        roster.leave(&device, &place, &heard);
+        assert_eq!(*heard.0.lock().unwrap(), [true]);
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) async fn serve(
                 .min(limits::IN_FLIGHT),
         ),
         next_id: 0,
-        gauge: Arc::clone(shared.pace.of(device)),
+        gauge: shared.pace.of(device),
         held_since: None,
         subscribed: 0,
         patience: keep_alive * 3 / 2,
@@ -171,7 +171,10 @@ impl Session<'_> {
             let deadline = self.deadline(reads, may_pass);
             tokio::select! {
                 biased;
-                _ = &mut place.ended => return End::Replaced,
+                ended = &mut place.ended => return match ended {
+                    Ok(()) => self.ending(End::Gone(Some(Reason::AdministrativeAction))).await,
+                    Err(_) => End::Replaced,
+                },
                 () = &mut stop => return self.ending(End::Stopped).await,
                 () = poll_fn(|context| poll_answers(&mut self.answers, context)) => {}
                 writable = self.stream.writable(), if unwritten => {

@@ -73,6 +73,48 @@ impl PortPlan {
         config.ports.iter().map(on_port).collect()
     }
 
+    /// Whether two plans are the same, but for the boots that voices speak in.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.without_boots() == other.without_boots()
+    }
+
+    /// Every device is to speak in the boot that `boot` gives.
+    pub fn boot_by(&mut self, boot: impl Fn(&Ident) -> u32) {
+        for bank in &mut self.banks {
+            bank.boot = boot(&bank.id);
+        }
+        for device in &mut self.devices {
+            device.boot = boot(&device.id);
+        }
+    }
+
+    /// Every device is to speak in a boot after those of a former plan: what a voice had to say in one of
+    /// them may be under way to the disk still.
+    pub fn boot_after(&mut self, former: &Self) {
+        let banks = former.banks.iter().map(|bank| (&bank.id, bank.boot));
+        let devices = former
+            .devices
+            .iter()
+            .map(|device| (&device.id, device.boot));
+        for (id, boot) in banks.chain(devices) {
+            let after = boot.checked_add(1).unwrap_or(1);
+            let banks = self.banks.iter_mut().map(|bank| (&bank.id, &mut bank.boot));
+            let devices = self.devices.iter_mut();
+            let devices = devices.map(|device| (&device.id, &mut device.boot));
+            for (_, next) in banks.chain(devices).filter(|(own, _)| *own == id) {
+                *next = (*next).max(after);
+            }
+        }
+    }
+
+    /// All that is set of it, in a text: the sections of the configuration show each of their keys.
+    fn without_boots(&self) -> String {
+        let mut plan = self.clone();
+        plan.banks.iter_mut().for_each(|bank| bank.boot = 0);
+        plan.devices.iter_mut().for_each(|device| device.boot = 0);
+        format!("{plan:?}")
+    }
+
     /// The devices that are reached over the port.
     pub fn device_ids(&self) -> impl Iterator<Item = &Ident> {
         let banks = self.banks.iter().map(|bank| &bank.id);

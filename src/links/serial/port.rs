@@ -55,10 +55,11 @@ pub struct Running {
     pub status: Arc<PortStatus>,
     /// The way to its devices.
     pub outbound: mpsc::Sender<Outgoing>,
+    stop: Arc<watch::Sender<bool>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Starts a port's task.
+/// Starts a port's task. It ends when the gateway is `stopped`, or with [`Running::stop`].
 ///
 /// # Errors
 /// With the remedy, when a file that its driver needs can't be read. A port that isn't there is no
@@ -69,6 +70,7 @@ pub fn start(
     pace: &Arc<Pace>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Running> {
+    let (stop, stopped) = own_stop(stopped);
     let (intake, in_use) = Counted::around(intake);
     let driver = super::driver(plan, &intake)?;
     let status = Arc::new(PortStatus::new(plan.port.clone()));
@@ -97,6 +99,7 @@ pub fn start(
     Ok(Running {
         status,
         outbound: send,
+        stop,
         task: Mutex::new(Some(task)),
     })
 }
@@ -114,8 +117,13 @@ impl Running {
         }
     }
 
-    /// Resolves when it has ended, which it does when the gateway stops: within some seconds, and
-    /// with everything that its devices said on disk if the disk takes it.
+    /// Ends it, alone of all ports.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when it has ended, which it does when it is stopped: within some seconds, and with
+    /// everything that its devices said on disk if the disk takes it.
     pub async fn ended(&self) {
         let take = || {
             self.task
@@ -129,6 +137,20 @@ impl Running {
             let _ = task.await;
         }
     }
+}
+
+/// A port's own sign to stop, given when all are to.
+fn own_stop(mut all: watch::Receiver<bool>) -> (Arc<watch::Sender<bool>>, watch::Receiver<bool>) {
+    let (stop, stopped) = watch::channel(false);
+    let stop = Arc::new(stop);
+    let (giver, mut given) = (Arc::clone(&stop), stopped.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = all.wait_for(|stop| *stop) => drop(giver.send_replace(true)),
+            _ = given.wait_for(|stop| *stop) => {}
+        }
+    });
+    (stop, stopped)
 }
 
 struct Port {

@@ -27,6 +27,7 @@ mod mislaid;
 mod one_at_a_time;
 mod overdue;
 mod placing;
+mod relayout;
 mod retrieval;
 mod returns;
 mod several;

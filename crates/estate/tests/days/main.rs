@@ -30,6 +30,7 @@ mod doors;
 mod entitled;
 mod field;
 mod follow;
+mod layouts;
 mod model;
 mod office;
 mod people;

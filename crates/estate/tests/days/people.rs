@@ -65,7 +65,12 @@ impl Day {
             Deed::DeskExtends => self.desk_extends(),
             Deed::OpensByHand => self.opens_by_hand(),
             Deed::Disables => self.disables(),
-            Deed::Seconds => self.time(9_000),
+            Deed::Seconds => {
+                if self.dice.one_in(8) {
+                    self.another_layout()?;
+                }
+                self.time(9_000)
+            }
             Deed::Minutes => self.time(5 * MINUTE_MS),
             Deed::Hours => self.time(9 * HOUR_MS),
             Deed::Clock => self.clock(),

@@ -143,7 +143,8 @@ impl Day {
             self.act(action.deed)?;
         }
         self.end_batch()?;
-        self.check_reloaded()
+        self.check_reloaded()?;
+        self.check_other_layouts()
     }
 
     pub fn saw(&mut self, what: &'static str) {
