@@ -225,7 +225,8 @@ fn start_ports(
     Ports::start(&plans, &intake, pace, stopped)
 }
 
-fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
+/// How the cloud is spoken to, if there is one.
+pub(crate) fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
     let Some(section) = &config.cloud else {
         return Ok(None);
     };
