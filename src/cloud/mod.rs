@@ -43,6 +43,7 @@ mod tracks;
 mod uplink;
 mod urge;
 pub mod views;
+pub mod way;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -74,7 +74,7 @@ impl BankSection {
 
     /// Whether its compartments can tell that something is in them; on locker boards only if each says
     /// how.
-    fn tells_occupied(&self) -> bool {
+    pub(super) fn tells_occupied(&self) -> bool {
         let mut boards = self.boards.iter();
         self.occupancy_sensor && boards.all(|board| board.occupied.is_some())
     }

@@ -132,7 +132,7 @@ impl Document {
                 }
                 Step::Item(i) => {
                     let count = i.map(|i| i.to_string()).unwrap_or_default();
-                    let id = node.and_then(Node::id).unwrap_or(&count);
+                    let id = node.and_then(|node| self.id(node)).unwrap_or(&count);
                     named.push_str(&format!("[{id}]"));
                 }
             }
@@ -140,7 +140,21 @@ impl Document {
         named
     }
 
-    /// The text of a place.
+    /// The id of a table that has one.
+    fn id<'a>(&self, node: &'a Node) -> Option<&'a String> {
+        let Value::Table(entries) = &node.value else {
+            return None;
+        };
+        let id = entries.iter().find(|entry| entry.key == "id")?;
+        let written = self.text.get(id.node.place.clone())?;
+        match &id.node.value {
+            // A stand-in isn't what is written.
+            Value::Text(id) if written.contains(id) && Ident::new(id).is_ok() => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -172,18 +186,6 @@ impl Node {
                 Some((&entry.node, Some(entry.key_place.clone())))
             }
             (Step::Item(i), Value::List(nodes)) => Some((nodes.get(i?)?, None)),
-            _ => None,
-        }
-    }
-
-    /// The id of a table that has one.
-    fn id(&self) -> Option<&String> {
-        let Value::Table(entries) = &self.value else {
-            return None;
-        };
-        let id = entries.iter().find(|entry| entry.key == "id")?;
-        match &id.node.value {
-            Value::Text(id) if Ident::new(id).is_ok() => Some(id),
             _ => None,
         }
     }

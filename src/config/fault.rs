@@ -1,7 +1,6 @@
 //! What is wrong with a configuration: each fault with the key that it stands at and its remedy.
 
 use std::ops::Range;
-use std::panic::Location;
 
 /// The most faults that are kept. Further ones are only counted.
 const FAULTS_MOST: usize = 200;
@@ -25,20 +24,22 @@ pub struct Fault {
     pub what: String,
     rests_on: Vec<String>,
     place: Option<Range<usize>>,
-    said_at: &'static Location<'static>,
+    #[cfg(test)]
+    said_at: &'static std::panic::Location<'static>,
 }
 
 impl Faults {
     /// Something is wrong at a key. The words say what, and what is allowed or to be done; the key is
     /// told with them.
-    #[track_caller]
+    #[cfg_attr(test, track_caller)]
     pub fn at(&mut self, key: impl Into<String>, what: impl Into<String>) -> &mut Fault {
         let fault = Fault {
             key: key.into(),
             what: what.into(),
             rests_on: Vec::new(),
             place: None,
-            said_at: Location::caller(),
+            #[cfg(test)]
+            said_at: std::panic::Location::caller(),
         };
         if self.kept.len() >= FAULTS_MOST {
             self.more += 1;
@@ -104,7 +105,8 @@ impl Fault {
     }
 
     /// The place in our own source that says it, so that a test can tell whether each is tried.
-    pub(super) fn said_at(&self) -> &'static Location<'static> {
+    #[cfg(test)]
+    pub(super) fn said_at(&self) -> &'static std::panic::Location<'static> {
         self.said_at
     }
 }

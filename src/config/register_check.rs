@@ -225,7 +225,7 @@ relay = { flash_address = 0x0200, flash_time = 5, contact_address = 0 }
             (
                 "held_open_s = 120",
                 "held_open_s = 0",
-                "is 0; 1 to 4294967295 is allowed",
+                "is 0; 1 or more is allowed",
             ),
             (
                 "held_open_s = 120",

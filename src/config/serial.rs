@@ -386,6 +386,12 @@ impl RegisterKind {
 }
 
 impl BoardSection {
+    /// Whether its compartments are some of a bank that has so many.
+    pub(super) fn within(&self, count: u16) -> bool {
+        let [first, last] = self.compartments;
+        first >= 1 && first <= last && last <= count
+    }
+
     /// Each compartment with its channel, in order.
     pub fn mapping(&self) -> Vec<(u16, u16)> {
         let [first, last] = self.compartments;

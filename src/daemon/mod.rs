@@ -300,7 +300,8 @@ fn start_ports(config: &Config, around: &Around) -> anyhow::Result<Ports> {
     Ports::start(plans, around)
 }
 
-fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
+/// How the cloud is spoken to, if there is one.
+pub(crate) fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {
     let Some(section) = &config.cloud else {
         return Ok(None);
     };
