@@ -363,7 +363,7 @@ impl<'a> Session<'a> {
     fn note_stranger(&self, topic: &str) {
         let name = topic.split('/').nth(2).unwrap_or_default();
         let devices = &self.settings.devices;
-        if devices.iter().any(|device| device.as_str() == name) {
+        if Ident::new(name).is_ok_and(|device| devices.contains(&device)) {
             return;
         }
         self.settings.knocks.note(Knock {
