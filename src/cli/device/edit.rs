@@ -195,6 +195,9 @@ fn insert(text: &str, at: usize, device: &NewDevice<'_>) -> String {
     for (key, value) in device.keys() {
         out.push_str(&format!("{key} = {}{newline}", Value::from(value)));
     }
+    if !after.is_empty() && !after.starts_with(['\r', '\n']) {
+        out.push_str(newline);
+    }
     out.push_str(after);
     out
 }
