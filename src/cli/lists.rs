@@ -1,8 +1,11 @@
 //! Lists as tables: devices, parcels, events, quarantine.
 
+use std::collections::BTreeSet;
+
 use super::look::{Look, Paint, cut, safe};
 use super::table::{Cell, Column, table};
 use super::words;
+use crate::control::knocks::KnockView;
 use crate::control::views::DeviceView;
 use crate::store::read::{EventRow, ParcelRow, QuarantineRow};
 
@@ -24,7 +27,59 @@ pub fn devices(look: &Look, devices: &[DeviceView]) -> String {
         .iter()
         .map(|device| device_row(look, device))
         .collect();
-    listed(look, &HEAD, &rows)
+    let mut out = listed(look, &HEAD, &rows);
+    for device in devices {
+        if let Some(rotation) = device.rotation {
+            let id = safe(&device.device);
+            out.push_str(&words::device::rotating(look, &id, rotation.until_ms));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Who knocked and wasn't let in: who, why, what to do.
+pub fn knocks(look: &Look, knocks: &[KnockView]) -> String {
+    if knocks.is_empty() {
+        return format!("{}\n", words::NONE);
+    }
+    let mut out = String::new();
+    for knock in knocks {
+        let times = match knock.count {
+            1 => String::new(),
+            n => format!(
+                ", {} times since {}",
+                words::number(n),
+                look.time(knock.first_ms)
+            ),
+        };
+        let head = format!(
+            "{}  {}{times}",
+            look.time(knock.last_ms),
+            words::device::who(knock)
+        );
+        let why = format!("  {}:", words::device::reason(knock));
+        out.push_str(&look.paint(Paint::Bold, &safe(&head)));
+        out.push_str(&format!(
+            "\n{}\n  {}\n",
+            safe(&why),
+            safe(&words::device::remedy(knock))
+        ));
+    }
+    out
+}
+
+/// Below the devices: how many knocked that aren't among them. Empty if none did.
+pub fn unknown_knocked(knocks: &[KnockView]) -> String {
+    let names: BTreeSet<&str> = knocks
+        .iter()
+        .filter(|knock| !knock.configured && !knock.client_id.is_empty())
+        .map(|knock| knock.client_id.as_str())
+        .collect();
+    match names.len() {
+        0 => String::new(),
+        n => format!("{}\n", words::device::unknown_knocked(n as u64)),
+    }
 }
 
 fn device_row(look: &Look, device: &DeviceView) -> Vec<Cell> {

@@ -45,6 +45,7 @@ use serde_json::Value as Json;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::health::Health;
+use crate::control::knocks::KnockView;
 use crate::control::views::{BankView, DeviceView, Opening, Status};
 use crate::control::wire::{Act, Request};
 use crate::store::read::{EventRow, LedgerRow, ParcelHistory, ParcelRow, QuarantineRow};
@@ -117,7 +118,10 @@ impl Session {
             #[cfg(feature = "demo")]
             Command::Demo(args) => return self.demo(&args),
             Command::Status { check } => self.status(check)?,
-            Command::Devices => self.list(&Request::Devices, lists::devices as Draw<DeviceView>)?,
+            Command::Devices => {
+                self.list(&Request::Devices, lists::devices as Draw<DeviceView>)?;
+                self.who_knocked()?;
+            }
             Command::Banks => self.list(&Request::Banks, picture::banks as Draw<BankView>)?,
             Command::Bank(command) => self.bank(command)?,
             Command::Serial(command) => self.serial(command)?,
@@ -348,22 +352,6 @@ impl Session {
         Ok(())
     }
 
-    fn password(&mut self, id: &str, made: &password::Made) -> Done {
-        if self.global.json {
-            let item = serde_json::json!({"device": id, "password": made.password});
-            writeln!(self.out, "{item}")?;
-            return Ok(());
-        }
-        writeln!(self.out, "{}", made.password)?;
-        self.out.flush()?;
-        writeln!(
-            io::stderr(),
-            "{}",
-            look::told(&words::password_made(id, made.broker, &made.file))
-        )?;
-        Ok(())
-    }
-
     #[cfg(feature = "osdp")]
     fn commission(&mut self, device: &Ident) -> Done {
         let done = serial_commission::run(&self.global, device)?;
@@ -400,6 +388,17 @@ impl Session {
     fn connect(&self) -> Result<Client, Stop> {
         let socket = locate::socket(&self.global)?;
         Client::connect(&socket).map_err(|e| self.stop(&e))
+    }
+
+    /// Below the devices: that there are others, who weren't let in. An older daemon doesn't know.
+    fn who_knocked(&mut self) -> Done {
+        if self.global.json {
+            return Ok(());
+        }
+        let asked = self.connect()?.all::<KnockView>(&Request::Knocks);
+        let knocks = asked.map_or_else(|_| Vec::new(), |(knocks, _)| knocks);
+        let line = lists::unknown_knocked(&knocks);
+        Ok(self.out.write_all(line.as_bytes())?)
     }
 
     fn stop(&self, error: &ClientError) -> Stop {

@@ -46,6 +46,16 @@ pub fn status(look: &Look, status: &Status) -> String {
         label::BROKER,
         words::broker(&report.links.mode, &report.links.address, &status.devices),
     );
+    if report.links.unknown_knocks > 0 {
+        let text = words::device::unknown_knocked(report.links.unknown_knocks);
+        line(label::KNOCKS, text);
+    }
+    if !status.rotating.is_empty() {
+        line(
+            label::PASSWORDS,
+            words::device::rotating_all(&status.rotating),
+        );
+    }
     let limits = &report.links.limits;
     for (n, slowed) in limits.slowed.iter().enumerate() {
         let label = if n == 0 { label::SLOWED } else { "" };

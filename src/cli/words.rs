@@ -104,7 +104,7 @@ pub const NO_OSDP: &str =
 /// A device that isn't configured.
 pub fn no_such_device(id: &str, config: &Path) -> String {
     format!(
-        "no bank, desk or device '{id}' stands in {0}. Add it there ([[device]] id = \"{id}\"), or correct the name",
+        "no bank, desk or device '{id}' stands in {0}. Add it: linli device add {id}, or correct the name",
         config.display()
     )
 }
@@ -118,7 +118,7 @@ pub fn not_our_broker(url: &str) -> String {
 
 /// How to use a password that was just made. For standard error: the password itself goes to
 /// standard output.
-pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
+pub fn password_made(id: &str, broker: SocketAddr, file: &Path, old: &str) -> String {
     let host = match broker.ip().is_unspecified() {
         true => "127.0.0.1".to_string(),
         false => broker.ip().to_string(),
@@ -131,7 +131,7 @@ pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
         .map_or(1, |since| since.as_secs());
     format!(
         "This is the new password of {id}; it is shown only now, and stored only as a hash in {}.
-Enter it in the device: user name {id}, client id {id}. It holds from the next login on,
+{old}Enter it in the device: user name {id}, client id {id}. It holds from the next login on,
 if that file is the one of your daemon (relative folders are taken from where a command is run). To try it:
   mosquitto_pub -h {host} -p {port} -V mqttv5 -q 1 -i {id} -u {id} -P PASSWORD \\
     -t linli/v1/{id}/event -m '{{\"kind\":\"hello\",\"boot\":{boot},\"seq\":1,\"model\":\"test\",\"firmware\":\"0\",\"capabilities\":[]}}'",
@@ -228,6 +228,8 @@ pub mod label {
     pub const DISK: &str = "disk";
     pub const STORE: &str = "store";
     pub const BROKER: &str = "broker";
+    pub const KNOCKS: &str = "knocks";
+    pub const PASSWORDS: &str = "passwords";
     pub const SLOWED: &str = "slowed";
     pub const SERIAL: &str = "serial";
     pub const BANKS: &str = "banks";

@@ -116,6 +116,11 @@ impl Client {
         unlimited.map_err(ClientError::BrokenOff)
     }
 
+    /// The connection, for somebody else to close it.
+    pub fn line(&self) -> io::Result<UnixStream> {
+        self.stream.get_ref().try_clone()
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let mut line = serde_json::to_vec(request).map_err(ClientError::Unreadable)?;
         line.push(b'\n');

@@ -183,6 +183,12 @@ fn an_older_linli_reads_the_file_as_if_nothing_was_rotated() {
     }
 }
 
+/// A private file with that in it.
+fn left(file: &Path, bytes: &[u8]) {
+    fs::write(file, bytes).unwrap();
+    fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A power cut leaves the new file's name with any part of its content, or none, beside the file
 /// itself, which is only ever replaced by a rename after the content is synced.
 #[test]
@@ -197,7 +203,7 @@ fn whatever_a_power_cut_leaves_beside_it_the_old_passwords_hold_and_the_next_cha
     let beside = dir.path().join("passwords.new");
     for cut in (0..=new.len()).step_by(7).chain([new.len()]) {
         fs::write(&path, &old).unwrap();
-        fs::write(&beside, &new[..cut]).unwrap();
+        left(&beside, &new[..cut]);
         assert_eq!(
             read(&path).unwrap().1.good(&a(), NOW_MS),
             good[..1],
@@ -208,7 +214,7 @@ fn whatever_a_power_cut_leaves_beside_it_the_old_passwords_hold_and_the_next_cha
             assert_eq!(read(&path).unwrap().1.good(&a(), NOW_MS), good);
         }
         fs::write(&path, &new).unwrap();
-        fs::write(&beside, &new[..cut]).unwrap();
+        left(&beside, &new[..cut]);
         promote(&path, &a(), &good[1]).unwrap();
         assert_eq!(read(&path).unwrap().1.good(&a(), NOW_MS), good[1..]);
         assert!(!beside.exists());

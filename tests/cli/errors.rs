@@ -215,7 +215,7 @@ fn a_device_that_is_not_configured_gets_no_password() {
     let args = ["device", "password", "door-9", "--config", "linli.toml"];
     let refused = run(dir.path(), &args);
     assert_eq!(refused.code, 4, "{refused:?}");
-    assert!(refused.err.contains("Add it there"), "{refused:?}");
+    assert!(refused.err.contains("linli device add"), "{refused:?}");
     assert!(!dir.path().join("state/passwords").exists());
 }
 

@@ -14,7 +14,8 @@ pub enum DeviceCommand {
         #[arg(value_name = "ID")]
         id: Ident,
     },
-    /// Make a new password; the old one stays good until the device has come with the new one
+    /// Make a new password; the old one stays good until the device has come with the new one, a week at
+    /// most
     Rotate {
         /// The device
         #[arg(value_name = "ID")]
@@ -30,7 +31,14 @@ pub enum DeviceCommand {
         yes: bool,
     },
     /// Let a device in that is being set up just now: for a while, the first that comes under this id
-    /// is taken with the password that it has
+    /// is taken with the password that it has. Shows who knocks meanwhile, why it isn't let in, and
+    /// what to do
+    ///
+    /// Whoever is in the same network can be faster, and is then taken as this device: it may send
+    /// events under its name, and hears what it is told (for a bank: to open). So wait for a device only
+    /// while it is in your hands, for as short as it takes, with --from if you know its address; and
+    /// compare the address that is shown at the end. What is never raced for: 'linli device add', and
+    /// the password typed into the device.
     Pair(PairArgs),
     /// List who knocked and wasn't let in, why, and what to do
     Knocks,
@@ -68,4 +76,10 @@ pub struct PairArgs {
     /// For so long, seconds, 10 to 900
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(10..=900))]
     pub for_s: u16,
+    /// Take it also if it has a password already; that one is good no more then
+    #[arg(long)]
+    pub replace: bool,
+    /// Only from this address
+    #[arg(long, value_name = "IP")]
+    pub from: Option<std::net::IpAddr>,
 }
