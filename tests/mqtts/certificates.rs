@@ -72,7 +72,7 @@ async fn expired_foreign_and_unfit_certificates_are_refused_by_name() {
     for (paper, said) in [
         (Some(&old), "CertificateExpired"),
         (Some(&foreign), "UnknownCA"),
-        (Some(&own), "UnknownCA"),
+        (Some(&own), "DecryptError"),
         (Some(&server), "UnsupportedCertificate"),
         (None, "CertificateRequired"),
     ] {

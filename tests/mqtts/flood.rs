@@ -12,7 +12,7 @@ use crate::bed::*;
 use crate::embedded::*;
 
 /// How many attackers there are, for so few seats.
-const CROWD: usize = 300;
+const CROWD: usize = 150;
 const SEATS: usize = 40;
 
 /// Opens, sends the first part of a handshake, waits to be thrown out, and comes again.

@@ -137,7 +137,9 @@ fn why(error: &io::Error) -> Option<&'static str> {
     Some(match error {
         Error::InvalidMessage(_) => NO_TLS,
         Error::PeerIncompatible(what) => match what {
-            rustls::PeerIncompatible::SupportedVersionsExtensionRequired
+            // Only older versions do without.
+            rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired
             | rustls::PeerIncompatible::Tls12NotOffered
             | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled
             | rustls::PeerIncompatible::Tls13RequiredForQuic => OLD_TLS,
