@@ -16,6 +16,7 @@
 pub mod authority;
 mod file;
 mod names;
+mod office;
 pub mod pem;
 mod read;
 mod record;
@@ -28,6 +29,7 @@ pub use authority::{Authority, DEVICE_DAYS, DEVICE_DAYS_MAX};
 pub use file::{Turn, take_turn};
 pub(crate) use names::canonical;
 pub use names::{NAMES_MAX, box_names, is_name};
+pub use office::{give_out, revoke, revoke_serial};
 pub use read::Facts;
 pub use record::{ISSUED_MAX, Issued, Record, Stamp};
 pub use request::Request;
@@ -95,9 +97,6 @@ pub enum CaError {
          no more can be made"
     )]
     Full,
-    /// What was to be revoked isn't known.
-    #[error("{0}")]
-    Unknown(String),
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes")]
     Random,

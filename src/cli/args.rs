@@ -21,7 +21,7 @@ use super::audit::{AgainstArg, KeyHex, ParcelArgs};
 use super::words;
 use crate::control::PARCEL_STATES;
 pub use bank::{BankCommand, WalkTestArgs};
-pub use ca::CaCommand;
+pub use ca::{CaCommand, PaperArgs};
 pub use config::ConfigCommand;
 pub use conform::{ConformCloudArgs, ConformCommand};
 pub use desk::{ClaimArgs, DeskCommand, Yuan};

@@ -253,7 +253,9 @@ impl Setup {
         });
         if self.external.is_none() {
             let address = status["links"]["address"].as_str().unwrap();
-            let address: SocketAddr = address.parse().unwrap();
+            // That of TLS stands after it.
+            let plain = address.split(", ").next().unwrap();
+            let address: SocketAddr = plain.parse().unwrap();
             // A restart is found at the same place.
             self.port = address.port();
         }

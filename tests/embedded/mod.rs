@@ -99,6 +99,8 @@ impl DeviceIntake for Recorder {
 
 pub struct Broker {
     pub address: SocketAddr,
+    /// All of them: that of TLS is the last.
+    pub addresses: Vec<SocketAddr>,
     pub intake: Arc<Recorder>,
     pub roster: Arc<Roster>,
     pub outbound: mpsc::Sender<ToDevice>,
@@ -148,9 +150,10 @@ impl Broker {
             stopped,
             ready,
         ));
-        let address = timeout(LONG, listening).await.unwrap().unwrap()[0];
+        let addresses = timeout(LONG, listening).await.unwrap().unwrap();
         Self {
-            address,
+            address: addresses[0],
+            addresses,
             intake,
             roster,
             outbound,

@@ -2,12 +2,13 @@
 //!
 //! A connection is first *waiting* (for the handshake of TLS, where that is spoken, and for its CONNECT), then *inside* (its password is being checked,
 //! or it is connected through). Both stages are bounded on their own, so that a thousand silent
-//! connections can't keep a device out. When the waiting room is full, whoever has waited longest
-//! goes, but not before half a second: until then the door stays shut and the system's backlog
-//! holds the rest.
+//! connections can't keep a device out. When the waiting room is full, somebody has to go: of the address
+//! that has most seats, whoever has waited longest, so that a crowd makes room by itself. He isn't sent
+//! away before half a second: until then the door stays shut and the system's backlog holds the rest.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,9 +37,12 @@ const RECEIVE_BYTES: u32 = 64 * 1024;
 /// How long everybody may wait at least.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long everybody may wait at least who has the handshake of TLS to do first: a small device
-/// computes for a second.
+/// How long everybody may wait at least who has the handshake of TLS to do first, for which a small
+/// device computes for a second; but a crowd has [`GRACE`] too.
 const GRACE_TLS: Duration = Duration::from_secs(2);
+
+/// Whose address has more than this part of the seats comes as a crowd.
+const CROWD: usize = 4;
 
 /// How long to wait when the system gives no more sockets.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -161,7 +165,7 @@ async fn next(
     waiting.has_room().await;
     let (client, from) = listener.tcp.accept().await?;
     client.set_nodelay(true)?;
-    Ok((client, from, waiting.sit_down()))
+    Ok((client, from, waiting.sit_down(from.ip())))
 }
 
 impl Rooms {
@@ -306,7 +310,37 @@ struct WaitingRoom {
 #[derive(Default)]
 struct Taken {
     next: u64,
-    seats: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
+    seats: BTreeMap<u64, Waiting>,
+    /// How many seats each address has.
+    by_address: HashMap<IpAddr, usize>,
+}
+
+struct Waiting {
+    since: Instant,
+    from: IpAddr,
+    /// Dropped when another needs the seat.
+    _call: oneshot::Sender<()>,
+}
+
+impl Taken {
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.seats.remove(&number)?;
+        if let Entry::Occupied(mut count) = self.by_address.entry(waiting.from) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Who has to go when there is no seat, and how many of his address are here.
+    fn next_to_go(&self) -> Option<(u64, Instant, usize)> {
+        let most = self.by_address.values().copied().max()?;
+        let crowded = |waiting: &Waiting| self.by_address.get(&waiting.from) == Some(&most);
+        let oldest = self.seats.iter().find(|(_, waiting)| crowded(waiting));
+        oldest.map(|(number, waiting)| (*number, waiting.since, most))
+    }
 }
 
 struct Seat {
@@ -324,7 +358,7 @@ impl WaitingRoom {
         }
     }
 
-    /// Waits until there is a seat, calling out the one who has waited longest if it must.
+    /// Waits until there is a seat, calling out who has to go if it must.
     async fn has_room(&self) {
         loop {
             let due = {
@@ -332,12 +366,14 @@ impl WaitingRoom {
                 if taken.seats.len() < self.seats {
                     return;
                 }
-                let Some(oldest) = taken.seats.first_entry() else {
+                let Some((number, since, of_one)) = taken.next_to_go() else {
                     return;
                 };
-                let due = oldest.get().0 + self.grace;
+                let crowd = of_one > self.seats / CROWD;
+                let due = since + if crowd { GRACE } else { self.grace };
                 if due <= Instant::now() {
-                    oldest.remove();
+                    // He hears of it as his call is dropped.
+                    drop(taken.remove(number));
                     return;
                 }
                 due
@@ -346,17 +382,26 @@ impl WaitingRoom {
         }
     }
 
-    fn sit_down(&self) -> Seat {
+    fn sit_down(&self, from: IpAddr) -> Seat {
         let (call, called_out) = oneshot::channel();
         let mut taken = self.lock();
         taken.next += 1;
         let number = taken.next;
-        taken.seats.insert(number, (Instant::now(), call));
+        let since = Instant::now();
+        taken.seats.insert(
+            number,
+            Waiting {
+                since,
+                from,
+                _call: call,
+            },
+        );
+        *taken.by_address.entry(from).or_default() += 1;
         Seat { number, called_out }
     }
 
     fn stand_up(&self, seat: Seat) {
-        self.lock().seats.remove(&seat.number);
+        drop(self.lock().remove(seat.number));
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -366,40 +411,67 @@ impl WaitingRoom {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    fn address(n: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, n).into()
+    }
+
+    fn called_out(seat: &mut Seat) -> bool {
+        matches!(
+            seat.called_out.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        )
+    }
 
     #[tokio::test]
     async fn the_oldest_makes_room_but_not_before_its_time() {
         let room = WaitingRoom::new(2, GRACE);
         let start = Instant::now();
         room.has_room().await;
-        let mut first = room.sit_down();
+        let mut first = room.sit_down(address(1));
         room.has_room().await;
-        let mut second = room.sit_down();
+        let mut second = room.sit_down(address(2));
         assert!(start.elapsed() < GRACE);
 
         room.has_room().await;
         assert!(Instant::now() >= start + GRACE);
-        let _third = room.sit_down();
-        assert!(
-            first
-                .called_out
-                .try_recv()
-                .is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
-        );
-        assert!(
-            second
-                .called_out
-                .try_recv()
-                .is_err_and(|e| e == oneshot::error::TryRecvError::Empty)
-        );
+        let _third = room.sit_down(address(3));
+        assert!(called_out(&mut first));
+        assert!(!called_out(&mut second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_makes_room_by_itself() {
+        let room = WaitingRoom::new(8, GRACE_TLS);
+        let mut alone = room.sit_down(address(1));
+        let mut crowd: Vec<Seat> = (0..7).map(|_| room.sit_down(address(2))).collect();
+        let start = Instant::now();
+        for n in 0..5 {
+            room.has_room().await;
+            let gone = crowd.iter_mut().filter_map(|s| called_out(s).then_some(()));
+            assert_eq!(gone.count(), n + 1);
+            crowd.push(room.sit_down(address(2)));
+        }
+        assert!(!called_out(&mut alone));
+        // It has no more than half a second, while who comes alone has his time.
+        assert!(start.elapsed() < GRACE_TLS);
+        for n in 3..=9 {
+            room.stand_up(crowd.pop().unwrap());
+            let _ = room.sit_down(address(n));
+        }
+        room.has_room().await;
+        assert!(start.elapsed() >= GRACE_TLS);
     }
 
     #[tokio::test]
     async fn who_leaves_gives_the_seat_back() {
         let room = WaitingRoom::new(1, GRACE);
-        let seat = room.sit_down();
+        let seat = room.sit_down(address(1));
         room.stand_up(seat);
+        assert!(room.lock().by_address.is_empty());
         let start = Instant::now();
         room.has_room().await;
         assert!(start.elapsed() < GRACE);

@@ -112,7 +112,9 @@ fn reason(error: &io::Error) -> Option<&'static str> {
     Some(match error {
         Error::InvalidMessage(_) => why::NO_TLS,
         Error::PeerIncompatible(what) => match what {
-            rustls::PeerIncompatible::SupportedVersionsExtensionRequired
+            // Only older versions do without.
+            rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | rustls::PeerIncompatible::SupportedVersionsExtensionRequired
             | rustls::PeerIncompatible::Tls12NotOffered
             | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled
             | rustls::PeerIncompatible::Tls13RequiredForQuic => why::OLD_TLS,

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::handshake::{Doorkeeper, Revoked};
 use crate::ca::{
-    Authority, CaError, Due, FOLDER, Facts, Pair, Record, Stamp, box_names, canonical, pem,
+    Authority, CaError, Due, FOLDER, Facts, Pair, Record, Stamp, Turn, box_names, canonical, pem,
     take_turn,
 };
 use crate::certificate_time::CertificateTime;
@@ -181,6 +181,17 @@ impl TlsListener {
                 tracing::error!(%error, "looking after the certificates failed");
             }
         }
+    }
+
+    /// Makes the pair of this box beforehand, if there is none that holds, as a start would.
+    pub fn make_pair(
+        section: &TlsSection,
+        folder: &Path,
+        authority: &Authority,
+        now_ms: i64,
+    ) -> Result<(), CaError> {
+        let turn = take_turn(folder)?;
+        pair_of(&turn, folder, section, authority, now_ms)?.1
     }
 
     /// What the certificate says that is shown at the moment.
@@ -355,17 +366,28 @@ fn own_pair(
             "the estate's certificate authority was made; its certificate for devices: linli ca export FILE"
         );
     }
+    let (pair, written) = pair_of(&turn, folder, section, &authority, now_ms)?;
+    house.disk.note(Duty::Certificates, &written);
+    Ok((pair, authority))
+}
+
+/// This box's pair, made anew if it is due; and whether it could be kept.
+fn pair_of(
+    turn: &Turn,
+    folder: &Path,
+    section: &TlsSection,
+    authority: &Authority,
+    now_ms: i64,
+) -> Result<(Pair, Result<(), CaError>), CaError> {
     let (names, found_out) = names(section);
     if let Some(pair) = Pair::open(folder)?
-        && Pair::due(&pair.facts, &authority, &names, !found_out, now_ms).is_none()
+        && Pair::due(&pair.facts, authority, &names, !found_out, now_ms).is_none()
     {
-        return Ok((pair, authority));
+        return Ok((pair, Ok(())));
     }
-    let pair = Pair::make(&authority, &names, now_ms)?;
-    house
-        .disk
-        .note(Duty::Certificates, &pair.write(&turn, folder));
-    Ok((pair, authority))
+    let pair = Pair::make(authority, &names, now_ms)?;
+    let written = pair.write(turn, folder);
+    Ok((pair, written))
 }
 
 /// The names of this box's certificate, and whether nobody has set them.
