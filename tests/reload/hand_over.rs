@@ -16,7 +16,7 @@ use crate::{reload, reloaded, start, write};
 async fn state_is(setup: &Setup, state: &str) {
     wait_until(&format!("the parcel to be {state}"), async || {
         let parcel = block_in_place(|| setup.json(&["parcel", "p-1"]));
-        (parcel["parcel"]["state"] == state).then_some(())
+        (parcel["state"] == state).then_some(())
     })
     .await;
 }

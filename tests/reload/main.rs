@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::Client;
-use common::{Gateway, Setup, text, wait_for, wait_until};
+use common::{Gateway, Setup, text, wait_for};
 use controller::Controller as _;
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -209,12 +209,7 @@ async fn fifty_reloads_under_load_lose_no_event_and_no_connection() {
         loads.push(tokio::spawn(async move {
             while !over.load(Ordering::SeqCst) {
                 client.publish().await;
-                let behind = async || {
-                    let room = client.published() - client.acknowledged() < 8;
-                    assert!(!client.ended(), "{device} was dropped");
-                    room.then_some(())
-                };
-                wait_until("room to publish", behind).await;
+                client.until_at_most(8).await;
             }
             client.settle().await;
             (device, client.acknowledged())
