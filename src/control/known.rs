@@ -47,7 +47,7 @@ pub fn desk<'a>(layout: &'a Layout, named: Option<&str>) -> Result<&'a Ident, Fa
     };
     match (named, layout.desks.as_slice()) {
         (_, []) => Err(not_found(
-            "no desk stands in the configuration: add one ([[desk]]), and restart the daemon"
+            "no desk stands in the configuration: add one ([[desk]]), then: linli config reload"
                 .to_string(),
         )),
         (Some(name), desks) => match desks.iter().find(|desk| desk.id.as_str() == name) {

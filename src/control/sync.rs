@@ -179,7 +179,7 @@ fn hand_over(client: &Conversation, ask: Ask) -> Result<(), Failure> {
     }
     let Some(requests) = backend.sync_requests() else {
         return Err(refused(
-            "no cloud stands in the configuration: add [cloud] with its url, and restart: systemctl restart linli",
+            "no cloud stands in the configuration: add [cloud] with its url, then: linli config reload",
         ));
     };
     requests.ask(ask).map_err(|_| {

@@ -117,7 +117,8 @@ impl Setup {
         self.state().join("linli.db")
     }
 
-    fn write_config(&self) {
+    /// Writes the configuration as it is set up now.
+    pub fn write_config(&self) {
         let mut text = format!("site = \"test-site\"\nstate_dir = {:?}\n", self.state());
         writeln!(text, "[control]\nsocket = {:?}", self.socket()).unwrap();
         let everyone = ["bank-a".to_owned(), "desk-1".to_owned()];

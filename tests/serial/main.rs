@@ -5,6 +5,7 @@
 //! * `faults` — ports that are away, taken, garbled, pulled out and put in again.
 //! * `osdp_config` — what must be right in the configuration of an OSDP reader.
 //! * `osdp_peer` — OSDP readers by libosdp, from PyPI.
+//! * `reload` — a new configuration while they run.
 //! * `technician` — ports scanned and listened to from the command line.
 //! * `typed` — scanners and keypads that type lines.
 
@@ -16,5 +17,6 @@ mod modbus_peer;
 mod osdp_config;
 #[cfg(feature = "osdp")]
 mod osdp_peer;
+mod reload;
 mod technician;
 mod typed;

@@ -68,7 +68,7 @@ pub fn fault_words(fault: &PortFault, protocol: &str, baud: u32) -> String {
 fn remedy(fault: &PortFault, port: &str, path: &str) -> String {
     match fault {
         PortFault::Missing => format!(
-            "Is the adapter plugged in? linli serial list shows the ports that are there: if it has another name now, correct path of [[port]] id = \"{port}\" in the configuration and restart linli; a path below /dev/serial/by-id stays the same. When it is there it is opened by itself."
+            "Is the adapter plugged in? linli serial list shows the ports that are there: if it has another name now, correct path of [[port]] id = \"{port}\" in the configuration, then: linli config reload; a path below /dev/serial/by-id stays the same. When it is there it is opened by itself."
         ),
         PortFault::Unplugged => "Plug the adapter in again; the port is opened by itself, also under another name if its path lies below /dev/serial/by-id or by-path. If it comes and goes by itself: dmesg, another cable, another socket.".to_string(),
         PortFault::Denied => format!(
