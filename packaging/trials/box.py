@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 # Generous: an emulated box on a busy machine takes its time.
-PATIENCE_S = 240
+PATIENCE_S = 120
 PACKAGING = Path(__file__).resolve().parent.parent
 
 
@@ -73,8 +73,16 @@ class Box:
 
     def __exit__(self, kind, error, _):
         if error is not None and self._nspawn is not None:
-            print((self._memory / "console.log").read_text(errors="replace")[-3000:])
+            self._tell_why()
         self.power_off()
+
+    def _tell_why(self):
+        """What may help after a failure."""
+        if self._leader is None:
+            print((self._memory / "console.log").read_text(errors="replace")[-3000:])
+            return
+        last = self.run("journalctl --no-pager -n 60 -u 'linli*' -u systemd-nspawn; systemctl --failed", check=False)
+        print(last.out)
 
     def take(self, files, folder="root"):
         """Copies files into a folder of the box."""
