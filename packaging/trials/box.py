@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 # Generous: an emulated box on a busy machine takes its time.
-PATIENCE_S = 120
+PATIENCE_S = 60
 PACKAGING = Path(__file__).resolve().parent.parent
 
 
