@@ -36,6 +36,8 @@ use answers::{Answers, Cloud};
 const INSTALLED: &str = "/etc/linli";
 /// And the schema of it.
 const SCHEMA_INSTALLED: &str = "/usr/share/linli/linli.schema.json";
+/// The group that the service of an installed box reads its configuration by.
+const GROUP: &str = "linli";
 /// The name of the cloud's token among the service's credentials.
 const TOKEN_NAME: &str = "cloud-token";
 /// The longest token file that is read, bytes: beyond any token.
@@ -171,7 +173,8 @@ impl Place {
             save::secret(file, token.into_secret().reveal())
                 .map_err(|e| Stop::new(stop::FAILED, say::cannot_write(file, &e)))?;
         }
-        save::configuration(&self.file, text).map_err(|e| self.cannot_write(&e))
+        let group = self.installed.then_some(GROUP);
+        save::configuration(&self.file, text, group).map_err(|e| self.cannot_write(&e))
     }
 
     fn schema(&self) -> String {

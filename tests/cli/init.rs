@@ -226,12 +226,13 @@ impl AtTerminal {
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = linli(dir, args);
         command.stdin(slave()).stdout(slave()).stderr(slave());
-        // A session of its own, whose terminal this is, so that Ctrl-C reaches it.
+        // A session of its own, whose terminal this is, so that Ctrl-C reaches it; and not ignored, as
+        // it is in what a shell started in the background.
         let mut shell = Command::new("setsid");
         shell
             .current_dir(dir)
             .env_remove("LINLI_SOCKET")
-            .args(["--ctty", "--wait"])
+            .args(["--ctty", "--wait", "env", "--default-signal=INT"])
             .arg(command.get_program())
             .args(command.get_args())
             .stdin(slave())
@@ -283,7 +284,14 @@ impl AtTerminal {
     }
 
     fn ends(&mut self) -> i32 {
-        let status = self.child.wait().unwrap();
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "it goes on:\n{}", self.seen);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
         while let Ok(bytes) = self
             .shown
             .recv_timeout(std::time::Duration::from_millis(100))
@@ -291,6 +299,14 @@ impl AtTerminal {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
         status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for AtTerminal {
+    /// The terminal goes, and with it whoever still waits at it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

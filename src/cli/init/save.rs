@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
+use nix::unistd::Group;
 
 use crate::store::{make_private_dir, parent_of, sync_folder};
 
@@ -31,15 +32,21 @@ pub fn writable(file: &Path) -> io::Result<()> {
 /// Writes a secret, for its owner only; its folder is made, for its owner only, if it isn't there.
 pub fn secret(file: &Path, text: &str) -> io::Result<()> {
     make_private_dir(parent_of(file))?;
-    replace(file, text, SECRET_MODE)
+    replace(file, text, SECRET_MODE, None)
 }
 
-/// Writes the configuration, with the owner and the group of its folder. If one is there, it is kept
-/// beside it; returns where.
-pub fn configuration(file: &Path, text: &str) -> io::Result<Option<PathBuf>> {
+/// Writes the configuration, with the owner of its folder, and the group named, if there is such a group,
+/// else the folder's. If one is there, it is kept beside it; returns where.
+pub fn configuration(file: &Path, text: &str, group: Option<&str>) -> io::Result<Option<PathBuf>> {
+    let group = group.and_then(|name| Group::from_name(name).ok().flatten());
     fs::create_dir_all(parent_of(file))?;
     let kept = keep(file)?;
-    replace(file, text, CONFIG_MODE)?;
+    replace(
+        file,
+        text,
+        CONFIG_MODE,
+        group.map(|group| group.gid.as_raw()),
+    )?;
     Ok(kept)
 }
 
@@ -70,11 +77,12 @@ fn keep(file: &Path) -> io::Result<Option<PathBuf>> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn replace(file: &Path, text: &str, mode: u32, group: Option<u32>) -> io::Result<()> {
     let folder = parent_of(file);
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let fresh = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = write(&fresh, folder, text, mode).and_then(|()| fs::rename(&fresh, file));
+    let written =
+        write(&fresh, folder, text, (mode, group)).and_then(|()| fs::rename(&fresh, file));
     if written.is_err() {
         // Nothing half-done is left; that it can't be removed either adds nothing.
         let _ = fs::remove_file(&fresh);
@@ -83,22 +91,27 @@ fn replace(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_folder(folder)
 }
 
-fn write(fresh: &Path, folder: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn write(
+    fresh: &Path,
+    folder: &Path,
+    text: &str,
+    (mode, group): (u32, Option<u32>),
+) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(SECRET_MODE)
         .open(fresh)?;
-    as_its_folder(&file, folder)?;
+    owned(&file, folder, group)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// The owner and the group of the folder, as far as this user may give files away.
-fn as_its_folder(file: &File, folder: &Path) -> io::Result<()> {
+/// The owner of the folder, and its group or the one named, as far as this user may give files away.
+fn owned(file: &File, folder: &Path, group: Option<u32>) -> io::Result<()> {
     let of = fs::metadata(folder)?;
-    match fchown(file, Some(of.uid()), Some(of.gid())) {
+    match fchown(file, Some(of.uid()), Some(group.unwrap_or(of.gid()))) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         done => done,
     }
@@ -116,9 +129,9 @@ mod tests {
     fn what_was_there_is_kept_and_nothing_else_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("etc/linli.toml");
-        assert_eq!(configuration(&file, "one").unwrap(), None);
-        let kept = configuration(&file, "two").unwrap().unwrap();
-        let again = configuration(&file, "three").unwrap().unwrap();
+        assert_eq!(configuration(&file, "one", None).unwrap(), None);
+        let kept = configuration(&file, "two", None).unwrap().unwrap();
+        let again = configuration(&file, "three", None).unwrap().unwrap();
         assert_ne!(kept, again);
         assert_eq!(fs::read_to_string(&file).unwrap(), "three");
         assert_eq!(fs::read_to_string(&kept).unwrap(), "one");
@@ -137,6 +150,6 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(writable(&dir.path().join("file/linli.toml")).is_err());
         let blocked = dir.path().join("file/linli.toml");
-        assert!(configuration(&blocked, "x").is_err());
+        assert!(configuration(&blocked, "x", Some("no-such-group")).is_err());
     }
 }

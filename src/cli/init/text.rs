@@ -96,7 +96,7 @@ const EXTERNAL: &str = "
 # [external_broker]
 # url = \"mqtt://127.0.0.1:1883\"
 # username = \"gateway\"
-# password_file = \"/etc/linli/credentials/broker-password\"
+# password_file = \"credential:broker-password\"
 ";
 
 fn cloud(out: &mut String, cloud: Option<&Cloud>) {
@@ -104,7 +104,7 @@ fn cloud(out: &mut String, cloud: Option<&Cloud>) {
     let url = cloud.map_or("https://cloud.example", |cloud| &cloud.url);
     let token_file = match cloud.and_then(|cloud| cloud.token.as_ref()) {
         Some((_, file)) => format!("token_file = {}", quoted(file)),
-        None => "# token_file = \"/etc/linli/credentials/cloud-token\"".to_string(),
+        None => "# token_file = \"credential:cloud-token\"".to_string(),
     };
     let _ = write!(
         out,
@@ -120,7 +120,7 @@ fn cloud(out: &mut String, cloud: Option<&Cloud>) {
 # ca_file = \"/etc/linli/cloud-ca.pem\"
 # A certificate of this gateway's own (PEM) and its key, if the cloud asks for one.
 # client_certificate_file = \"/etc/linli/gateway.pem\"
-# client_key_file = \"/etc/linli/credentials/gateway.key\"
+# client_key_file = \"credential:gateway.key\"
 ",
         quoted(url)
     );
@@ -163,7 +163,7 @@ const REST: &str = "
 # Hand-overs: how long a parcel may wait if the cloud doesn't say (h); wrong codes until a keypad locks,
 # and for how long (s); the shortest and the longest code (digits).
 # [rules]
-# retention_h = 48
+# retention_h = 24
 # lockout_after = 5
 # lockout_first_s = 60
 # lockout_longest_s = 900
