@@ -182,7 +182,7 @@ pub enum Command {
     #[command(subcommand)]
     Conform(ConformCommand),
     /// Set a gateway up: ask what stands where, and write a configuration
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     /// Check the configuration, show it, or have the daemon take it over
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -11,11 +11,11 @@ use super::stop::{self, Stop};
 use crate::config::Config;
 
 /// The configuration beside the sources, for a developer or a workshop.
-const CONFIG_HERE: &str = "config/linli.toml";
+pub const CONFIG_HERE: &str = "config/linli.toml";
 /// The configuration of an installed box.
 const CONFIG_INSTALLED: &str = "/etc/linli/linli.toml";
 /// The socket of an installed box.
-const SOCKET_INSTALLED: &str = "/run/linli/control.sock";
+pub const SOCKET_INSTALLED: &str = "/run/linli/control.sock";
 
 /// The configuration's file: as asked for, else the one here, else the installed one.
 pub fn config_file(global: &Global) -> PathBuf {
@@ -23,6 +23,18 @@ pub fn config_file(global: &Global) -> PathBuf {
         Some(file) => file.clone(),
         None if Path::new(CONFIG_HERE).is_file() => PathBuf::from(CONFIG_HERE),
         None => PathBuf::from(CONFIG_INSTALLED),
+    }
+}
+
+/// The file for a new configuration: as asked for, else the installed one if the package is there and
+/// none is here, else the one here.
+pub fn new_config_file(global: &Global) -> PathBuf {
+    let package = Path::new(CONFIG_INSTALLED).parent();
+    let installed = package.is_some_and(Path::is_dir) && !Path::new(CONFIG_HERE).exists();
+    match &global.config {
+        Some(file) => file.clone(),
+        None if installed => PathBuf::from(CONFIG_INSTALLED),
+        None => PathBuf::from(CONFIG_HERE),
     }
 }
 

@@ -190,7 +190,7 @@ impl Session {
             Command::Audit(command) => self.audit(command)?,
             Command::Sync { command } => self.sync(command)?,
             Command::Conform(command) => self.conform(command)?,
-            Command::Init(args) => self.init(args)?,
+            Command::Init(args) => self.init(*args)?,
             Command::Config(command) => self.config_command(command)?,
             Command::Device(command) => self.device(command)?,
             Command::Ca(command) => self.ca(command)?,

@@ -63,7 +63,7 @@ impl Session {
 }
 
 /// A port that doesn't stand in the configuration.
-fn section(path: &Path, protocol: Protocol) -> Result<PortSection, Stop> {
+pub(super) fn section(path: &Path, protocol: Protocol) -> Result<PortSection, Stop> {
     let id = Ident::new("port").map_err(|e| Stop::new(stop::INTERNAL, e.to_string()))?;
     Ok(PortSection {
         id,
@@ -80,7 +80,7 @@ fn section(path: &Path, protocol: Protocol) -> Result<PortSection, Stop> {
 }
 
 /// For what waits on a line and on keys at once.
-fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
     let built = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -6,6 +6,7 @@
 //! * `ledgers` — what is at the desks, which commands were made, what in them needs a look.
 //! * `errors` — every exit code, each with its remedy.
 //! * `evidence` — the parcels' history verified, exported and checked.
+//! * `init` — the first set-up, by flags and on a terminal, and a daemon that starts from it.
 //! * `bounds` — what a client can't do to the others.
 //! * `syncing` — what is asked of the sync client, and that no token is seen on its way.
 //! * `walk` — the walk test of a bank, and its record.
@@ -18,6 +19,7 @@ mod bounds;
 mod desk;
 mod errors;
 mod evidence;
+mod init;
 mod ledgers;
 mod opening;
 mod syncing;
