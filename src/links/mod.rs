@@ -2,7 +2,9 @@
 
 pub mod embedded;
 pub mod external;
+pub mod mapped;
 pub mod serial;
+pub mod voice;
 
 use std::sync::{Mutex, PoisonError};
 
