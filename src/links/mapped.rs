@@ -11,3 +11,6 @@ pub mod output;
 pub mod profile;
 pub mod program;
 pub mod worker;
+
+/// The program that a worker runs: this one, also when its file was replaced by a newer one meanwhile.
+pub const EXE: &str = "/proc/self/exe";
