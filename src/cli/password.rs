@@ -28,7 +28,7 @@ pub struct Made {
 /// Makes a new password for `id` and stores its hash.
 pub fn make(global: &Global, id: &Ident) -> Result<Made, Stop> {
     let config = locate::config(global)?;
-    if !config.device_ids().contains(id) {
+    if !config.login_ids().contains(id) {
         let message = words::no_such_device(id.as_str(), &locate::config_file(global));
         return Err(Stop::new(stop::NOT_FOUND, message));
     }

@@ -98,7 +98,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let cloud_config = cloud_config(&config)?;
     let disk = Disk::new(clock.clone());
     let layout = config.layout();
-    let pace = Arc::new(Pace::new(config.limits(), config.device_ids()));
+    let pace = Arc::new(Pace::new(config.limits(), config.login_ids()));
     let settings = journal::Settings {
         gather_ms: config.journal.gather_ms,
         retention: config.retention(),

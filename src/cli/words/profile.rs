@@ -1,6 +1,6 @@
 //! What linli says about profiles.
 
-use crate::cli::look::{Look, Paint};
+use crate::cli::look::{Look, Paint, wrap};
 use crate::cli::table::{Cell, Column, table};
 use crate::control::profiles::{MappedState, MappedView};
 
@@ -44,15 +44,23 @@ pub fn list(look: &Look, shipped: &[(&str, String)], mapped: &[MappedView]) -> S
             Cell::from(about),
         ]
     });
-    let mut text = table(look, &SHIPPED, &rows.collect::<Vec<_>>());
+    let mut text = lines(table(look, &SHIPPED, &rows.collect::<Vec<_>>()));
     if mapped.is_empty() {
         return text;
     }
     text.push('\n');
-    text.push_str(&devices(look, mapped));
+    text.push_str(&lines(devices(look, mapped)));
     for told in troubles(look, mapped) {
         text.push('\n');
-        text.push_str(&told);
+        text.push_str(&wrap("", &told, look.width, ""));
+        text.push('\n');
+    }
+    text
+}
+
+/// A text of whole lines.
+fn lines(mut text: String) -> String {
+    if !text.ends_with('\n') {
         text.push('\n');
     }
     text
@@ -106,7 +114,7 @@ fn troubles(look: &Look, mapped: &[MappedView]) -> Vec<String> {
             MappedState::Suspended => {
                 let until = view.until_ms.map(|ms| look.time(ms)).unwrap_or_default();
                 tell(format!(
-                    "profile '{profile}' is suspended until {until}: {why}. What comes meanwhile is in quarantine. Mend its program ('linli profile test' with the payload that 'linli quarantine' shows), then: linli config reload"
+                    "profile '{profile}' is suspended until {until}: {why}. What comes meanwhile is in quarantine. Mend its program (linli profile test), then: linli config reload"
                 ));
             }
             MappedState::Broken => tell(format!(

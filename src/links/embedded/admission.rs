@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::answers::{Refusal, Welcome};
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
 use super::roster::Place;
-use super::{Shared, limits, session};
+use super::{Admitted, Shared, limits, session};
 use crate::credentials::Login;
 
 /// How long a refusal may take to be written.
@@ -79,8 +79,14 @@ pub(super) async fn authenticate(
     connect: &Connect,
     from: IpAddr,
 ) -> Result<Ident, Refusal> {
-    let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
     let admitted = shared.clients.now();
+    if let Some(client) = mapped_client(&admitted, connect) {
+        // Its will tells nothing that its link doesn't: it is read over.
+        let anonymous = admitted.anonymous.contains(&client);
+        check_password(shared, connect, &client, anonymous, from).await?;
+        return Ok(client);
+    }
+    let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
     let device = admitted.devices.get(&id).cloned().ok_or(Refusal::Login)?;
     if connect
         .username
@@ -89,19 +95,37 @@ pub(super) async fn authenticate(
     {
         return Err(Refusal::Login);
     }
-    match &connect.password {
-        None if admitted.anonymous.contains(&device) => {}
-        Some(password) if connect.username.is_some() => {
-            match shared.credentials.check(&device, password, from).await {
-                Login::Granted => {}
-                Login::Refused => return Err(Refusal::Login),
-                Login::Throttled => return Err(Refusal::Throttled),
-            }
-        }
-        _ => return Err(Refusal::Login),
-    }
+    let anonymous = admitted.anonymous.contains(&device);
+    check_password(shared, connect, &device, anonymous, from).await?;
     will(shared, connect, &device).await?;
     Ok(device)
+}
+
+async fn check_password(
+    shared: &Shared,
+    connect: &Connect,
+    device: &Ident,
+    anonymous: bool,
+    from: IpAddr,
+) -> Result<(), Refusal> {
+    match &connect.password {
+        None if anonymous => Ok(()),
+        Some(password) if connect.username.is_some() => {
+            match shared.credentials.check(device, password, from).await {
+                Login::Granted => Ok(()),
+                Login::Refused => Err(Refusal::Login),
+                Login::Throttled => Err(Refusal::Throttled),
+            }
+        }
+        _ => Err(Refusal::Login),
+    }
+}
+
+/// The bridge, or the device with a profile, that a client is: by its user name, else by its client id.
+fn mapped_client(admitted: &Admitted, connect: &Connect) -> Option<Ident> {
+    let name = connect.username.as_deref().unwrap_or(&connect.client_id);
+    let name = Ident::new(name).ok()?;
+    admitted.mapped.contains(&name).then_some(name)
 }
 
 async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), Refusal> {
@@ -128,10 +152,14 @@ async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), 
 pub(super) async fn let_in(
     shared: &Arc<Shared>,
     client: TcpStream,
-    connect: Connect,
+    mut connect: Connect,
     device: &Ident,
     stop: impl Future<Output = ()>,
 ) {
+    let mapped = shared.mapped.is_client(device);
+    if mapped {
+        connect.will = None;
+    }
     let mut link = Link {
         shared,
         device,
@@ -145,7 +173,7 @@ pub(super) async fn let_in(
     }
     let welcome = Welcome {
         receive_max: limits::IN_FLIGHT,
-        packet_max_bytes: limits::PACKET_MAX_BYTES,
+        packet_max_bytes: shared.mapped.packet_max_bytes(device),
         keep_alive_s: keep_alive_s(&connect),
     };
     let welcome = welcome.packet(&connect);
@@ -159,6 +187,10 @@ pub(super) async fn let_in(
         stop,
     )
     .await;
+    drop(link);
+    if mapped && !shared.roster.is_connected(device) {
+        shared.mapped.bridge_left(device);
+    }
 }
 
 /// A device's place in the roster, given back when dropped.

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use firmware_protocols::Ident;
 
+use crate::config::Config;
+
 /// Who may log in. Shared between the broker and whoever changes it.
 #[derive(Debug, Default)]
 pub struct Clients(RwLock<Arc<Admitted>>);
@@ -14,8 +16,23 @@ pub struct Clients(RwLock<Arc<Admitted>>);
 pub struct Admitted {
     /// Devices, with their id as client id and user name.
     pub devices: HashSet<Ident>,
-    /// Those of them that may log in without a password, the client id alone naming them.
+    /// Those of them, and of `mapped`, that may log in without a password, the client id alone naming
+    /// them.
     pub anonymous: HashSet<Ident>,
+    /// Bridges, and devices with a profile: with their id as user name, under any client id.
+    pub mapped: HashSet<Ident>,
+}
+
+impl Admitted {
+    /// Who may log in by a configuration.
+    pub fn of(config: &Config) -> Self {
+        let broker = config.broker.clone().unwrap_or_default();
+        Self {
+            devices: config.mqtt_device_ids().into_iter().collect(),
+            anonymous: broker.anonymous.into_iter().collect(),
+            mapped: config.mapped_client_ids().into_iter().collect(),
+        }
+    }
 }
 
 impl Clients {

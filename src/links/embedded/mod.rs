@@ -45,6 +45,7 @@ use firmware_protocols::Ident;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
+use crate::links::mapped::Mapped;
 use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
@@ -68,7 +69,7 @@ pub mod packets {
 }
 
 /// How the broker is set up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EmbeddedBroker {
     /// Where it listens. Port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
@@ -84,6 +85,8 @@ pub struct EmbeddedBroker {
     /// How much each device may send. A connection whose device has used that up is read no
     /// faster; whoever takes the events charges them ([`DeviceIntake::events`]).
     pub pace: Arc<Pace>,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
 }
 
 impl EmbeddedBroker {
@@ -96,8 +99,9 @@ impl EmbeddedBroker {
             pace: Arc::new(Pace::new(Limits::NONE, devices.iter().cloned())),
             clients: Arc::new(Clients::new(Admitted {
                 devices,
-                anonymous: HashSet::new(),
+                ..Admitted::default()
             })),
+            mapped: Arc::default(),
             connections_max: 1200,
             waiting_max: 512,
             connect_timeout: Duration::from_secs(5),
@@ -113,6 +117,7 @@ struct Shared {
     roster: Arc<Roster>,
     retained: retained::LastStatus,
     pace: Arc<Pace>,
+    mapped: Arc<Mapped>,
 }
 
 impl Shared {
@@ -159,6 +164,7 @@ pub async fn serve(
         roster,
         retained: retained::LastStatus::default(),
         pace: Arc::clone(&config.pace),
+        mapped: Arc::clone(&config.mapped),
     });
     let addresses = listeners
         .iter()
