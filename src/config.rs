@@ -338,7 +338,10 @@ impl Config {
         let bridges = self.bridges.iter().map(|bridge| &bridge.id);
         let devices = self.devices.iter();
         let alone = devices.filter(|device| device.profile.is_some() && device.via.is_none());
-        bridges.chain(alone.map(|device| &device.id)).cloned().collect()
+        bridges
+            .chain(alone.map(|device| &device.id))
+            .cloned()
+            .collect()
     }
 
     /// The devices that are reached over MQTT and speak our own protocol: all that hang on no serial port
@@ -348,7 +351,12 @@ impl Config {
         let serial: BTreeSet<&Ident> = boards
             .map(|bank| &bank.id)
             .chain(self.on_ports().map(|(id, _, _)| id))
-            .chain(self.devices.iter().filter(|device| device.profile.is_some()).map(|device| &device.id))
+            .chain(
+                self.devices
+                    .iter()
+                    .filter(|device| device.profile.is_some())
+                    .map(|device| &device.id),
+            )
             .collect();
         let all = self.device_ids();
         all.into_iter().filter(|id| !serial.contains(id)).collect()

@@ -32,7 +32,9 @@ fn text(bytes: &[u8]) -> String {
 
 fn lines(text: &str) -> Vec<Value> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -61,12 +63,16 @@ fn documented(profile: &str, payload: &Path) {
     );
     let said = |what: &str| {
         let mut lines = expected.lines();
-        lines.find_map(|line| line.strip_prefix(what)).map(str::trim)
+        lines
+            .find_map(|line| line.strip_prefix(what))
+            .map(str::trim)
     };
     let topic = said("# topic:").unwrap();
     let named = said("# named:").unwrap_or("device");
     let done = linli(
-        &["profile", "test", profile, "--topic", topic, "--named", named],
+        &[
+            "profile", "test", profile, "--topic", topic, "--named", named,
+        ],
         &fs::read(payload).unwrap(),
     );
     let (made, errors) = (text(&done.stdout), text(&done.stderr));
@@ -128,12 +134,18 @@ fn what_is_wrong_with_a_program_is_told_with_its_place() {
 #[test]
 fn a_program_that_misbehaves_is_ended() {
     let said = refused("def f: f; f", b"{}");
-    assert!(said.contains("more than 250 ms") || said.contains("too deep"), "{said}");
+    assert!(
+        said.contains("more than 250 ms") || said.contains("too deep"),
+        "{said}"
+    );
     let said = refused("[limit(1; repeat(1) | select(. > 1))]", b"{}");
     assert!(said.contains("computes for more than 250 ms"), "{said}");
     let said = refused("reduce range(1; 1e9) as $n (\"x\"; . + .)", b"{}");
     assert!(said.contains("more than 64 MiB of memory"), "{said}");
-    let said = refused("repeat({kind: \"reading\", senml: [{n: \"x\", v: 1}]})", b"{}");
+    let said = refused(
+        "repeat({kind: \"reading\", senml: [{n: \"x\", v: 1}]})",
+        b"{}",
+    );
     assert!(said.contains("more than 256 events"), "{said}");
     let said = refused("def f: 1 + f; f", b"{}");
     assert!(
@@ -145,7 +157,15 @@ fn a_program_that_misbehaves_is_ended() {
 #[test]
 fn a_topic_that_is_not_the_profiles_is_noted() {
     let done = linli(
-        &["profile", "test", "tasmota", "--topic", "tele/other/SENSOR", "--named", "plug"],
+        &[
+            "profile",
+            "test",
+            "tasmota",
+            "--topic",
+            "tele/other/SENSOR",
+            "--named",
+            "plug",
+        ],
         b"{\"Time\":\"2021-01-01T00:00:00\",\"Switch1\":\"ON\"}",
     );
     assert!(done.status.success());

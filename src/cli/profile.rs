@@ -59,7 +59,11 @@ impl Session {
             writeln!(self.out, "{item}")?;
             return Ok(());
         }
-        let text = words::profile::list(&self.look, &SHIPPED.map(|(name, _)| (name, about(name))), &mapped);
+        let text = words::profile::list(
+            &self.look,
+            &SHIPPED.map(|(name, _)| (name, about(name))),
+            &mapped,
+        );
         self.out.write_all(text.as_bytes())?;
         self.out.flush()?;
         if let Some(why) = why {

@@ -275,7 +275,8 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::ParcelExport { parcel } => audit::export(backend, &parcel),
         Request::AuditVerify { against } => audit::verify(backend, against),
         Request::AuditKey => audit::key(backend),
-        Request::Knocks | Request::Mapped => Ok(answer::Answer::default()),
+        Request::Knocks => Ok(answer::Answer::default()),
+        Request::Mapped => answer::mapped(backend),
         Request::Events { .. }
         | Request::Reload { .. }
         | Request::Pair { .. }

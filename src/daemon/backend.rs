@@ -17,6 +17,7 @@ use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::{CloudStatus, Requests};
 use crate::config::serial::Protocol;
+use crate::control::profiles::MappedView;
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
 };
@@ -25,6 +26,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
+use crate::links::mapped::Mapped;
 use crate::links::serial::Ports;
 use crate::links::serial::tap::Tap;
 use crate::pace::Pace;
@@ -50,6 +52,8 @@ pub struct DaemonBackend {
     pub link: Link,
     /// The serial ports.
     pub ports: Arc<Ports>,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
     /// Which devices are there.
     pub presence: Presence,
     /// How much each may send.
@@ -183,6 +187,10 @@ impl Backend for DaemonBackend {
             disk: self.disk.refused(),
             serial: self.ports.views(),
         }
+    }
+
+    fn mapped(&self) -> Vec<MappedView> {
+        self.mapped.views()
     }
 
     fn store_was_read(&self, outcome: Result<(), &str>) {

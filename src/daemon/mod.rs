@@ -27,6 +27,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
 use crate::links::DeviceIntake;
+use crate::links::mapped::{self, Mapped};
 use crate::links::serial::Ports;
 use crate::links::serial::plan::PortPlan;
 use crate::pace::Pace;
@@ -121,6 +122,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         disk.keep_trying(Duty::DayKeys, links_stopped.clone(), again)
     });
     let ports = Arc::new(start_ports(&config, &intake, &pace, &links_stopped)?);
+    let makers = Arc::new(start_mapped(&config, &intake, &clock)?);
     let router = Router::new(Arc::clone(&ports));
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
@@ -128,6 +130,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         &config,
         intake.clone(),
         Arc::clone(&pace),
+        Arc::clone(&makers),
         router,
         (running.clone(), disk.clone()),
         links_stopped,
@@ -174,6 +177,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         journal: Arc::clone(&journal.status),
         link,
         ports: Arc::clone(&ports),
+        mapped: makers,
         presence,
         pace,
         cloud: cloud_status.clone(),
@@ -223,6 +227,23 @@ fn start_ports(
     let plans = PortPlan::all(config, |device| boots.get(device).copied().unwrap_or(1));
     let intake: Arc<dyn DeviceIntake> = Arc::new(intake.clone());
     Ports::start(&plans, &intake, pace, stopped)
+}
+
+/// Starts what maps the devices of other makers. Their workers start when something comes.
+fn start_mapped(config: &Config, intake: &Intake, clock: &Clock) -> anyhow::Result<Mapped> {
+    let store = store_file(&config.state_dir);
+    let boots = move || {
+        Reader::open(&store)
+            .and_then(|reader| reader.next_boots())
+            .context("reading the devices' boots")
+    };
+    Mapped::start(
+        config,
+        PathBuf::from(mapped::EXE),
+        Arc::new(intake.clone()),
+        clock.clone(),
+        Box::new(boots),
+    )
 }
 
 fn cloud_config(config: &Config) -> anyhow::Result<Option<CloudConfig>> {

@@ -19,6 +19,7 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::ledger::StoreLedger;
 use crate::links::embedded::{self, Admitted, EmbeddedBroker, Roster};
+use crate::links::mapped::Mapped;
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -143,6 +144,7 @@ pub async fn start_link(
     config: &Config,
     intake: Intake,
     pace: Arc<Pace>,
+    mapped: Arc<Mapped>,
     router: Router,
     (parts, disk): (PartsStatus, Disk),
     stopped: watch::Receiver<bool>,
@@ -150,8 +152,9 @@ pub async fn start_link(
     let status = Arc::new(LinkStatus::default());
     match &config.external_broker {
         Some(section) => {
-            let settings =
+            let mut settings =
                 external::Settings::new(section, &config.site, config.mqtt_device_ids())?;
+            settings.mapped = mapped;
             let link = Link::External {
                 url: section.url.clone(),
                 status: Arc::clone(&status),
@@ -179,7 +182,7 @@ pub async fn start_link(
             Ok((link, Vec::new(), serving))
         }
         None => {
-            let broker = embedded_broker(config, pace);
+            let broker = embedded_broker(config, pace, mapped);
             start_embedded(
                 broker,
                 config,
@@ -194,16 +197,14 @@ pub async fn start_link(
 }
 
 /// How the embedded broker is set up.
-fn embedded_broker(config: &Config, pace: Arc<Pace>) -> EmbeddedBroker {
+fn embedded_broker(config: &Config, pace: Arc<Pace>, mapped: Arc<Mapped>) -> EmbeddedBroker {
     let section = config.broker.clone().unwrap_or_default();
     let mut broker = EmbeddedBroker::new(config.mqtt_device_ids());
     broker.listen = vec![section.listen];
-    broker.clients.replace(Admitted {
-        devices: config.mqtt_device_ids().into_iter().collect(),
-        anonymous: section.anonymous.iter().cloned().collect(),
-    });
+    broker.clients.replace(Admitted::of(config));
     broker.connections_max = section.max_connections;
     broker.pace = pace;
+    broker.mapped = mapped;
     broker
 }
 

@@ -269,7 +269,10 @@ impl Mapped {
     }
 
     fn numbering(&self, device: &Ident, means: &Means) -> anyhow::Result<Arc<Numbering>> {
-        let mut numberings = self.numberings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numberings = self
+            .numberings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = numberings.get(device) {
             return Ok(Arc::clone(known));
         }

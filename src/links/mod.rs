@@ -45,7 +45,13 @@ pub trait DeviceIntake: Send + Sync + 'static {
     async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes);
     /// A payload of a device that its profile's program can't map. Kept in quarantine with the reason;
     /// cut like the above. Resolves once that is on disk, or can't be.
-    async fn unmapped(&self, device: &Ident, topic: &str, _reason: String, payload: Bytes) -> Answer {
+    async fn unmapped(
+        &self,
+        device: &Ident,
+        topic: &str,
+        _reason: String,
+        payload: Bytes,
+    ) -> Answer {
         self.foreign(device, topic, payload).await;
         Answer::Taken
     }
@@ -64,7 +70,13 @@ impl DeviceIntake for Intake {
     async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
         Intake::foreign(self, device, topic, payload).await;
     }
-    async fn unmapped(&self, device: &Ident, topic: &str, reason: String, payload: Bytes) -> Answer {
+    async fn unmapped(
+        &self,
+        device: &Ident,
+        topic: &str,
+        reason: String,
+        payload: Bytes,
+    ) -> Answer {
         Intake::unmapped(self, device, topic, reason, payload).await
     }
     fn presence(&self, device: &Ident, online: bool) {

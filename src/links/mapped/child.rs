@@ -126,13 +126,17 @@ impl Worker {
                     },
                     () = sleep(LOOK_EVERY) => {}
                 }
-                let used = computed(pid).unwrap_or_default().saturating_sub(before.unwrap_or_default());
+                let used = computed(pid)
+                    .unwrap_or_default()
+                    .saturating_sub(before.unwrap_or_default());
                 if used >= computing_max {
                     break Some(Died::Program(too_slow(computing_max)));
                 }
                 if began.elapsed() >= SILENCE_MAX {
                     let seconds = SILENCE_MAX.as_secs();
-                    break Some(Died::Other(format!("the worker was silent for {seconds} s")));
+                    break Some(Died::Other(format!(
+                        "the worker was silent for {seconds} s"
+                    )));
                 }
             }
         };
@@ -193,10 +197,7 @@ fn spawn(exe: &Path) -> io::Result<(Child, StdStream)> {
     Ok((process, ours))
 }
 
-async fn exchanged(
-    stream: &mut UnixStream,
-    said: &[u8],
-) -> io::Result<Result<Vec<u8>, String>> {
+async fn exchanged(stream: &mut UnixStream, said: &[u8]) -> io::Result<Result<Vec<u8>, String>> {
     stream.write_all(&length_of(said)).await?;
     stream.write_all(said).await?;
     let word = stream.read_u8().await?;
@@ -282,9 +283,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_is_none_is_told() {
-        let none = Worker::start(Path::new("/nowhere/linli"), ".").await.unwrap_err();
+        let none = Worker::start(Path::new("/nowhere/linli"), ".")
+            .await
+            .unwrap_err();
         assert!(matches!(&none, NotStarted::Other(_)), "{none}");
-        let other = Worker::start(Path::new("/bin/false"), ".").await.unwrap_err();
-        assert!(matches!(&other, NotStarted::Other(why) if why.contains("ended with 1")), "{other}");
+        let other = Worker::start(Path::new("/bin/false"), ".")
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&other, NotStarted::Other(why) if why.contains("ended with 1")),
+            "{other}"
+        );
     }
 }

@@ -193,9 +193,9 @@ impl Device {
             let model: String = model.chars().take(128).collect();
             Voice::start(self.id.clone(), self.numbering.boot, &model, &[], intake)
         });
-        let position = voice.say_all(events).ok_or_else(|| {
-            "too many events of this device wait for the disk".to_owned()
-        })?;
+        let position = voice
+            .say_all(events)
+            .ok_or_else(|| "too many events of this device wait for the disk".to_owned())?;
         Ok((voice.on_disk(), position))
     }
 
@@ -301,7 +301,11 @@ mod tests {
         );
         // What is published as a state is news when it is another one than before.
         assert_eq!(
-            news(&[("a", Flagged, CARD), ("a", Flagged, CARD), ("b", Flagged, CARD)]),
+            news(&[
+                ("a", Flagged, CARD),
+                ("a", Flagged, CARD),
+                ("b", Flagged, CARD)
+            ]),
             [vec!["reading"], vec!["reading"], vec!["access", "reading"]]
         );
     }
@@ -310,7 +314,12 @@ mod tests {
     fn an_alarm_is_said_once_as_long_as_it_lasts() {
         use Retained::{No, Stored};
         assert_eq!(
-            news(&[("a", No, SMOKE), ("b", No, SMOKE), ("c", No, "[]"), ("d", No, SMOKE)]),
+            news(&[
+                ("a", No, SMOKE),
+                ("b", No, SMOKE),
+                ("c", No, "[]"),
+                ("d", No, SMOKE)
+            ]),
             [vec!["alarm"], vec![], vec![], vec!["alarm"]]
         );
         assert_eq!(news(&[("a", Stored, SMOKE)]), [["alarm"]]);

@@ -244,7 +244,9 @@ impl Serving {
             Condition::Broken { why } => return Err(Why::Refused(cannot(&lane.name, &why))),
             Condition::Suspended { why, .. } => {
                 let name = &lane.name;
-                return Err(Why::Refused(format!("profile '{name}' is suspended: {why}")));
+                return Err(Why::Refused(format!(
+                    "profile '{name}' is suspended: {why}"
+                )));
             }
         }
         let (form, device) = (profile.payload, &job.device);

@@ -23,7 +23,8 @@ pub enum Output {
 /// # Errors
 /// One of it is no event: which and why, in words.
 pub fn outputs(made: &[u8]) -> Result<Vec<Output>, String> {
-    let made = Value::from_json(made).map_err(|e| format!("what the program makes is no JSON: {e}"))?;
+    let made =
+        Value::from_json(made).map_err(|e| format!("what the program makes is no JSON: {e}"))?;
     let Value::Array(made) = made else {
         return Err("what the program makes is no list".to_owned());
     };
@@ -77,7 +78,10 @@ mod tests {
         .unwrap();
         assert!(matches!(
             &made[0],
-            Output::Event { when: When::Age(5), kind: Kind::Reading { .. } }
+            Output::Event {
+                when: When::Age(5),
+                kind: Kind::Reading { .. }
+            }
         ));
         assert_eq!(made[1], Output::Status(false));
         assert_eq!(outputs(b"[]").unwrap(), []);
@@ -86,12 +90,27 @@ mod tests {
     #[test]
     fn what_is_no_event_is_told() {
         for (made, why) in [
-            ("[1]", "event 1 that the program makes: an event is an object, not an integer"),
+            (
+                "[1]",
+                "event 1 that the program makes: an event is an object, not an integer",
+            ),
             ("[{}]", "event 1 that the program makes: "),
-            (r#"[{"kind":"reading","senml":[{"n":"t"}],"seq":1}]"#, "'seq' is given by the gateway"),
-            (r#"[{"kind":"status","status":"up"}]"#, "'online' or 'offline'"),
-            (r#"[{"kind":"reading","senml":[{"n":"t","v":NaN}]}]"#, "no JSON"),
-            (r#"[{"kind":"reading","senml":[{"n":"t","v":"1"}]}]"#, "a finite number"),
+            (
+                r#"[{"kind":"reading","senml":[{"n":"t"}],"seq":1}]"#,
+                "'seq' is given by the gateway",
+            ),
+            (
+                r#"[{"kind":"status","status":"up"}]"#,
+                "'online' or 'offline'",
+            ),
+            (
+                r#"[{"kind":"reading","senml":[{"n":"t","v":NaN}]}]"#,
+                "no JSON",
+            ),
+            (
+                r#"[{"kind":"reading","senml":[{"n":"t","v":"1"}]}]"#,
+                "a finite number",
+            ),
         ] {
             let said = outputs(made.as_bytes()).unwrap_err();
             assert!(said.contains(why), "{made}: {said}");

@@ -56,7 +56,9 @@ impl Client {
             match topic.contains(['+', '#']) {
                 true => self.filters.push((topic, Arc::clone(device))),
                 false => {
-                    self.exact.entry(topic).or_insert_with(|| Arc::clone(device));
+                    self.exact
+                        .entry(topic)
+                        .or_insert_with(|| Arc::clone(device));
                 }
             }
         }

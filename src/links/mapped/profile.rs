@@ -120,7 +120,8 @@ impl Profile {
     /// # Errors
     /// In words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let profile: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        let profile: Self =
+            toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         profile.check()?;
         Ok(profile)
     }
@@ -230,9 +231,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_profile_is_told() {
         let wrong = |topics: &str| {
-            let text = format!(
-                "about = 'x'\ntopics = {topics}\npayload = 'json'\nprogram = '.'\n"
-            );
+            let text = format!("about = 'x'\ntopics = {topics}\npayload = 'json'\nprogram = '.'\n");
             Profile::parse(&text).unwrap_err()
         };
         assert!(wrong("[]").contains("1 to 16 are allowed"));
@@ -242,7 +241,10 @@ mod tests {
         let said = Profile::parse("about = 'x'\ntopic = []").unwrap_err();
         assert!(said.contains("unknown field `topic`"), "{said}");
         let said = Profile::load("zigbee").unwrap_err();
-        assert!(said.contains("json, shelly-gen2, tasmota, zigbee2mqtt"), "{said}");
+        assert!(
+            said.contains("json, shelly-gen2, tasmota, zigbee2mqtt"),
+            "{said}"
+        );
         let said = Profile::load("/nowhere/x.toml").unwrap_err();
         assert!(said.contains("/nowhere/x.toml can't be read"), "{said}");
     }

@@ -66,7 +66,8 @@ impl Program {
     /// # Errors
     /// In words: the program's own, or that it made too much.
     pub fn run(&self, input: &[u8]) -> Result<Vec<u8>, String> {
-        let input = read::parse_single(input).map_err(|e| format!("the input can't be read: {e}"))?;
+        let input =
+            read::parse_single(input).map_err(|e| format!("the input can't be read: {e}"))?;
         let context = Ctx::<Data>::new(&self.0.lut, Vars::new([]));
         let mut made = Bounded(vec![b'[']);
         for (count, output) in self.0.id.run((context, input)).map(unwrap_valr).enumerate() {
@@ -148,7 +149,11 @@ fn not_loaded(source: &str, errors: &load::Errors<&str, ()>) -> String {
 fn not_compiled<'s>(source: &str, errors: &jaq_core::compile::Errors<&'s str, ()>) -> String {
     let told = errors.iter().flat_map(|(_, all)| {
         all.iter().map(|(at, undefined)| {
-            told(source, at, &format!("there is no {} '{at}'", undefined.as_str()))
+            told(
+                source,
+                at,
+                &format!("there is no {} '{at}'", undefined.as_str()),
+            )
         })
     });
     joined(told)
@@ -191,12 +196,20 @@ mod tests {
     fn a_program_makes_any_number_of_values() {
         assert_eq!(made("empty", "{}").unwrap(), "[]");
         assert_eq!(
-            made(".payload | keys[] | {n: ., u: ascii_upcase}", r#"{"payload":{"b":1,"a":2}}"#).unwrap(),
+            made(
+                ".payload | keys[] | {n: ., u: ascii_upcase}",
+                r#"{"payload":{"b":1,"a":2}}"#
+            )
+            .unwrap(),
             r#"[{"n":"a","u":"A"},{"n":"b","u":"B"}]"#
         );
         assert_eq!(made(".v * 10", r#"{"v":2.15}"#).unwrap(), "[21.5]");
         assert_eq!(
-            made(r#".n | test("^door-[0-9]+$"), capture("(?<x>[0-9]+)").x"#, r#"{"n":"door-17"}"#).unwrap(),
+            made(
+                r#".n | test("^door-[0-9]+$"), capture("(?<x>[0-9]+)").x"#,
+                r#"{"n":"door-17"}"#
+            )
+            .unwrap(),
             r#"[true,"17"]"#
         );
     }
@@ -208,7 +221,11 @@ mod tests {
         let said = made(".payload\n  | wether(.x)", "{}").unwrap_err();
         assert!(said.contains("line 2, column 5, at 'wether"), "{said}");
         assert!(said.contains("there is no filter 'wether'"), "{said}");
-        let said = made(".payload.x + 1 | error(\"it is \\(.)\")", r#"{"payload":{"x":1}}"#).unwrap_err();
+        let said = made(
+            ".payload.x + 1 | error(\"it is \\(.)\")",
+            r#"{"payload":{"x":1}}"#,
+        )
+        .unwrap_err();
         assert_eq!(said, "the program gave: it is 2");
     }
 

@@ -8,9 +8,7 @@
 use std::fs;
 use std::io;
 
-use nix::sys::resource::{
-    RLIM_INFINITY, Resource, UsageWho, getrusage, rlim_t, setrlimit,
-};
+use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrusage, rlim_t, setrlimit};
 
 use super::frames::{self, ILL, INPUT_MAX_BYTES, PROGRAM_MAX_BYTES, WELL};
 use super::program::Program;
