@@ -3,7 +3,6 @@
 //!
 //! Each `profiles/tests/PROFILE/NAME.json` is a payload as it stands on the page that the first line of
 //! `NAME.expected` names; the lines after it say the topic, the device's name, and the events.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::io::Write as _;
