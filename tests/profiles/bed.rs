@@ -118,14 +118,6 @@ impl Client {
         assert_eq!(ack[0], 0x90);
         ack[4]
     }
-
-    /// Waits until everything before is understood: a PINGREQ is answered in its turn.
-    pub fn ping(&mut self) {
-        self.stream.write_all(&[0xc0, 0]).unwrap();
-        let mut pong = [0; 2];
-        self.stream.read_exact(&mut pong).unwrap();
-        assert_eq!(pong, [0xd0, 0]);
-    }
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -214,8 +206,10 @@ pub fn wait_there(setup: &Setup, device: &str, online: bool) {
 pub fn quarantined(setup: &Setup, device: &str) -> Vec<String> {
     let list = setup.json(&["quarantine"]);
     let rows = list.as_array().unwrap().iter();
-    let own = rows.filter(|row| row["device"] == device);
-    own.map(|row| row["reason"].as_str().unwrap().to_owned())
+    let mut own: Vec<&Value> = rows.filter(|row| row["source"] == device).collect();
+    own.sort_by_key(|row| std::cmp::Reverse(row["id"].as_i64().unwrap()));
+    own.iter()
+        .map(|row| row["reason"].as_str().unwrap().to_owned())
         .collect()
 }
 

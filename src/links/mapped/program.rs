@@ -226,7 +226,7 @@ mod tests {
             r#"{"payload":{"x":1}}"#,
         )
         .unwrap_err();
-        assert_eq!(said, "the program gave: it is 2");
+        assert_eq!(said, r#"the program gave: "it is 2""#);
     }
 
     #[test]
