@@ -35,6 +35,41 @@ pub struct MappedView {
     pub unmapped: u64,
 }
 
+/// A profile that isn't run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileDown {
+    /// Its name, or its file.
+    pub profile: String,
+    /// Why, in words.
+    pub why: String,
+    /// Until when, ms since the Unix epoch. `None`: until it is mended.
+    pub until_ms: Option<i64>,
+    /// How many devices have it.
+    pub devices: u64,
+}
+
+impl ProfileDown {
+    /// Those among the profiles of these devices that aren't run.
+    pub fn among(views: &[MappedView]) -> Vec<Self> {
+        let mut down: Vec<Self> = Vec::new();
+        for view in views {
+            if view.state == MappedState::Works {
+                continue;
+            }
+            match down.iter_mut().find(|down| down.profile == view.profile) {
+                Some(known) => known.devices += 1,
+                None => down.push(Self {
+                    profile: view.profile.clone(),
+                    why: view.why.clone().unwrap_or_default(),
+                    until_ms: view.until_ms,
+                    devices: 1,
+                }),
+            }
+        }
+        down
+    }
+}
+
 /// How a profile does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
+use super::profiles::ProfileDown;
 use super::secret::PickupCode;
 use crate::audit::AuditReport;
 use crate::disk::Refused;
@@ -81,6 +82,9 @@ pub struct LinksReport {
     /// Who sends more than the limit.
     #[serde(default)]
     pub limits: LimitsReport,
+    /// Profiles that aren't run.
+    #[serde(default)]
+    pub profiles: Vec<ProfileDown>,
 }
 
 /// Who sends more than the limit, and what was done about it since the daemon started.

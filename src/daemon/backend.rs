@@ -17,7 +17,7 @@ use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::{CloudStatus, Requests};
 use crate::config::serial::Protocol;
-use crate::control::profiles::MappedView;
+use crate::control::profiles::{MappedView, ProfileDown};
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
 };
@@ -105,6 +105,7 @@ impl DaemonBackend {
                 connected: roster.connected() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                profiles: ProfileDown::among(&self.mapped.views()),
             },
             Link::External { url, status } => LinksReport {
                 mode: "external".to_owned(),
@@ -112,6 +113,7 @@ impl DaemonBackend {
                 connected: self.presence.online() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                profiles: ProfileDown::among(&self.mapped.views()),
             },
         }
     }

@@ -353,3 +353,6 @@ async fn settling(mut settled: watch::Receiver<Option<Settled>>) -> Answer {
         None => stopping(),
     }
 }
+
+#[cfg(test)]
+mod tests;

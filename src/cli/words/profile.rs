@@ -2,7 +2,7 @@
 
 use crate::cli::look::{Look, Paint, wrap};
 use crate::cli::table::{Cell, Column, table};
-use crate::control::profiles::{MappedState, MappedView};
+use crate::control::profiles::{MappedState, MappedView, ProfileDown};
 
 use super::number;
 
@@ -99,33 +99,39 @@ fn devices(look: &Look, mapped: &[MappedView]) -> String {
     table(look, &HEAD, &rows.collect::<Vec<_>>())
 }
 
+/// A profile isn't run.
+pub fn trouble(look: &Look, down: &ProfileDown) -> (String, String) {
+    let until = match down.until_ms {
+        Some(ms) => format!("isn't run until {}", look.time(ms)),
+        None => "can't be used".to_owned(),
+    };
+    (
+        format!(
+            "Profile '{}', which {} by, {until}: {}.",
+            down.profile,
+            match down.devices {
+                1 => "1 device goes".to_owned(),
+                many => format!("{} devices go", number(many)),
+            },
+            down.why
+        ),
+        "What comes of its devices meanwhile is in quarantine. Mend its program, try it with linli profile test, then: linli config reload".to_owned(),
+    )
+}
+
 /// What is wrong, each once, with what is to be done.
 fn troubles(look: &Look, mapped: &[MappedView]) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    let mut tell = |text: String| {
-        if !told.contains(&text) {
-            told.push(text);
-        }
-    };
-    for view in mapped {
-        let why = view.why.as_deref().unwrap_or_default();
-        let profile = &view.profile;
-        match view.state {
-            MappedState::Suspended => {
-                let until = view.until_ms.map(|ms| look.time(ms)).unwrap_or_default();
-                tell(format!(
-                    "profile '{profile}' is suspended until {until}: {why}. What comes meanwhile is in quarantine. Mend its program (linli profile test), then: linli config reload"
-                ));
-            }
-            MappedState::Broken => tell(format!(
-                "profile '{profile}' can't be used: {why}. Mend it, then: linli config reload"
-            )),
-            MappedState::Works => {
-                if let Some(why) = &view.last_refusal {
-                    tell(format!("{}: last refused: {why}", view.device));
-                }
-            }
-        }
-    }
-    told
+    let down = ProfileDown::among(mapped);
+    let told = down.iter().map(|down| {
+        let (what, remedy) = trouble(look, down);
+        format!("{what} {remedy}")
+    });
+    let refused = mapped
+        .iter()
+        .filter(|view| view.state == MappedState::Works);
+    let refused = refused.filter_map(|view| {
+        let why = view.last_refusal.as_ref()?;
+        Some(format!("{}: last refused: {why}", view.device))
+    });
+    told.chain(refused).collect()
 }
