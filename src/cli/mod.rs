@@ -355,11 +355,11 @@ impl Session {
         }
         writeln!(self.out, "{}", made.password)?;
         self.out.flush()?;
-        writeln!(
-            io::stderr(),
-            "{}",
-            look::told(&words::password_made(id, made.broker, &made.file))
-        )?;
+        let note = match made.mapped {
+            true => words::profile::password_made(id, made.broker, &made.file),
+            false => words::password_made(id, made.broker, &made.file),
+        };
+        writeln!(io::stderr(), "{}", look::told(&note))?;
         Ok(())
     }
 

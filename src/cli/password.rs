@@ -23,6 +23,8 @@ pub struct Made {
     pub file: PathBuf,
     /// Where the embedded broker listens.
     pub broker: SocketAddr,
+    /// It is a bridge's, or that of a device with a profile: its client id is its own affair.
+    pub mapped: bool,
 }
 
 /// Makes a new password for `id` and stores its hash.
@@ -47,6 +49,7 @@ pub fn make(global: &Global, id: &Ident) -> Result<Made, Stop> {
     Ok(Made {
         password,
         file,
+        mapped: config.mapped_client_ids().contains(id),
         broker: config.broker.unwrap_or_default().listen,
     })
 }

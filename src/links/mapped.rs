@@ -28,7 +28,7 @@ pub mod worker;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -128,6 +128,7 @@ impl Mapped {
             return Ok(());
         };
         let former = self.plan();
+        self.number(config, means)?;
         let mut plan = Plan::default();
         let mut clients: HashMap<Ident, Client> = HashMap::new();
         let mut everybody = Client::default();
@@ -147,7 +148,7 @@ impl Mapped {
                 named.unwrap_or_else(|| section.id.to_string()),
                 section.via.clone(),
                 Arc::clone(lane),
-                self.numbering(&section.id, means)?,
+                self.numbering(&section.id),
             ));
             if let Some(before) = former.devices.get(&section.id) {
                 device.follow(before);
@@ -268,19 +269,36 @@ impl Mapped {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn numbering(&self, device: &Ident, means: &Means) -> anyhow::Result<Arc<Numbering>> {
-        let mut numberings = self
-            .numberings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = numberings.get(device) {
-            return Ok(Arc::clone(known));
+    /// Gives the devices that are new the numbers of their boots.
+    fn number(&self, config: &Config, means: &Means) -> anyhow::Result<()> {
+        let mapped = config.devices.iter();
+        let mapped = mapped.filter(|device| device.profile.is_some());
+        let mut numberings = self.numberings();
+        let new: Vec<&Ident> = mapped
+            .map(|device| &device.id)
+            .filter(|id| !numberings.contains_key(*id))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
         }
         let next = (means.boots)()?;
-        let boot = next.get(device).copied().unwrap_or(1);
-        let numbering = Arc::new(Numbering::new(boot));
-        numberings.insert(device.clone(), Arc::clone(&numbering));
-        Ok(numbering)
+        for id in new {
+            let boot = next.get(id).copied().unwrap_or(1);
+            numberings.insert(id.clone(), Arc::new(Numbering::new(boot)));
+        }
+        Ok(())
+    }
+
+    fn numbering(&self, device: &Ident) -> Arc<Numbering> {
+        let mut numberings = self.numberings();
+        let known = numberings.entry(device.clone());
+        Arc::clone(known.or_insert_with(|| Arc::new(Numbering::new(1))))
+    }
+
+    fn numberings(&self) -> MutexGuard<'_, HashMap<Ident, Arc<Numbering>>> {
+        self.numberings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

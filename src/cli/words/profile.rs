@@ -1,5 +1,8 @@
 //! What linli says about profiles.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use crate::cli::look::{Look, Paint, wrap};
 use crate::cli::table::{Cell, Column, table};
 use crate::control::profiles::{MappedState, MappedView, ProfileDown};
@@ -8,6 +11,16 @@ use super::number;
 
 /// The program made no event of the payload.
 pub const NOTHING: &str = "the program makes no event of this payload";
+
+/// A password was made for a bridge, or for a device with a profile.
+pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
+    format!(
+        "This is the new password of {id}; it is shown only now, and stored only as a hash in {}.\n\
+         Enter it in the device or program: user name {id}, any client id, broker {broker}. It holds from the\n\
+         next login on, if that file is the one of your daemon (relative folders are taken from where a command is run).",
+        file.display()
+    )
+}
 
 /// Nothing is shipped by this name.
 pub fn no_such(name: &str) -> String {
