@@ -7,6 +7,7 @@
 //! * `errors` — every exit code, each with its remedy.
 //! * `evidence` — the parcels' history verified, exported and checked.
 //! * `bounds` — what a client can't do to the others.
+//! * `config` — the configuration checked, shown and tried against the world.
 //! * `syncing` — what is asked of the sync client, and that no token is seen on its way.
 //! * `walk` — the walk test of a bank, and its record.
 
@@ -15,6 +16,7 @@
 mod answers;
 mod bed;
 mod bounds;
+mod config;
 mod desk;
 mod errors;
 mod evidence;
