@@ -394,6 +394,8 @@ const fn default_gather_ms() -> u64 {
 #[cfg(test)]
 mod faults_tests;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

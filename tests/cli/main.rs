@@ -8,6 +8,7 @@
 //! * `evidence` — the parcels' history verified, exported and checked.
 //! * `init` — the first set-up, by flags and on a terminal, and a daemon that starts from it.
 //! * `bounds` — what a client can't do to the others.
+//! * `config` — the configuration checked, shown and tried against the world.
 //! * `syncing` — what is asked of the sync client, and that no token is seen on its way.
 //! * `walk` — the walk test of a bank, and its record.
 
@@ -16,6 +17,7 @@
 mod answers;
 mod bed;
 mod bounds;
+mod config;
 mod desk;
 mod errors;
 mod evidence;
