@@ -7,6 +7,7 @@
 //! * `errors` — every exit code, each with its remedy.
 //! * `evidence` — the parcels' history verified, exported and checked.
 //! * `bounds` — what a client can't do to the others.
+//! * `reloading` — a new configuration that was taken over, or refused.
 //! * `syncing` — what is asked of the sync client, and that no token is seen on its way.
 //! * `walk` — the walk test of a bank, and its record.
 
@@ -20,5 +21,6 @@ mod errors;
 mod evidence;
 mod ledgers;
 mod opening;
+mod reloading;
 mod syncing;
 mod walk;
