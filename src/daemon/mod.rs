@@ -244,7 +244,10 @@ pub async fn start_from(
             cloud: cloud_parts,
             disk: disk.clone(),
             clock: clock.clone(),
-            followers: live::Followers { tls, mapped: None },
+            followers: live::Followers {
+                tls,
+                mapped: Some(mapped_follower(Arc::clone(&makers))),
+            },
             told: told(&mqtt),
         },
         Arc::clone(&shown),

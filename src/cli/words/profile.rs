@@ -13,10 +13,10 @@ use super::number;
 pub const NOTHING: &str = "the program makes no event of this payload";
 
 /// A password was made for a bridge, or for a device with a profile.
-pub fn password_made(id: &str, broker: SocketAddr, file: &Path) -> String {
+pub fn password_made(id: &str, broker: SocketAddr, file: &Path, old: &str) -> String {
     format!(
         "This is the new password of {id}; it is shown only now, and stored only as a hash in {}.\n\
-         Enter it in the device or program: user name {id}, any client id, broker {broker}. It holds from the\n\
+         {old}Enter it in the device or program: user name {id}, any client id, broker {broker}. It holds from the\n\
          next login on, if that file is the one of your daemon (relative folders are taken from where a command is run).",
         file.display()
     )
