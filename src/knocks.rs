@@ -67,6 +67,11 @@ pub mod why {
     pub const NO_ROOM: &str = "no-room";
     /// Behind somebody else's broker: spoke under a name that isn't in the configuration.
     pub const STRANGER: &str = "stranger";
+
+    /// Whether it means that nobody here goes by that name.
+    pub fn is_unknown(why: &str) -> bool {
+        [UNKNOWN, STRANGER, CLIENT_ID].contains(&why)
+    }
 }
 
 /// Somebody that wasn't let in.
