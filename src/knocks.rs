@@ -93,6 +93,11 @@ pub mod why {
     pub const UNFIT: &str = "certificate-unfit";
     /// Something else in the handshake was against the standard.
     pub const BROKEN: &str = "tls-broken";
+
+    /// Whether it means that nobody here goes by that name.
+    pub fn is_unknown(why: &str) -> bool {
+        [UNKNOWN, STRANGER, CLIENT_ID].contains(&why)
+    }
 }
 
 /// Somebody that wasn't let in.

@@ -11,6 +11,7 @@ mod save;
 use std::io::{self, Write as _};
 
 use firmware_protocols::Ident;
+use serde_json::Value as Json;
 
 use super::args::{AddArgs, DeviceCommand};
 use super::look::told;
@@ -20,7 +21,6 @@ use super::{Done, Session, ask, lists, locate, words};
 use crate::config::Config;
 use crate::control::client::{Client, ClientError};
 use crate::control::knocks::KnockView;
-use crate::control::reload::ReloadView;
 use crate::control::wire::Request;
 use crate::credentials::remove_password;
 use edit::{EditError, NewDevice};
@@ -144,9 +144,12 @@ impl Session {
             Err(stop) => return Reloaded::Not(stop.words()),
         };
         let asked = Client::connect(&socket)
-            .and_then(|mut client| client.one::<ReloadView>(&Request::Reload { claims }));
+            .and_then(|mut client| client.one::<Json>(&Request::Reload { claims }));
         match asked {
-            Ok(view) => Reloaded::Taken(view),
+            Ok(view) => match view["refused"].as_str() {
+                Some(why) => Reloaded::Not(why.to_string()),
+                None => Reloaded::Taken(keys(&view["after_restart"])),
+            },
             Err(ClientError::NotRunning(_)) => Reloaded::NotRunning,
             Err(e) => Reloaded::Not(self.stop(&e).words()),
         }
@@ -163,7 +166,8 @@ impl Session {
 
 /// Whether the daemon goes by the changed file.
 enum Reloaded {
-    Taken(ReloadView),
+    /// With the keys that hold only after a restart.
+    Taken(Vec<String>),
     NotRunning,
     Not(String),
 }
@@ -171,7 +175,7 @@ enum Reloaded {
 impl Reloaded {
     fn words(&self) -> String {
         match self {
-            Self::Taken(view) => words::device::taken(&view.after_restart),
+            Self::Taken(after_restart) => words::device::taken(after_restart),
             Self::NotRunning => words::device::TAKEN_LATER.to_string(),
             Self::Not(why) => words::device::not_taken(why),
         }
@@ -185,6 +189,11 @@ impl Reloaded {
             Self::Not(_) => Some(false),
         }
     }
+}
+
+fn keys(view: &Json) -> Vec<String> {
+    let keys = view.as_array().into_iter().flatten();
+    keys.filter_map(Json::as_str).map(str::to_string).collect()
 }
 
 /// What was put in.

@@ -7,6 +7,7 @@ use super::table::{Cell, Column, table};
 use super::words;
 use crate::control::knocks::KnockView;
 use crate::control::views::DeviceView;
+use crate::knocks::why;
 use crate::store::read::{EventRow, ParcelRow, QuarantineRow};
 
 /// Devices.
@@ -73,7 +74,7 @@ pub fn knocks(look: &Look, knocks: &[KnockView]) -> String {
 pub fn unknown_knocked(knocks: &[KnockView]) -> String {
     let names: BTreeSet<&str> = knocks
         .iter()
-        .filter(|knock| !knock.configured && !knock.client_id.is_empty())
+        .filter(|knock| !knock.configured && why::is_unknown(&knock.why))
         .map(|knock| knock.client_id.as_str())
         .collect();
     match names.len() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::backend::Backend;
 use super::wire::Failure;
-use crate::knocks::Known;
+use crate::knocks::{Known, why};
 use crate::store::read::EventRow;
 
 /// Somebody that wasn't let in.
@@ -108,11 +108,10 @@ pub(super) fn unknown(backend: &dyn Backend) -> u64 {
     };
     let layout = backend.layout();
     let all = entrance.knocks.all();
-    let names = all.iter().map(|known| known.knock.client_id.as_str());
-    let unknown: BTreeSet<&str> = names
-        .filter(|name| !name.is_empty() && !is_configured(&layout, name))
-        .collect();
-    unknown.len() as u64
+    let unknown = all.iter().filter(|known| why::is_unknown(known.knock.why));
+    let names = unknown.map(|known| known.knock.client_id.as_str());
+    let names: BTreeSet<&str> = names.filter(|name| !is_configured(&layout, name)).collect();
+    names.len() as u64
 }
 
 /// A knock, for the wire.

@@ -1,5 +1,7 @@
 //! A gateway on a configuration that the commands may change, and devices with real MQTT libraries.
 
+#![allow(dead_code)]
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -283,6 +285,11 @@ macro_rules! device {
                         Err(_) => return None,
                     }
                 }
+            }
+
+            /// Waits until the gateway ends the connection.
+            pub async fn ends(&mut self) {
+                while timeout(PATIENCE, self.events.poll()).await.unwrap().is_ok() {}
             }
 
             /// Sends an event and waits until it is on the gateway's disk.

@@ -7,5 +7,6 @@ mod bed;
 mod common;
 mod file;
 mod knocks;
+mod live;
 mod pair;
 mod passwords;

@@ -113,8 +113,11 @@ pub fn remove(text: &str, id: &Ident) -> Result<Option<String>, EditError> {
     }
 }
 
+/// An id, and where its table stands.
+type Named<'a> = (Option<&'a str>, Option<Range<usize>>);
+
 /// The ids of an array of tables in either form, with where each stands.
-fn tables(item: &Item) -> Box<dyn Iterator<Item = (Option<&str>, Option<Range<usize>>)> + '_> {
+fn tables(item: &Item) -> Box<dyn Iterator<Item = Named<'_>> + '_> {
     match item {
         Item::ArrayOfTables(all) => Box::new(
             all.iter()
