@@ -21,8 +21,9 @@ ENVIRONMENT = {
     "COLUMNS": "100",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-# Generous: an emulated box on a busy machine takes its time.
-PATIENCE_S = 60
+# How long anything may take: generous, as an emulated box on a busy machine takes its time. packaging/boot
+# has more of it.
+patience_s = 120
 PACKAGING = Path(__file__).resolve().parent.parent
 
 
@@ -40,15 +41,16 @@ class Done:
         return f"# {self.command}\n{self.out}{self.err}(ended with {self.code})"
 
 
-def until(what, look, patience_s=PATIENCE_S):
+def until(what, look, within_s=None):
     """Looks until there is something, and returns it."""
-    end = time.monotonic() + patience_s
+    within_s = within_s or patience_s
+    end = time.monotonic() + within_s
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > end:
-            raise Failed(f"in vain: waited {patience_s} s for {what}")
+            raise Failed(f"in vain: waited {within_s} s for {what}")
         time.sleep(0.1)
 
 
@@ -93,13 +95,17 @@ class Box:
         without installing anything."""
         _call("cp", "--dereference", "/etc/resolv.conf", self.path / "etc/resolv.conf")
         apt = ["apt-get", "install", "-y", "-qq", "--download-only", *packages]
-        self._in_chroot(apt)
+        self.in_chroot(apt)
 
-    def _in_chroot(self, command):
+    def in_chroot(self, command):
+        """Runs a command, as a list, in the box that isn't booted, on the host's network. What it says."""
+        _call("mount", "-t", "proc", "proc", self.path / "proc")
         inside = ["chroot", self.path, "env", "-i", *[f"{k}={v}" for k, v in ENVIRONMENT.items()], *command]
-        done = subprocess.run(inside, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(inside, capture_output=True, text=True)
+        _call("umount", self.path / "proc")
         if done.returncode != 0:
             raise Failed(str(Done(" ".join(map(str, command)), done.returncode, done.stdout, done.stderr)))
+        return done.stdout
 
     def boot(self):
         """Boots it, and returns when systemd has started all there is to start."""
@@ -148,7 +154,7 @@ class Box:
         inside = ["nsenter", "--target", str(self._leader), "--all", "--root", "--wd", "--"]
         return [*inside, "env", "-i", "-C", "/root", *[f"{k}={v}" for k, v in ENVIRONMENT.items()], *command]
 
-    def run(self, command, check=True, said=None, patience_s=PATIENCE_S):
+    def run(self, command, check=True, said=None):
         """Runs a line of shell in the box, as root, with `said` on its standard input."""
         line = self.enter(["bash", "-c", command])
         try:

@@ -7,7 +7,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from box import PATIENCE_S, Failed
+import box
+from box import Failed
 from mqtt import Client
 
 GATEWAY = ("127.0.0.1", 1883)
@@ -16,9 +17,9 @@ GATEWAY = ("127.0.0.1", 1883)
 class Bank:
     """One bank. Gestures return when what they lead to has come."""
 
-    def __init__(self, box, name, password, compartments, boot=1):
+    def __init__(self, place, name, password, compartments, boot=1):
         self.name, self.password, self.boot = name, password, boot
-        self._box, self._compartments = box, compartments
+        self._box, self._compartments = place, compartments
         self._numbers = threading.Lock()
         self._seq = 0
         self._news = threading.Condition()
@@ -91,7 +92,7 @@ class Bank:
         return self._obeyed(f"a {event['kind']}")
 
     def _obeyed(self, after):
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + box.patience_s
         while True:
             with self._news:
                 if not self._news.wait_for(lambda: self._orders, timeout=max(0, end - time.monotonic())):
@@ -138,7 +139,7 @@ class Bank:
         self._client.publish(f"linli/v1/{self.name}/event", json.dumps(event).encode())
 
 
-def sensor(box, name, password):
+def sensor(place, name, password):
     """A connection of a device that only reports."""
-    with box.network():
+    with place.network():
         return Client(GATEWAY, name, password, lambda topic, payload: None)
