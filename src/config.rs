@@ -318,12 +318,38 @@ impl Config {
         all.filter_map(|(id, on, at_point)| Some((id, on.as_ref()?, at_point)))
     }
 
-    /// The devices that are reached over MQTT, and may log in: all that hang on no serial port.
+    /// Everybody who may have a password: devices, and bridges.
+    pub fn login_ids(&self) -> Vec<Ident> {
+        let mut all = self.device_ids();
+        all.extend(self.bridges.iter().map(|bridge| bridge.id.clone()));
+        all
+    }
+
+    /// Who logs in with his id as user name under any client id, and is mapped by profiles: bridges, and
+    /// devices with a profile that no bridge speaks for.
+    pub fn mapped_client_ids(&self) -> Vec<Ident> {
+        let bridges = self.bridges.iter().map(|bridge| &bridge.id);
+        let devices = self.devices.iter();
+        let alone = devices.filter(|device| device.profile.is_some() && device.via.is_none());
+        bridges
+            .chain(alone.map(|device| &device.id))
+            .cloned()
+            .collect()
+    }
+
+    /// The devices that are reached over MQTT and speak our own protocol: all that hang on no serial port
+    /// and have no profile.
     pub fn mqtt_device_ids(&self) -> Vec<Ident> {
         let boards = self.banks.iter().filter(|bank| !bank.boards.is_empty());
         let serial: BTreeSet<&Ident> = boards
             .map(|bank| &bank.id)
             .chain(self.on_ports().map(|(id, _, _)| id))
+            .chain(
+                self.devices
+                    .iter()
+                    .filter(|device| device.profile.is_some())
+                    .map(|device| &device.id),
+            )
             .collect();
         let all = self.device_ids();
         all.into_iter().filter(|id| !serial.contains(id)).collect()
@@ -367,6 +393,8 @@ const fn default_gather_ms() -> u64 {
 
 #[cfg(test)]
 mod faults_tests;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

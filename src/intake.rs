@@ -228,6 +228,19 @@ impl Intake {
         self.quarantine(device, row).await;
     }
 
+    /// A payload of a device that its profile's program can't map. Kept in quarantine with the reason.
+    pub async fn unmapped(
+        &self,
+        device: &Ident,
+        topic: &str,
+        reason: String,
+        payload: Bytes,
+    ) -> Answer {
+        self.0.pace.of(device).charge(Weight::ONE, Instant::now());
+        let row = quarantine_row(self.0.clock.now(), device.as_str(), topic, reason, &payload);
+        self.quarantine(device, row).await
+    }
+
     /// A publication by something that isn't one of our devices, through a broker that let it pass.
     /// Kept in quarantine, and acknowledged, so that it isn't sent for ever.
     pub async fn stranger(&self, topic: &str, payload: Bytes) -> Answer {

@@ -297,7 +297,11 @@ impl Session {
         }
         writeln!(self.out, "{}", made.password)?;
         self.out.flush()?;
-        let how = words::password_made(id, made.broker, &made.file, &made.old_words(&self.look));
+        let old = made.old_words(&self.look);
+        let how = match made.mapped {
+            true => super::words::profile::password_made(id, made.broker, &made.file, &old),
+            false => words::password_made(id, made.broker, &made.file, &old),
+        };
         self.say(&how);
         Ok(())
     }

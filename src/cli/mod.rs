@@ -195,7 +195,7 @@ impl Session {
             Command::Device(command) => self.device(command)?,
             Command::Ca(command) => self.ca(command)?,
             Command::Profile(command) => self.profile(command)?,
-            Command::MapWorker => return Err(Stop::new(stop::FAILED, "not built yet")),
+            Command::MapWorker => return self.map_worker(),
             Command::Version => writeln!(self.out, "linli {}", env!("CARGO_PKG_VERSION"))?,
         }
         Ok(self.out.flush()?)

@@ -25,6 +25,8 @@ pub struct Made {
     pub file: PathBuf,
     /// Where the embedded broker listens.
     pub broker: SocketAddr,
+    /// It is a bridge's, or that of a device with a profile: its client id is its own affair.
+    pub mapped: bool,
     /// What becomes of the old one, if it isn't good no more at once.
     old: OldPassword,
     id: String,
@@ -57,7 +59,7 @@ pub enum Way {
 /// Makes a new password for `id` and stores its hash.
 pub fn make(global: &Global, id: &Ident, way: Way) -> Result<Made, Stop> {
     let config = locate::config(global)?;
-    if !config.device_ids().contains(id) {
+    if !config.login_ids().contains(id) {
         let message = words::no_such_device(id.as_str(), &locate::config_file(global));
         return Err(Stop::new(stop::NOT_FOUND, message));
     }
@@ -88,6 +90,7 @@ pub fn make(global: &Global, id: &Ident, way: Way) -> Result<Made, Stop> {
     Ok(Made {
         password,
         file,
+        mapped: config.mapped_client_ids().contains(id),
         broker: config.broker.unwrap_or_default().listen,
         old,
         id: id.to_string(),

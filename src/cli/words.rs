@@ -306,6 +306,7 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         | Trouble::LineExhausted { .. }
         | Trouble::ClockOff { .. } => sync::trouble(look, trouble),
         Trouble::DevicesSlowed { devices } => slowed::trouble(look, devices),
+        Trouble::ProfileDown(down) => profile::trouble(look, down),
         Trouble::ParcelsNotSeen { compartments } => compartments::not_seen(compartments),
         Trouble::NotBooked { slots } => compartments::not_booked(slots),
         Trouble::HistoryBroken { broken } => audit::trouble(look, broken),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::document::{Document, steps, within};
+use super::document::{Document, Step, steps, within};
 use super::{Broker, Config, ConfigError};
 
 /// A value that holds.
@@ -52,9 +52,14 @@ fn all(config: Config, document: &Document, wanted: &str) -> Vec<Held> {
         };
         (document.named(&key), key, value, origin)
     });
-    let wanted_steps = steps(wanted).len();
-    let begins = |key: &str| steps(key).len() >= wanted_steps && within(key, wanted);
-    held.filter(|(named, counted, ..)| begins(counted) || begins_named(named, wanted))
+    let wanted_steps = steps(wanted);
+    let counts = !wanted_steps.contains(&Step::Item(None));
+    let begins =
+        |key: &str| counts && steps(key).len() >= wanted_steps.len() && within(key, wanted);
+    // A list of tables with nothing in it says nothing.
+    let says = |key: &str, value: &Json| *value != Json::Array(Vec::new()) || !key.contains('[');
+    held.filter(|(_, key, value, _)| says(key, value) || document.holds(key))
+        .filter(|(named, counted, ..)| begins(counted) || begins_named(named, wanted))
         .map(|(key, _, value, origin)| Held { key, value, origin })
         .collect()
 }
@@ -69,9 +74,10 @@ fn begins_named(key: &str, wanted: &str) -> bool {
 fn gather(key: String, value: Json, leaves: &mut Vec<(String, Json)>) {
     match value {
         Json::Null => {}
-        Json::Object(keys) => {
-            for (name, value) in keys {
-                let dot = if key.is_empty() { "" } else { "." };
+        Json::Object(mut keys) => {
+            let dot = if key.is_empty() { "" } else { "." };
+            let id = keys.remove_entry("id");
+            for (name, value) in id.into_iter().chain(keys) {
                 gather(format!("{key}{dot}{name}"), value, leaves);
             }
         }
@@ -80,7 +86,6 @@ fn gather(key: String, value: Json, leaves: &mut Vec<(String, Json)>) {
                 gather(format!("{key}[{i}]"), item, leaves);
             }
         }
-        // A list of tables with nothing in it says nothing.
         Json::Array(items) if items.is_empty() && !key.contains('.') => {}
         value => leaves.push((key, value)),
     }

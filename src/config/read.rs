@@ -158,7 +158,8 @@ pub(super) fn judge(text: &str) -> (Option<Config>, Document, Faults) {
             None
         }
     };
-    if let Some(config) = &config {
+    // With so many faults already there is nothing to be gained by more.
+    if let Some(config) = config.as_ref().filter(|_| errors.more() == 0) {
         errors.add(config.check(), |fault| repaired.leaves(fault));
     }
     (config, read.document, errors)

@@ -1,6 +1,7 @@
 //! The check of a file's structure against the schema: unknown, missing and wrong keys, everywhere and
 //! all at once. What is wrong is then repaired in memory, so that the rest can be judged too.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
@@ -17,7 +18,7 @@ use super::texts;
 const NAMED_MOST: usize = 14;
 
 /// What isn't as it was written: nothing that follows from it alone is worth saying.
-pub(super) struct Repaired(Vec<String>);
+pub(super) struct Repaired(BTreeSet<String>);
 
 impl Repaired {
     /// Whether a fault says something that doesn't only follow from another.
@@ -34,7 +35,7 @@ pub(super) fn check(read: &mut Read, errors: &mut Faults) -> Repaired {
     let mut check = Check {
         text: &text,
         left_out: &read.left_out,
-        repaired: std::mem::take(&mut read.sections),
+        repaired: read.sections.drain(..).collect(),
         errors,
     };
     check.value(&mut read.document.root, schema(), "");
@@ -44,7 +45,7 @@ pub(super) fn check(read: &mut Read, errors: &mut Faults) -> Repaired {
 struct Check<'a> {
     text: &'a str,
     left_out: &'a [Range<usize>],
-    repaired: Vec<String>,
+    repaired: BTreeSet<String>,
     errors: &'a mut Faults,
 }
 
@@ -53,7 +54,7 @@ impl Check<'_> {
     fn value(&mut self, node: &mut Node, piece: &Json, key: &str) -> bool {
         let rules = resolved(piece);
         if !key.is_empty() && self.lacks(node) {
-            self.repaired.push(key.to_owned());
+            self.repaired.insert(key.to_owned());
         }
         match rules["type"].as_str() {
             Some("object") => self.table(node, rules, key),
@@ -100,7 +101,7 @@ impl Check<'_> {
             if is_required(&entry.key) {
                 entry.node.value = repair::stand_in(piece, entry.node.place.start);
             }
-            self.repaired.push(at);
+            self.repaired.insert(at);
             is_required(&entry.key)
         });
         for name in required.iter().filter_map(Json::as_str) {
@@ -124,19 +125,19 @@ impl Check<'_> {
                     value: repair::stand_in(&known[name], place.start),
                 },
             });
-            self.repaired.push(at);
+            self.repaired.insert(at);
         }
         true
     }
 
     /// Takes out the keys that aren't known; one that was only misspelt goes on under its right name.
     fn drop_unknown(&mut self, entries: &mut Vec<Entry>, known: &Map<String, Json>, key: &str) {
-        let there: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        let there: BTreeSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
         entries.retain_mut(|entry| {
             if known.contains_key(&entry.key) {
                 return true;
             }
-            let free = known.keys().filter(|name| !there.contains(name));
+            let free = known.keys().filter(|name| !there.contains(*name));
             let meant = nearest(&entry.key, free.map(String::as_str));
             let name: String = entry.key.chars().take(64).collect();
             let at = joined(key, &name.escape_debug().to_string());
@@ -162,7 +163,7 @@ impl Check<'_> {
         if !matches!(node.value, Value::List(_)) && repair::same_kind(&node.value, items) {
             let last = key.rsplit('.').next().unwrap_or(key);
             let what = match node.value {
-                Value::Table(_) if self.text[node.place.start..].starts_with('[') => {
+                Value::Table(_) if self.written(node).starts_with('[') => {
                     format!(
                         "is a list: write [[{last}]], with two pairs of brackets, once for each"
                     )
@@ -190,7 +191,7 @@ impl Check<'_> {
             let at = format!("{key}[{i}]");
             if !self.value(value, items, &at) {
                 value.value = repair::stand_in(items, value.place.start);
-                self.repaired.push(at);
+                self.repaired.insert(at);
             }
         }
         true
@@ -288,10 +289,15 @@ impl Check<'_> {
         false
     }
 
+    /// The text from a value on.
+    fn written(&self, node: &Node) -> &str {
+        self.text.get(node.place.start..).unwrap_or_default()
+    }
+
     /// Whether something of a table or list couldn't be read.
     fn lacks(&self, node: &Node) -> bool {
         let Range { start, end } = node.place.clone();
-        let written = &self.text[start..];
+        let written = self.written(node);
         let end = match &node.value {
             Value::Table(_) if start == end => next_header(self.text),
             Value::Table(_) if written.starts_with('[') => {

@@ -179,17 +179,58 @@ pub fn next_header(text: &str) -> usize {
     at
 }
 
-/// Spaces in place of all but the ends of lines, so that the places of the rest stay.
+/// Spaces in place of all but the ends of lines, so that the places of the rest stay. What is blank
+/// can always be read.
 fn blank_out(text: &mut String, part: Range<usize>) {
-    let blank: String = text[part.clone()]
-        .bytes()
-        .map(|b| {
-            if matches!(b, b'\n' | b'\r') {
-                b as char
-            } else {
-                ' '
-            }
-        })
-        .collect();
+    let bytes = text[part.clone()].bytes();
+    let blank: String = bytes.map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
     text.replace_range(part, &blank);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_written_comes_to_an_end() {
+        for text in [
+            "\r",
+            "\u{feff}",
+            "=",
+            "[",
+            "[[",
+            "\"",
+            "'''",
+            "\"\"\"\n\nx",
+            "é = é\n[é",
+            "a = [\n\n\n",
+            "a = {\n",
+            "[a]\n[a]\n[[a]]\n",
+            "\u{0}",
+            "a.b.c = 1\na.b = 2",
+            "x\n\r\n\ry = '\r'",
+        ] {
+            let mut errors = Faults::default();
+            let read = read(text, &mut errors);
+            assert!(read.document.root.to_json().is_object(), "{text:?}");
+            assert!(errors.all().len() <= FAULTS_MOST + 1, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_read_past_a_fault() {
+        let text = "a = 1\nb = [\n  1,\n  2 2,\n  3,\n]\nc 7\n[d\nx = 1\n[e]\ny = \"f\nz = 2\n";
+        let mut errors = Faults::default();
+        let read = read(text, &mut errors);
+        let json = serde_json::json!({ "a": 1, "b": [1, 3], "e": { "z": 2 } });
+        assert_eq!(read.document.root.to_json(), json);
+        assert_eq!(read.sections, ["d"]);
+        let lines = errors.all().iter().map(|fault| {
+            let place = fault.place().unwrap();
+            read.document.line_and_column(place.start).0
+        });
+        assert_eq!(lines.collect::<BTreeSet<_>>(), [4, 7, 8, 11].into());
+    }
 }

@@ -146,6 +146,11 @@ pub fn banks(backend: &dyn Backend) -> Result<Answer, Failure> {
     Answer::all(&bank_views(backend, rows))
 }
 
+/// `mapped`.
+pub fn mapped(backend: &dyn Backend) -> Result<Answer, Failure> {
+    Answer::all(&backend.mapped())
+}
+
 /// `parcels`.
 pub fn parcels(
     backend: &dyn Backend,

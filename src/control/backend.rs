@@ -10,6 +10,7 @@ use firmware_protocols::event::Secret;
 use firmware_protocols::{Ident, Slot};
 use tokio::sync::watch;
 
+use super::profiles::MappedView;
 use super::reload::ReloadView;
 use super::views::StatusReport;
 use crate::audit::Auditing;
@@ -32,6 +33,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How the daemon is, from memory: must not block.
     fn status(&self) -> StatusReport;
+
+    /// How the devices with a profile do, from memory.
+    fn mapped(&self) -> Vec<MappedView> {
+        Vec::new()
+    }
 
     /// Whether the store could be read for the status, or why not. For [`Self::status`], which is asked
     /// next.

@@ -296,7 +296,7 @@ fn plain(backend: &dyn Backend, request: Request) -> Result<Answer, Failure> {
         Request::AuditVerify { against } => audit::verify(backend, against),
         Request::AuditKey => audit::key(backend),
         Request::Knocks => knocks::knocks(backend),
-        Request::Mapped => Ok(answer::Answer::default()),
+        Request::Mapped => answer::mapped(backend),
         Request::Events { .. }
         | Request::Reload { .. }
         | Request::Pair { .. }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::compartments::Lacking;
 use self::serial::{Noted, Poor, Silent};
+use super::profiles::ProfileDown;
 use super::reload::RefusedConfiguration;
 use super::views::{BankView, DeviceView, PartReport, SlowedView, StatusReport};
 use crate::disk::Duty;
@@ -187,6 +188,8 @@ pub enum Trouble {
         /// Which, since when, how much.
         devices: Vec<SlowedView>,
     },
+    /// A profile isn't run: nothing comes of its devices.
+    ProfileDown(ProfileDown),
     /// The cloud hasn't taken anything for a while.
     Backlog {
         /// Items that wait.
@@ -294,6 +297,7 @@ impl Trouble {
             | Self::CloudRefused(_)
             | Self::BootsReused { .. }
             | Self::DevicesSlowed { .. }
+            | Self::ProfileDown(_)
             | Self::Backlog { .. }
             | Self::Cloud { .. }
             | Self::CertificateEnds { .. }
@@ -324,6 +328,8 @@ pub fn judge(
     troubles.extend(concerns.going_back.map(Trouble::ParcelsGoBack));
     troubles.extend(boots_reused(devices));
     troubles.extend(slowed(report));
+    let down = report.links.profiles.iter().cloned();
+    troubles.extend(down.map(Trouble::ProfileDown));
     let now_ms = report.clock.wall_ms;
     let cloud = cloud::lane_troubles(&report.cloud, now_ms, &lanes.lanes);
     let backlog = cloud::backlog(now_ms, &report.cloud, &lanes.lanes, &cloud);

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Trouble};
+use super::profiles::ProfileDown;
 use super::reload::ConfigurationReport;
 use super::secret::PickupCode;
 use crate::audit::AuditReport;
@@ -88,6 +89,9 @@ pub struct LinksReport {
     /// How many different names knocked lately that stand in no configuration.
     #[serde(default)]
     pub unknown_knocks: u64,
+    /// Profiles that aren't run.
+    #[serde(default)]
+    pub profiles: Vec<ProfileDown>,
 }
 
 /// Who sends more than the limit, and what was done about it since the daemon started.

@@ -20,6 +20,7 @@ use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::Requests;
 use crate::config::serial::Protocol;
+use crate::control::profiles::{MappedView, ProfileDown};
 use crate::control::reload::ReloadView;
 use crate::control::views::{
     ClockReport, JournalReport, LimitsReport, LinksReport, SlowedView, StatusReport,
@@ -30,6 +31,7 @@ use crate::intake::Intake;
 use crate::journal::{self, Inbox, NotTaken, Work};
 use crate::links::LinkState;
 use crate::links::entrance::Entrance;
+use crate::links::mapped::Mapped;
 use crate::links::serial::Ports;
 use crate::links::serial::tap::Tap;
 use crate::pace::Pace;
@@ -55,6 +57,8 @@ pub struct DaemonBackend {
     pub journal: Arc<journal::Status>,
     /// The serial ports.
     pub ports: Arc<Ports>,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
     /// Which devices are there.
     pub presence: Presence,
     /// How much each may send.
@@ -102,6 +106,7 @@ impl DaemonBackend {
                 connected: roster.connected() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                profiles: ProfileDown::among(&self.mapped.views()),
                 ..LinksReport::default()
             },
             Link::External {
@@ -112,6 +117,7 @@ impl DaemonBackend {
                 connected: self.presence.online() as u64,
                 last_error: why(status.state()),
                 limits: self.limits(),
+                profiles: ProfileDown::among(&self.mapped.views()),
                 ..LinksReport::default()
             },
         }
@@ -199,6 +205,10 @@ impl Backend for DaemonBackend {
             serial: self.ports.views(),
             configuration: self.shown.configuration(),
         }
+    }
+
+    fn mapped(&self) -> Vec<MappedView> {
+        self.mapped.views()
     }
 
     fn store_was_read(&self, outcome: Result<(), &str>) {

@@ -28,9 +28,11 @@ use crate::config::{Config, secret_path};
 use crate::control;
 use crate::control::reload::{ConfigurationReport, ReloadView};
 use crate::disk::{Disk, Duty};
+use crate::intake::Intake;
 use crate::journal::{self, Journal};
 use crate::knocks::Knocks;
-use crate::links::embedded::Clients;
+use crate::links::embedded::{Admitted, Clients};
+use crate::links::mapped::{self, Mapped};
 use crate::links::serial::plan::PortPlan;
 use crate::links::serial::{Around, Ports};
 use crate::pace::Pace;
@@ -138,7 +140,7 @@ pub async fn start_from(
     let cloud_config = cloud_config(&config)?;
     let disk = Disk::new(clock.clone());
     let layout = config.layout();
-    let pace = Arc::new(Pace::new(config.limits(), config.device_ids()));
+    let pace = Arc::new(Pace::new(config.limits(), config.login_ids()));
     let settings = journal::Settings {
         gather_ms: config.journal.gather_ms,
         retention: config.retention(),
@@ -166,18 +168,20 @@ pub async fn start_from(
         stopped: links_stopped,
     };
     let ports = Arc::new(start_ports(&config, &around)?);
+    let makers = Arc::new(start_mapped(&config, &intake, &clock)?);
     let router = Router::new(Arc::clone(&ports));
     let routing = tokio::spawn(router.clone().run(from_journal));
     let running = PartsStatus::default();
     let link_parts = LinkParts {
         intake: intake.clone(),
+        mapped: Arc::clone(&makers),
         router,
         parts: running.clone(),
         disk: disk.clone(),
         clock: clock.clone(),
         knocks: Knocks::default(),
     };
-    let clients = Arc::new(Clients::new(parts::admitted(&config)));
+    let clients = Arc::new(Clients::new(Admitted::of(&config)));
     let StartedLink {
         link,
         addresses: mqtt,
@@ -240,7 +244,10 @@ pub async fn start_from(
             cloud: cloud_parts,
             disk: disk.clone(),
             clock: clock.clone(),
-            followers: live::Followers { tls, mapped: None },
+            followers: live::Followers {
+                tls,
+                mapped: Some(mapped_follower(Arc::clone(&makers))),
+            },
             told: told(&mqtt),
         },
         Arc::clone(&shown),
@@ -260,6 +267,7 @@ pub async fn start_from(
         parts: running,
         journal: Arc::clone(&journal.status),
         ports: Arc::clone(&ports),
+        mapped: makers,
         presence,
         pace,
         requests,
@@ -298,6 +306,18 @@ fn start_ports(config: &Config, around: &Around) -> anyhow::Result<Ports> {
     let boots = live::next_boots(&store_file(&config.state_dir))?;
     let plans = PortPlan::all(config, |device| boots.get(device).copied().unwrap_or(1));
     Ports::start(plans, around)
+}
+
+/// Starts what maps the devices of other makers. Their workers start when something comes.
+fn start_mapped(config: &Config, intake: &Intake, clock: &Clock) -> anyhow::Result<Mapped> {
+    let store = store_file(&config.state_dir);
+    Mapped::start(
+        config,
+        PathBuf::from(mapped::EXE),
+        Arc::new(intake.clone()),
+        clock.clone(),
+        Box::new(move || live::next_boots(&store)),
+    )
 }
 
 /// How the cloud is spoken to, if there is one.
@@ -421,6 +441,20 @@ fn tls_follower(link: &parts::Link) -> Option<live::Follower> {
             .into_iter()
             .collect())
     }))
+}
+
+/// What makes the profiles go by a new configuration.
+fn mapped_follower(makers: Arc<Mapped>) -> live::Follower {
+    Box::new(move |old: &Config, new: &Config| {
+        makers
+            .replace(new)
+            .map_err(|e| format!("bridges and profiles go on as before: {e:#}"))?;
+        let differs = live::mapped(old) != live::mapped(new);
+        Ok(differs
+            .then(|| "bridge, device.profile".to_owned())
+            .into_iter()
+            .collect())
+    })
 }
 
 fn reload_at_hangup(live: Arc<Live>) -> anyhow::Result<()> {

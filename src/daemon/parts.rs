@@ -19,10 +19,9 @@ use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::knocks::Knocks;
 use crate::ledger::StoreLedger;
-use crate::links::embedded::{
-    self, Admitted, Clients, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener,
-};
+use crate::links::embedded::{self, Clients, EmbeddedBroker, Roster, TlsAt, TlsHouse, TlsListener};
 use crate::links::entrance::{Door, Entrance};
+use crate::links::mapped::Mapped;
 use crate::links::serial::Ports;
 use crate::links::{DeviceIntake, LinkStatus, OUTBOUND_MAX, ToDevice, external};
 use crate::pace::Pace;
@@ -227,6 +226,8 @@ pub struct LinkParts {
     pub clock: Clock,
     /// Who isn't let in.
     pub knocks: Knocks,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
 }
 
 /// A link that was started.
@@ -267,6 +268,7 @@ impl LinkParts {
     /// Starts the link to somebody else's broker.
     pub fn external(&self, mut settings: external::Settings) -> (Link, Part) {
         settings.knocks = self.knocks.clone();
+        settings.mapped = Arc::clone(&self.mapped);
         let status = Arc::new(LinkStatus::default());
         let link = Link::External {
             settings: settings.clone(),
@@ -293,15 +295,6 @@ impl LinkParts {
             .await;
         });
         (link, part)
-    }
-}
-
-/// Who may log in over MQTT.
-pub fn admitted(config: &Config) -> Admitted {
-    let broker = config.broker.clone().unwrap_or_default();
-    Admitted {
-        devices: config.mqtt_device_ids().into_iter().collect(),
-        anonymous: broker.anonymous.into_iter().collect(),
     }
 }
 
@@ -357,8 +350,10 @@ async fn start_embedded(
         disk,
         clock,
         knocks,
+        mapped,
     } = with;
     broker.knocks = knocks;
+    broker.mapped = mapped;
     broker.tls = open_tls(config, &clock, &disk, &broker.knocks)?;
     if let Some(tls) = &broker.tls {
         tokio::spawn(Arc::clone(&tls.listener).keep(stopped.clone()));

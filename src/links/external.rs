@@ -8,6 +8,7 @@
 //! the journal doesn't take one, nothing more is acknowledged and the connection is made anew: the
 //! broker, which still has them, sends them again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use bytes::Bytes;
 use firmware_protocols::Ident;
 use firmware_protocols::topic::{self, Channel};
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v5::{ConnectReturnCode, Packet, Publish, PublishProperties};
+use rumqttc::mqttbytes::v5::{
+    ConnectReturnCode, Packet, Publish, PublishProperties, RetainForwardRule, SubscribeFilter,
+};
 use rumqttc::{
     AckMode, AsyncClient, Broker, Event, EventLoop, MqttOptions, NetworkOptions, PersistedAckMode,
     PersistedSession, PublishOptions, SessionStore, SessionStoreError, SessionStoreKey,
@@ -31,6 +34,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::embedded::Clients;
+use super::mapped::{Mapped, Publication, Retained};
 use super::{LinkStatus, ToDevice};
 use crate::config::secret_path;
 use crate::intake::{Answer, Intake};
@@ -47,6 +51,10 @@ const SESSION_FORMAT_VERSION: u16 = 1;
 const TAKER_IN_FLIGHT: u16 = 1;
 /// How many messages may wait for the broker's PUBACK.
 const SENDER_IN_FLIGHT: u16 = 64;
+/// What our own devices publish to.
+const OURS: [&str; 2] = ["linli/v1/+/event", "linli/v1/+/status"];
+/// How many topics are asked for in one packet.
+const SUBSCRIBED_AT_ONCE: usize = 100;
 const KEEP_ALIVE_S: u16 = 30;
 /// How long it may take until the broker has let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,6 +86,8 @@ pub struct Settings {
     pub clients: Arc<Clients>,
     /// Who spoke and isn't one of them.
     pub knocks: Knocks,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
 }
 
 impl Settings {
@@ -109,6 +119,7 @@ impl Settings {
             window: section.window.clamp(1, 4_096),
             clients,
             knocks: Knocks::default(),
+            mapped: Arc::default(),
         })
     }
 
@@ -271,6 +282,10 @@ struct Session<'a> {
     under_way: mpsc::Sender<UnderWay>,
     not_taken: mpsc::Receiver<String>,
     connected: bool,
+    /// How many of our subscriptions were answered.
+    answered: usize,
+    /// The topics of mapped devices that we asked for.
+    asked: BTreeSet<String>,
 }
 
 struct UnderWay {
@@ -306,6 +321,8 @@ impl<'a> Session<'a> {
             under_way,
             not_taken,
             connected: false,
+            answered: 0,
+            asked: BTreeSet::new(),
         };
         let ended = session.run().await;
         acknowledging.abort();
@@ -313,9 +330,16 @@ impl<'a> Session<'a> {
     }
 
     async fn run(mut self) -> Ended {
+        let mut mapped = self.settings.mapped.changed();
         loop {
             let event = tokio::select! {
                 event = self.events.poll() => event,
+                Ok(()) = mapped.changed(), if self.connected => {
+                    match self.ask_for_mapped() {
+                        Ok(()) => continue,
+                        Err(e) => return self.ended(format!("{e:#}")),
+                    }
+                }
                 Some(why) = self.not_taken.recv() => return self.ended(why),
             };
             match event {
@@ -343,11 +367,12 @@ impl<'a> Session<'a> {
     async fn incoming(&mut self, packet: Packet) -> anyhow::Result<()> {
         match packet {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
-                for filter in ["linli/v1/+/event", "linli/v1/+/status"] {
+                for filter in OURS {
                     self.client
                         .try_subscribe(filter, QoS::AtLeastOnce)
                         .context("asking the broker for events")?;
                 }
+                self.ask_for_mapped()?;
             }
             Packet::ConnAck(ack) => bail!("the broker refuses us: {:?}", ack.code),
             Packet::SubAck(ack) => {
@@ -357,7 +382,12 @@ impl<'a> Session<'a> {
                         rumqttc::mqttbytes::v5::SubscribeReasonCode::Success(_)
                     )
                 });
-                if refused {
+                self.answered += 1;
+                if refused && self.answered > OURS.len() {
+                    tracing::error!(
+                        "the broker doesn't let us read topics of devices with a profile: allow them in its ACL"
+                    );
+                } else if refused {
                     bail!("the broker doesn't let us read linli/v1/+/event: allow it in its ACL");
                 }
                 self.connected = true;
@@ -376,7 +406,7 @@ impl<'a> Session<'a> {
     fn note_stranger(&self, topic: &str) {
         let name = topic.split('/').nth(2).unwrap_or_default();
         let known = self.settings.clients.now();
-        if Ident::new(name).is_ok_and(|id| known.devices.contains(&id)) {
+        if name.is_empty() || Ident::new(name).is_ok_and(|id| known.has(&id)) {
             return;
         }
         self.settings.knocks.note(Knock {
@@ -387,12 +417,39 @@ impl<'a> Session<'a> {
         });
     }
 
+    /// Asks for the topics of mapped devices that weren't asked for yet, and for no others any more.
+    fn ask_for_mapped(&mut self) -> anyhow::Result<()> {
+        let wanted: BTreeSet<String> = self.settings.mapped.topics().into_iter().collect();
+        let new: Vec<&String> = wanted.difference(&self.asked).collect();
+        for some in new.chunks(SUBSCRIBED_AT_ONCE) {
+            let filters = some.iter().map(|topic| {
+                let mut filter = SubscribeFilter::new(topic.as_str(), QoS::AtLeastOnce);
+                // What a session goes on with was handed out when it began.
+                filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
+                filter
+            });
+            self.client
+                .try_subscribe_many(filters)
+                .context("asking the broker for the topics of devices with a profile")?;
+        }
+        for gone in self.asked.difference(&wanted) {
+            self.client
+                .try_unsubscribe(gone.as_str())
+                .context("asking the broker for less")?;
+        }
+        self.asked = wanted;
+        Ok(())
+    }
+
     async fn publish(&mut self, publish: Publish) -> anyhow::Result<()> {
         let known = self.settings.clients.now();
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
         let intake = self.intake.clone();
         let payload = publish.payload.clone();
-        self.note_stranger(&topic);
+        let mapped = self.settings.mapped.has_topic(&topic);
+        if !mapped {
+            self.note_stranger(&topic);
+        }
         let answer = match topic::parse(&topic) {
             Some((device, Channel::Event)) if known.devices.contains(&device) => {
                 match intake.events_if_due(device, payload) {
@@ -407,6 +464,22 @@ impl<'a> Session<'a> {
                     intake.presence(&device, payload == Bytes::from_static(b"online"));
                 }
                 tokio::spawn(async { Answer::Taken })
+            }
+            _ if mapped => {
+                let publication = Publication {
+                    topic,
+                    payload,
+                    id: (publish.qos != QoS::AtMostOnce).then_some(publish.pkid),
+                    again: publish.dup,
+                    retained: match publish.retain {
+                        true => Retained::Stored,
+                        false => Retained::No,
+                    },
+                };
+                match self.settings.mapped.anybodys(publication) {
+                    Some(taking) => tokio::spawn(taking),
+                    None => tokio::spawn(async { Answer::Taken }),
+                }
             }
             _ if !self.intake.takes_stranger(payload.len()) => {
                 tokio::spawn(async { Answer::Taken })

@@ -3,7 +3,9 @@
 pub mod embedded;
 pub mod entrance;
 pub mod external;
+pub mod mapped;
 pub mod serial;
+pub mod voice;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -42,6 +44,18 @@ pub trait DeviceIntake: Send + Sync + 'static {
     /// A publication, or a will, of a logged-in device that it may not publish. Cut to
     /// [`embedded::limits::FOREIGN_TOPIC_MAX_BYTES`] and [`embedded::limits::FOREIGN_PAYLOAD_MAX_BYTES`].
     async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes);
+    /// A payload of a device that its profile's program can't map. Kept in quarantine with the reason;
+    /// cut like the above. Resolves once that is on disk, or can't be.
+    async fn unmapped(
+        &self,
+        device: &Ident,
+        topic: &str,
+        _reason: String,
+        payload: Bytes,
+    ) -> Answer {
+        self.foreign(device, topic, payload).await;
+        Answer::Taken
+    }
     /// The device's link went up or down, or it said so itself. Called under a lock: must not
     /// block.
     fn presence(&self, device: &Ident, online: bool);
@@ -56,6 +70,15 @@ impl DeviceIntake for Intake {
     }
     async fn foreign(&self, device: &Ident, topic: &str, payload: Bytes) {
         Intake::foreign(self, device, topic, payload).await;
+    }
+    async fn unmapped(
+        &self,
+        device: &Ident,
+        topic: &str,
+        reason: String,
+        payload: Bytes,
+    ) -> Answer {
+        Intake::unmapped(self, device, topic, reason, payload).await
     }
     fn presence(&self, device: &Ident, online: bool) {
         Intake::presence(self, device, online);

@@ -8,6 +8,8 @@
 //! * `evidence` — the parcels' history verified, exported and checked.
 //! * `init` — the first set-up, by flags and on a terminal, and a daemon that starts from it.
 //! * `bounds` — what a client can't do to the others.
+//! * `config` — the configuration checked, shown and tried against the world.
+//! * `reloading` — a new configuration that was taken over, or refused.
 //! * `syncing` — what is asked of the sync client, and that no token is seen on its way.
 //! * `walk` — the walk test of a bank, and its record.
 
@@ -16,11 +18,13 @@
 mod answers;
 mod bed;
 mod bounds;
+mod config;
 mod desk;
 mod errors;
 mod evidence;
 mod init;
 mod ledgers;
 mod opening;
+mod reloading;
 mod syncing;
 mod walk;

@@ -27,7 +27,10 @@ async fn both_passwords_are_good_until_the_device_has_come_with_the_new_one() {
         bed.done(&["status"])
             .contains("1 device hasn't come with a new password yet: door-1")
     );
-    assert_eq!(bed.json(&["status"])["rotating"], serde_json::json!(["door-1"]));
+    assert_eq!(
+        bed.json(&["status"])["rotating"],
+        serde_json::json!(["door-1"])
+    );
 
     assert!(bed.lets_in("door-1", &new).await);
     assert!(!bed.lets_in("door-1", &old).await, "the old one is dropped");

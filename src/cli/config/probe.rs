@@ -104,12 +104,21 @@ fn running(socket: &Path) -> Option<Status> {
 fn state_dir(folder: &Path, who: &Who) -> Result<String, String> {
     match who.fills(folder) {
         Ok(()) => Ok(say::may_write(folder, &who.name)),
-        Err(Refused::Missing) => match folder.parent().map(|above| who.fills(above)) {
+        Err(Refused::Missing) => match above(folder).map(|above| who.fills(above)) {
             Some(Ok(())) => Ok(say::will_be_made(folder)),
             _ => Err(say::state_dir_missing(folder, &who.name)),
         },
         Err(refused) => Err(say::state_dir_denied(folder, &refused, &who.name)),
     }
+}
+
+/// The nearest folder above that is there.
+fn above(folder: &Path) -> Option<&Path> {
+    let mut above = folder.ancestors().skip(1).map(|above| match above {
+        none if none.as_os_str().is_empty() => Path::new("."),
+        above => above,
+    });
+    above.find(|above| above.exists())
 }
 
 /// Whether an address is free for us, or ours already.

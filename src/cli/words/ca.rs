@@ -182,6 +182,7 @@ pub fn day(look: &Look, at_ms: i64) -> String {
 }
 
 /// Why somebody came to nothing over TLS, and what to do; by the word of a knock.
+#[allow(dead_code)]
 pub fn knock(why: &str) -> Option<(&'static str, &'static str)> {
     Some(match why {
         "no-tls" => (

@@ -345,8 +345,11 @@ pub fn reason(knock: &KnockView) -> String {
         why::WILL_PAYLOAD => "its will says something else than 'offline' or 'online'",
         why::WILL_QOS => "its will has QoS 2",
         why::NO_ROOM => "there was no room, or the broker was stopping",
-        "tls-handshake" => "the TLS handshake failed",
-        other => return format!("wasn't let in ({other})"),
+        why::CERTIFICATE_OF_ANOTHER => "its certificate names another device",
+        other => match super::ca::knock(other) {
+            Some((reason, _)) => reason,
+            None => return format!("wasn't let in ({other})"),
+        },
     };
     text.to_string()
 }
@@ -384,8 +387,13 @@ pub fn remedy(knock: &KnockView) -> String {
         why::WILL_PAYLOAD => "set its will's text to: offline".to_string(),
         why::WILL_QOS => "set its will's QoS to 0 or 1".to_string(),
         why::NO_ROOM => "if it goes on: raise broker.max_connections".to_string(),
-        "tls-handshake" => "does the device trust the estate's CA (linli ca show), does it use the name in the certificate, is its clock right?".to_string(),
-        _ => "see the daemon's log: journalctl -u linli".to_string(),
+        why::CERTIFICATE_OF_ANOTHER => {
+            "its client id must be the one that its certificate names (linli ca list), or make it one of its own: linli ca issue ID".to_string()
+        }
+        other => match super::ca::knock(other) {
+            Some((_, remedy)) => remedy.to_string(),
+            None => "see the daemon's log: journalctl -u linli".to_string(),
+        },
     }
 }
 

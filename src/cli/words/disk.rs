@@ -20,11 +20,14 @@ pub fn trouble(look: &Look, trouble: &Trouble) -> (String, String) {
         return (String::new(), String::new());
     };
     let (what, meaning) = what(*duty, *log_bytes);
+    let remedy = match duty {
+        // Its files may be all right, and what is in them not.
+        Duty::Certificates => "It is looked at again each minute.",
+        _ => "Look for space (df -h) and for a disk that fails (dmesg); it goes on by itself.",
+    };
     (
         format!("{what} since {}: {error}.", look.time(*since_ms)),
-        format!(
-            "{meaning} Look for space (df -h) and for a disk that fails (dmesg); it goes on by itself."
-        ),
+        format!("{meaning} {remedy}"),
     )
 }
 

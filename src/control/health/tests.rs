@@ -566,6 +566,21 @@ fn a_link_that_is_down_is_named_once() {
 }
 
 #[test]
+fn a_profile_that_is_not_run_should_be_looked_at() {
+    let down = super::super::profiles::ProfileDown {
+        profile: "/etc/linli/own.toml".to_string(),
+        why: "the program computes for more than 250 ms".to_string(),
+        until_ms: Some(NOW_MS + 60_000),
+        devices: 2,
+    };
+    let mut report = report();
+    report.links.profiles = vec![down.clone()];
+    let (health, troubles) = judge(&report, &[], &[], &lanes(None), &Concerns::default());
+    assert_eq!(health, Health::Attention);
+    assert_eq!(troubles, [Trouble::ProfileDown(down)]);
+}
+
+#[test]
 fn a_device_that_is_slowed_for_long_should_be_looked_at() {
     let slowed = |since_ms| SlowedView {
         device: "sensor-1".to_string(),

@@ -110,7 +110,7 @@ fn hold_brokers(old: &Config, config: &mut Config, after_restart: &mut Vec<Strin
 }
 
 /// What makes events out of others' messages.
-fn mapped(config: &Config) -> Vec<String> {
+pub(in crate::daemon) fn mapped(config: &Config) -> Vec<String> {
     let bridges = config.bridges.iter().map(|bridge| format!("{bridge:?}"));
     let devices = config.devices.iter();
     let devices = devices.filter(|device| device.profile.is_some());

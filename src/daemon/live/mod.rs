@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use firmware_protocols::Ident;
 use tokio::sync::{Mutex, oneshot};
 
-use super::parts::{self, Cloud, CloudParts, Link, LinkParts, Part};
+use super::parts::{Cloud, CloudParts, Link, LinkParts, Part};
 use super::service;
 use super::shown::Shown;
 use crate::clock::Clock;
@@ -31,7 +31,7 @@ use crate::control::reload::ReloadView;
 use crate::disk::{Disk, Duty};
 use crate::intake::Intake;
 use crate::journal::{Inbox, Relayout, Settings, Work};
-use crate::links::embedded::{Clients, Roster};
+use crate::links::embedded::{Admitted, Clients, Roster};
 use crate::links::external;
 use crate::links::serial::plan::PortPlan;
 use crate::links::serial::{Around, Ports};
@@ -41,6 +41,7 @@ use crate::store::read::Reader;
 use crate::store::store_file;
 
 pub use change::Change;
+pub(super) use change::mapped;
 
 /// How long a part may take to end when it begins anew, or when the daemon stops.
 const ENDING: Duration = Duration::from_secs(3);
@@ -249,7 +250,7 @@ impl Live {
         parts.intake.relayout(&layout);
         parts.pace.replace(config.limits(), config.device_ids());
         self.shown.set_layout(layout);
-        parts.clients.replace(parts::admitted(config));
+        parts.clients.replace(Admitted::of(config));
         let broker = config.broker.clone().unwrap_or_default();
         parts.clients.make_room(broker.max_connections);
         parts.presence.only(config.device_ids());

@@ -20,7 +20,7 @@ use super::certificate::ClientCertificate;
 use super::connect::{Bad, CONNECT_MAX_BYTES, Connect, Version, parse};
 use super::roster::Place;
 use super::stream::Stream;
-use super::{Shared, knock, limits, pairing, session};
+use super::{Admitted, Shared, knock, limits, pairing, session};
 use crate::credentials::Login;
 use crate::knocks::why;
 
@@ -103,8 +103,17 @@ pub(super) async fn authenticate(
     from: IpAddr,
     certificate: Option<&ClientCertificate>,
 ) -> Result<Ident, Refusal> {
-    let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
     let admitted = shared.clients.now();
+    if let Some(client) = mapped_client(&admitted, connect) {
+        // Its will tells nothing that its link doesn't: it is read over.
+        if certificate.is_some_and(|certificate| !certificate.names(&client)) {
+            return Err(Refusal::Certificate);
+        }
+        let anonymous = certificate.is_some() || admitted.anonymous.contains(&client);
+        check_password(shared, connect, &client, anonymous, from).await?;
+        return Ok(client);
+    }
+    let id = Ident::new(&connect.client_id).map_err(|_| Refusal::ClientId)?;
     let device = admitted.devices.get(&id).cloned().ok_or(Refusal::Login)?;
     if connect
         .username
@@ -116,21 +125,38 @@ pub(super) async fn authenticate(
     if certificate.is_some_and(|certificate| !certificate.names(&device)) {
         return Err(Refusal::Certificate);
     }
-    match &connect.password {
-        None if certificate.is_some() => {}
-        None if admitted.anonymous.contains(&device) => {}
-        Some(password) if connect.username.is_some() => {
-            match shared.credentials.check(&device, password, from).await {
-                Login::Granted => {}
-                Login::Refused if pairing::take(shared, connect, &device, from).await => {}
-                Login::Refused => return Err(Refusal::Login),
-                Login::Throttled => return Err(Refusal::Throttled),
-            }
-        }
-        _ => return Err(Refusal::Login),
-    }
+    let anonymous = certificate.is_some() || admitted.anonymous.contains(&device);
+    check_password(shared, connect, &device, anonymous, from).await?;
     will(shared, connect, &device).await?;
     Ok(device)
+}
+
+async fn check_password(
+    shared: &Shared,
+    connect: &Connect,
+    device: &Ident,
+    anonymous: bool,
+    from: IpAddr,
+) -> Result<(), Refusal> {
+    match &connect.password {
+        None if anonymous => Ok(()),
+        Some(password) if connect.username.is_some() => {
+            match shared.credentials.check(device, password, from).await {
+                Login::Granted => Ok(()),
+                Login::Refused if pairing::take(shared, connect, device, from).await => Ok(()),
+                Login::Refused => Err(Refusal::Login),
+                Login::Throttled => Err(Refusal::Throttled),
+            }
+        }
+        _ => Err(Refusal::Login),
+    }
+}
+
+/// The bridge, or the device with a profile, that a client is: by its user name, else by its client id.
+pub(super) fn mapped_client(admitted: &Admitted, connect: &Connect) -> Option<Ident> {
+    let name = connect.username.as_deref().unwrap_or(&connect.client_id);
+    let name = Ident::new(name).ok()?;
+    admitted.mapped.contains(&name).then_some(name)
 }
 
 async fn will(shared: &Shared, connect: &Connect, device: &Ident) -> Result<(), Refusal> {
@@ -163,10 +189,14 @@ pub(super) fn will_fault(connect: &Connect, device: &Ident) -> Option<Refusal> {
 pub(super) async fn let_in(
     shared: &Arc<Shared>,
     client: Stream,
-    connect: Connect,
+    mut connect: Connect,
     device: &Ident,
     stop: impl Future<Output = ()>,
 ) {
+    let mapped = shared.mapped.is_client(device);
+    if mapped {
+        connect.will = None;
+    }
     let mut link = Link {
         shared,
         device,
@@ -184,7 +214,7 @@ pub(super) async fn let_in(
     }
     let welcome = Welcome {
         receive_max: limits::IN_FLIGHT,
-        packet_max_bytes: limits::PACKET_MAX_BYTES,
+        packet_max_bytes: shared.mapped.packet_max_bytes(device),
         keep_alive_s: keep_alive_s(&connect),
     };
     let welcome = welcome.packet(&connect);
@@ -198,6 +228,10 @@ pub(super) async fn let_in(
         stop,
     )
     .await;
+    drop(link);
+    if mapped && !shared.roster.is_connected(device) {
+        shared.mapped.bridge_left(device);
+    }
 }
 
 /// A device's place in the roster, given back when dropped.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use firmware_protocols::Ident;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::config::Config;
+
 /// Who may log in. Shared between the broker and whoever changes it.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -19,14 +21,27 @@ pub struct Clients {
 pub struct Admitted {
     /// Devices, with their id as client id and user name.
     pub devices: HashSet<Ident>,
-    /// Those of them that may log in without a password, the client id alone naming them.
+    /// Those of them, and of `mapped`, that may log in without a password, the client id alone naming
+    /// them.
     pub anonymous: HashSet<Ident>,
+    /// Bridges, and devices with a profile: with their id as user name, under any client id.
+    pub mapped: HashSet<Ident>,
 }
 
 impl Admitted {
+    /// Who may log in by a configuration.
+    pub fn of(config: &Config) -> Self {
+        let broker = config.broker.clone().unwrap_or_default();
+        Self {
+            devices: config.mqtt_device_ids().into_iter().collect(),
+            anonymous: broker.anonymous.into_iter().collect(),
+            mapped: config.mapped_client_ids().into_iter().collect(),
+        }
+    }
+
     /// Whether who logged in under this name may be here.
     pub fn has(&self, client: &Ident) -> bool {
-        self.devices.contains(client)
+        self.devices.contains(client) || self.mapped.contains(client)
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use firmware_protocols::Ident;
 
 use super::Shared;
+use super::admission::mapped_client;
 use super::answers::Refusal;
 use super::connect::Connect;
 use crate::knocks::{Knock, why};
@@ -51,13 +52,18 @@ fn reason(shared: &Shared, connect: &Connect, from: IpAddr, refusal: Refusal) ->
     if refusal != Refusal::Login {
         return word(refusal);
     }
-    let Ok(id) = Ident::new(&connect.client_id) else {
+    let admitted = shared.clients.now();
+    let mapped = mapped_client(&admitted, connect);
+    let Some(id) = mapped
+        .clone()
+        .or_else(|| Ident::new(&connect.client_id).ok())
+    else {
         return why::CLIENT_ID;
     };
-    if !shared.clients.now().devices.contains(&id) {
+    if !admitted.has(&id) {
         return why::UNKNOWN;
     }
-    if connect.username.as_deref() != Some(id.as_str()) {
+    if mapped.is_none() && connect.username.as_deref() != Some(id.as_str()) {
         let nothing = connect.username.is_none() && connect.password.is_none();
         return if nothing {
             why::NO_PASSWORD

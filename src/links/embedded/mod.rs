@@ -53,6 +53,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::Credentials;
 use crate::knocks::Knocks;
+use crate::links::mapped::Mapped;
 use crate::links::{DeviceIntake, ToDevice};
 use crate::pace::{Limits, Pace};
 
@@ -100,6 +101,8 @@ pub struct EmbeddedBroker {
     pub knocks: Knocks,
     /// Where a device is waited for.
     pub pairing: Pairing,
+    /// The devices of other makers.
+    pub mapped: Arc<Mapped>,
 }
 
 impl EmbeddedBroker {
@@ -113,8 +116,9 @@ impl EmbeddedBroker {
             pace: Arc::new(Pace::new(Limits::NONE, devices.iter().cloned())),
             clients: Arc::new(Clients::new(Admitted {
                 devices,
-                anonymous: HashSet::new(),
+                ..Admitted::default()
             })),
+            mapped: Arc::default(),
             connections_max: 1200,
             waiting_max: 512,
             connect_timeout: Duration::from_secs(5),
@@ -134,6 +138,7 @@ struct Shared {
     pace: Arc<Pace>,
     knocks: Knocks,
     pairing: Pairing,
+    mapped: Arc<Mapped>,
 }
 
 impl Shared {
@@ -182,6 +187,7 @@ pub async fn serve(
         pace: Arc::clone(&config.pace),
         knocks: config.knocks.clone(),
         pairing: config.pairing.clone(),
+        mapped: Arc::clone(&config.mapped),
     });
     let addresses = listeners
         .iter()

@@ -9,6 +9,8 @@
 //! | anything else to its own status, in quarantine | PUBACK 0x99 | PUBACK |
 //! | any other topic, in quarantine | PUBACK 0x87 | closed |
 //! | a topic that can't be one, a topic alias, a subscription identifier | closed | closed |
+//! | of a bridge, or a device with a profile: on disk as events, in quarantine, or nothing to us | PUBACK 0x00 | PUBACK |
+//! | the same, not taken | PUBACK 0x97 | closed |
 //! | QoS 2 | closed (Maximum QoS is 1) | PUBREC where above is PUBACK |
 //!
 //! Topics are compared whole.
@@ -29,6 +31,7 @@ use super::mailbox::Letter;
 use super::roster::Place;
 use super::wire::{AckReason, Out, QoS, Reason};
 use crate::intake::{self, Answer};
+use crate::links::mapped::{Publication, Retained};
 use crate::pace::Weight;
 
 /// What comes of something that a client said.
@@ -91,6 +94,9 @@ pub(super) async fn publication(
         qos: publish.qos,
         five,
     };
+    if shared.mapped.is_client(device) {
+        return mapped(shared, device, publish, terms).await;
+    }
     match topic::parse(&publish.topic) {
         Some((owner, Channel::Event)) if owner == *device => {
             let (shared, device) = (Arc::clone(shared), device.clone());
@@ -102,6 +108,25 @@ pub(super) async fn publication(
             status(shared, device, place, publish, terms).await
         }
         _ => foreign(shared, device, publish, terms.foreign()).await,
+    }
+}
+
+/// A client that speaks for devices of other makers.
+async fn mapped(shared: &Arc<Shared>, client: &Ident, publish: Publish, terms: Terms) -> Pending {
+    shared.pace.of(client).charge(Weight::ONE, Instant::now());
+    let publication = Publication {
+        topic: publish.topic.to_string(),
+        payload: publish.payload,
+        id: terms.id.map(NonZeroU16::get),
+        again: publish.dup,
+        retained: match publish.retain {
+            true => Retained::Flagged,
+            false => Retained::No,
+        },
+    };
+    match shared.mapped.publication(client, publication) {
+        Some(taking) => Pending::start(async move { terms.event(taking.await) }).await,
+        None => Pending::Ready(terms.ack(AckReason::Success, None)),
     }
 }
 

@@ -77,7 +77,8 @@ pub(super) async fn serve(
         shared,
         device,
         stream,
-        wire: Wire::new(&connect),
+        wire: Wire::taking(&connect, shared.mapped.packet_max_bytes(device)),
+        mapped: shared.mapped.is_client(device),
         inbound: BytesMut::new(),
         outbound: BytesMut::from(welcome),
         answers: VecDeque::new(),
@@ -138,6 +139,8 @@ struct Session<'a> {
     answers: VecDeque<Pending>,
     /// QoS 2: promised, and not yet released.
     unreleased: BTreeSet<NonZeroU16>,
+    /// It speaks for devices of other makers.
+    mapped: bool,
     /// By channel.
     subscriptions: [Option<Options>; 4],
     /// Messages that the client has to acknowledge.

@@ -45,6 +45,11 @@ const LOOK_AT_OWN: Duration = Duration::from_secs(60);
 /// How soon addresses that come and go may lead to another certificate.
 const NAMES_AGAIN: Duration = Duration::from_secs(600);
 
+/// From here on the end of a certificate is worth a word that the daemon can't put off: a month, so that
+/// a visit can still be planned.
+const NEAR_ITS_END_DAYS: i64 = 30;
+const DAY_MS: i64 = 86_400_000;
+
 /// Why the listener can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -70,6 +75,11 @@ pub enum TlsError {
         /// Why.
         reason: String,
     },
+    /// A certificate that nobody renews by himself.
+    #[error(
+        "this box's certificate for devices ends in {0} days: put a newer one into broker.tls.certificate_file, or if it is the estate's own, plan for a new CA"
+    )]
+    Ends(i64),
     /// The TLS library says no.
     #[error("TLS can't be set up: {0}")]
     Library(#[source] rustls::Error),
@@ -234,12 +244,29 @@ impl TlsListener {
     /// minute.
     fn look_again(&self, now: Instant) {
         let mut set = self.lock();
-        let mut looked = self.look_at_revoked(&mut set).map_err(TlsError::from);
-        if looked.is_ok() && now.duration_since(set.looked) >= LOOK_AT_OWN {
-            set.looked = now;
-            looked = self.look_at_own(&mut set, now);
+        if let Err(error) = self.look_at_revoked(&mut set) {
+            return self
+                .house
+                .disk
+                .refuses(Duty::Certificates, &error.to_string());
         }
+        if now.duration_since(set.looked) < LOOK_AT_OWN {
+            return;
+        }
+        set.looked = now;
+        let looked = self
+            .look_at_own(&mut set, now)
+            .and_then(|()| self.ends_late());
         self.house.disk.note(Duty::Certificates, &looked);
+    }
+
+    /// Whether the certificate that is shown has some time left.
+    fn ends_late(&self) -> Result<(), TlsError> {
+        let left_ms = self.now().facts.not_after_ms - self.now_ms();
+        match left_ms.div_euclid(DAY_MS) {
+            days if days < NEAR_ITS_END_DAYS => Err(TlsError::Ends(days)),
+            _ => Ok(()),
+        }
     }
 
     fn look_at_revoked(&self, set: &mut Set) -> Result<(), CaError> {
@@ -475,4 +502,89 @@ pub struct TlsAt {
     pub listen: SocketAddr,
     /// What it goes by.
     pub listener: Arc<TlsListener>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca;
+    use crate::config::Config;
+
+    const NOW_MS: i64 = 1_795_338_201_000;
+
+    fn section(more: &str) -> TlsSection {
+        let text = format!("site = \"s\"\n[broker.tls]\nlisten = \"127.0.0.1:0\"\n{more}");
+        Config::parse(&text).unwrap().broker.unwrap().tls.unwrap()
+    }
+
+    fn house(dir: &tempfile::TempDir, clock: &Clock) -> TlsHouse {
+        TlsHouse {
+            state_dir: dir.path().to_path_buf(),
+            site: Ident::new("s").unwrap(),
+            clock: clock.clone(),
+            disk: Disk::new(clock.clone()),
+            knocks: Knocks::default(),
+        }
+    }
+
+    fn advance(clock: &Clock, days: u32) {
+        for _ in 0..days {
+            clock.advance(u32::try_from(DAY_MS).unwrap());
+        }
+    }
+
+    #[test]
+    fn looking_again_renews_and_notices_what_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(NOW_MS);
+        let house = house(&dir, &clock);
+        let listener = TlsListener::open(&section(""), house.clone()).unwrap();
+        let first = listener.facts();
+        let folder = dir.path().join(FOLDER);
+        let door = Ident::new("door-1").unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let (_, facts) = ca::give_out(&folder, &door, &key, NOW_MS, 10).unwrap();
+        let start = Instant::now();
+        listener.look_again(start);
+        assert!(!listener.is_revoked(&facts.serial));
+        ca::revoke(&folder, &door, NOW_MS).unwrap();
+        listener.look_again(start);
+        assert!(listener.is_revoked(&facts.serial));
+
+        advance(&clock, 240);
+        listener.look_again(start + LOOK_AT_OWN);
+        assert_eq!(listener.facts(), first, "a third and a bit is left");
+        advance(&clock, 5);
+        listener.look_again(start + LOOK_AT_OWN + LOOK);
+        assert_eq!(listener.facts(), first, "it is looked at once a minute");
+        listener.look_again(start + LOOK_AT_OWN * 2);
+        assert!(listener.facts().not_after_ms > first.not_after_ms);
+        assert!(!house.disk.is_refused(Duty::Certificates));
+        // A list that can't be read leaves what was known, and is told.
+        std::fs::write(Record::path(&folder), "no list").unwrap();
+        listener.look_again(start + LOOK_AT_OWN * 2);
+        assert!(house.disk.is_refused(Duty::Certificates));
+        assert!(listener.is_revoked(&facts.serial));
+    }
+
+    #[test]
+    fn an_end_that_nobody_puts_off_is_told_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(NOW_MS);
+        drop(TlsListener::open(&section(""), house(&dir, &clock)).unwrap());
+        let server = dir.path().join(FOLDER).join("server.pem");
+        let more = format!("certificate_file = {server:?}\nkey_file = {server:?}");
+        let house = house(&dir, &clock);
+        let listener = TlsListener::open(&section(&more), house.clone()).unwrap();
+        let start = Instant::now();
+        advance(&clock, 334);
+        listener.look_again(start + LOOK_AT_OWN);
+        assert!(!house.disk.is_refused(Duty::Certificates));
+        advance(&clock, 2);
+        listener.look_again(start + LOOK_AT_OWN * 2);
+        assert!(house.disk.is_refused(Duty::Certificates));
+        // Until then every five seconds nothing is said.
+        listener.look_again(start + LOOK_AT_OWN * 2 + LOOK);
+        assert!(house.disk.is_refused(Duty::Certificates));
+    }
 }

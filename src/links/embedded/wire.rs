@@ -119,6 +119,8 @@ pub struct Message {
 /// Reads and writes the packets of one connection.
 pub struct Wire {
     codec: Codec,
+    /// The largest packet that is taken of the client.
+    taken_max_bytes: u32,
     problem_info: bool,
     /// The largest packet that the client takes.
     packet_max_bytes: usize,
@@ -132,13 +134,19 @@ enum Codec {
 impl Wire {
     /// For a client that has logged in.
     pub fn new(connect: &Connect) -> Self {
+        Self::taking(connect, limits::PACKET_MAX_BYTES)
+    }
+
+    /// For one whose packets may have so many bytes.
+    pub fn taking(connect: &Connect, taken_max_bytes: u32) -> Self {
         let codec = match connect.version {
-            Version::V3 => Codec::V3(v3::Codec::new(limits::PACKET_MAX_BYTES)),
-            Version::V5 => Codec::V5(v5::Codec::new(limits::PACKET_MAX_BYTES, 0)),
+            Version::V3 => Codec::V3(v3::Codec::new(taken_max_bytes)),
+            Version::V5 => Codec::V5(v5::Codec::new(taken_max_bytes, 0)),
         };
         let packet_max = connect.packet_max_bytes.map(usize::try_from);
         Self {
             codec,
+            taken_max_bytes,
             problem_info: connect.problem_info,
             packet_max_bytes: packet_max.and_then(Result::ok).unwrap_or(usize::MAX),
         }
@@ -154,7 +162,7 @@ impl Wire {
     /// What is only announced takes no room: `bytes` grows by what comes.
     pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Heard>, Reason> {
         // The codec is given whole packets only: it makes room as soon as it knows a length.
-        let Some((first, body)) = whole(bytes)? else {
+        let Some((first, body)) = whole(bytes, self.taken_max_bytes)? else {
             return Ok(None);
         };
         strict(first, body, self.five())?;
@@ -221,7 +229,7 @@ fn reason_of(e: &DecodeError) -> Reason {
 }
 
 /// The first byte and the body of the next packet, if it is all there.
-fn whole(bytes: &[u8]) -> Result<Option<(u8, &[u8])>, Reason> {
+fn whole(bytes: &[u8], max_bytes: u32) -> Result<Option<(u8, &[u8])>, Reason> {
     let Some((first, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -231,7 +239,7 @@ fn whole(bytes: &[u8]) -> Result<Option<(u8, &[u8])>, Reason> {
         if byte & 0x80 != 0 {
             continue;
         }
-        if length > limits::PACKET_MAX_BYTES {
+        if length > max_bytes {
             return Err(Reason::PacketTooLarge);
         }
         let body = usize::try_from(length)

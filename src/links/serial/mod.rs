@@ -41,7 +41,7 @@ pub mod status;
 pub mod tap;
 pub mod typing;
 mod users;
-pub mod voice;
+pub use super::voice;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

@@ -16,6 +16,13 @@ impl Session<'_> {
     /// A client hears exactly its own `command`, `receipt` and `status`: with wildcards it would hear
     /// its own events again.
     pub(super) fn subscribe(&mut self, filter: Filter, place: &Place) -> SubReason {
+        if self.mapped {
+            // Nothing is ever sent to it; to be refused makes many a client give up.
+            return match filter.options.qos {
+                QoS::AtMostOnce => SubReason::GrantedQos0,
+                _ => SubReason::GrantedQos1,
+            };
+        }
         let Some(channel) = self.own_channel(&filter.topic) else {
             return match filter.topic.matches('/').count() < limits::TOPIC_LEVELS_MAX {
                 true => SubReason::NotAuthorized,
@@ -51,6 +58,9 @@ impl Session<'_> {
     }
 
     pub(super) fn unsubscribe(&mut self, topic: &str, place: &Place) -> bool {
+        if self.mapped {
+            return true;
+        }
         let Some(channel) = self.own_channel(topic) else {
             return false;
         };

@@ -244,3 +244,51 @@ proptest! {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_says_several_at_once_learns_when_the_last_is_on_disk() {
+    let intake = Fake::new([Answer::Taken, not_taken()], false);
+    let voice = voice(&intake);
+    let now = || Moment::Then(Instant::now());
+    let mut on_disk = voice.on_disk();
+    intake.gate.add_permits(1);
+    on_disk.wait_for(|there| *there == 1).await.unwrap();
+    let position = voice.say_all(vec![
+        (now(), opened(1)),
+        (Moment::At(1_780_000_000_000), opened(2)),
+    ]);
+    assert_eq!(position, Some(3), "the hello counts");
+    intake.gate.add_permits(1);
+    assert!(
+        timeout(
+            Duration::from_secs(1),
+            on_disk.wait_for(|there| *there >= 3)
+        )
+        .await
+        .is_err(),
+        "it wasn't taken"
+    );
+    intake.gate.add_permits(1);
+    on_disk.wait_for(|there| *there >= 3).await.unwrap();
+    let kept = intake.kept();
+    assert_eq!(compartments(&kept), [1, 2]);
+    assert_eq!(kept[2].when, When::At(1_780_000_000_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_at_once_are_taken_as_a_whole_or_not_at_all() {
+    let intake = Fake::new([], false);
+    let voice = voice(&intake);
+    let many = |n: usize| vec![(Moment::Then(Instant::now()), opened(1)); n];
+    assert_eq!(
+        voice.say_all(many(WAITING_MAX)),
+        None,
+        "the hello waits too"
+    );
+    assert_eq!(
+        voice.say_all(many(WAITING_MAX - 1)),
+        Some(WAITING_MAX as u64)
+    );
+    assert_eq!(voice.say_all(many(1)), None);
+    assert_eq!(voice.lost(), 0);
+}

@@ -1,6 +1,7 @@
-//! Speaks for a device that can't number and keep its own events: a locker board, a slave, a scanner.
+//! Speaks for a device that can't number and keep its own events: a locker board, a slave, a scanner, a
+//! sensor of another maker.
 //!
-//! What the driver saw is numbered in the boot of this start of the daemon, handed over in its order,
+//! What its driver saw is numbered in the boot of this start of the daemon, handed over in its order,
 //! and kept until it is on disk. Bound: [`WAITING_MAX`] events a device. Beyond it what comes is lost
 //! and counted, and the driver says the state of everything again when there is room
 //! ([`Voice::lost`]); the disk must have refused for long.
@@ -18,7 +19,7 @@ use firmware_protocols::event::When;
 use firmware_protocols::{
     EVENTS_PER_PAYLOAD_MAX, Event, Form, Ident, Kind, PAYLOAD_MAX_BYTES, event,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::intake::Answer;
 use crate::links::DeviceIntake;
@@ -38,12 +39,25 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// There is something to say.
     more: Notify,
+    /// How many events are on disk.
+    on_disk: watch::Sender<u64>,
+}
+
+/// When an event happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Then, as this program saw it.
+    Then(Instant),
+    /// By the device's own clock, ms since the Unix epoch.
+    At(i64),
 }
 
 #[derive(Default)]
 struct Waiting {
     /// What isn't on disk yet, oldest first, and when it happened.
-    events: VecDeque<(Instant, Kind)>,
+    events: VecDeque<(Moment, Kind)>,
+    /// How many events were ever said, and not lost.
+    said: u64,
     lost: u64,
     /// Nothing more will be said.
     closed: bool,
@@ -61,6 +75,7 @@ impl Voice {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             more: Notify::new(),
+            on_disk: watch::Sender::new(0),
         });
         let speaking = Speaking {
             device,
@@ -88,17 +103,38 @@ impl Voice {
     pub fn say_at(&self, when: Instant, kind: Kind) {
         let mut waiting = self.shared.lock();
         if waiting.events.len() < WAITING_MAX {
-            waiting.events.push_back((when, kind));
+            waiting.events.push_back((Moment::Then(when), kind));
+            waiting.said += 1;
         } else {
             waiting.lost += 1;
             if waiting.lost == 1 {
                 tracing::error!(
-                    "the disk has taken no events for long: what a serial device says now is lost. See 'linli status'"
+                    "the disk has taken no events for long: what a device says now is lost. See 'linli status'"
                 );
             }
         }
         drop(waiting);
         self.shared.more.notify_one();
+    }
+
+    /// All of this happened. Returns at once, with how many events have to be [on disk](Self::on_disk)
+    /// until the last of these is. `None`: there is no room for all of them, and none was taken.
+    pub fn say_all(&self, events: Vec<(Moment, Kind)>) -> Option<u64> {
+        let mut waiting = self.shared.lock();
+        if waiting.events.len() + events.len() > WAITING_MAX {
+            return None;
+        }
+        waiting.said += events.len() as u64;
+        waiting.events.extend(events);
+        let said = waiting.said;
+        drop(waiting);
+        self.shared.more.notify_one();
+        Some(said)
+    }
+
+    /// How many events are on disk, from now on.
+    pub fn on_disk(&self) -> watch::Receiver<u64> {
+        self.shared.on_disk.subscribe()
     }
 
     /// How many events were lost because too many waited.
@@ -151,10 +187,10 @@ impl Speaking {
             match self.intake.events(&self.device, payload).await {
                 Answer::Taken => {}
                 Answer::Malformed(why) => {
-                    tracing::error!(device = %self.device, %why, "an event of a serial device is in quarantine");
+                    tracing::error!(device = %self.device, %why, "an event is in quarantine");
                 }
                 Answer::NotTaken(why) => {
-                    tracing::debug!(device = %self.device, %why, "events of a serial device wait");
+                    tracing::debug!(device = %self.device, %why, "events wait");
                     if self.shared.lock().closed {
                         return self.give_up();
                     }
@@ -166,12 +202,13 @@ impl Speaking {
             pause = RETRY_FIRST;
             self.shared.lock().events.drain(..said);
             self.seq += said as u64;
+            self.shared.on_disk.send_replace(self.seq - 1);
         }
     }
 
     fn give_up(&self) {
         let lost = self.shared.lock().events.len();
-        tracing::warn!(device = %self.device, lost, "the gateway stops, and the disk doesn't take the last events of a serial device: they are lost");
+        tracing::warn!(device = %self.device, lost, "the gateway stops, and the disk doesn't take a device's last events: they are lost");
     }
 
     /// The oldest events that wait, numbered.
@@ -181,7 +218,12 @@ impl Speaking {
         let numbered = oldest.zip(self.seq..).map(|((when, kind), seq)| Event {
             boot: self.boot,
             seq,
-            when: When::Age(u64::try_from(when.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            when: match when {
+                Moment::Then(then) => {
+                    When::Age(u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX))
+                }
+                Moment::At(at_ms) => When::At(*at_ms),
+            },
             kind: kind.clone(),
         });
         numbered.collect()
