@@ -33,13 +33,15 @@ pub(super) fn kind(rules: &Json) -> &'static str {
 
 /// Whether a value is at least of the kind that is allowed.
 pub(super) fn same_kind(value: &Value, piece: &Json) -> bool {
-    match (resolved(piece)["type"].as_str(), value) {
-        (Some("object"), Value::Table(_)) | (Some("array"), Value::List(_)) => true,
-        (Some("integer" | "number"), Value::Whole(_)) | (Some("number"), Value::Broken(_)) => true,
-        (Some("boolean"), Value::Truth(_)) => true,
-        (Some("string") | None, Value::Text(_)) => true,
-        _ => false,
-    }
+    matches!(
+        (resolved(piece)["type"].as_str(), value),
+        (Some("object"), Value::Table(_))
+            | (Some("array"), Value::List(_))
+            | (Some("integer" | "number"), Value::Whole(_))
+            | (Some("number"), Value::Broken(_))
+            | (Some("boolean"), Value::Truth(_))
+            | (Some("string") | None, Value::Text(_))
+    )
 }
 
 /// A value as it could be written.

@@ -99,7 +99,7 @@ fn wrong_part(text: &str, at: usize) -> Wrong {
     let line = line_of(text, at);
     let written = text[line.clone()].trim();
     if (written.is_empty() || begins(written))
-        && let Some(open) = open_before(text, line.start)
+        && let Some(open) = open_before(text, line.start, written.is_empty())
     {
         return Wrong::Open(open);
     }
@@ -113,8 +113,9 @@ fn wrong_part(text: &str, at: usize) -> Wrong {
     Wrong::Line(line)
 }
 
-/// The statement above that is still open at the start of a line, if one is.
-fn open_before(text: &str, end: usize) -> Option<Range<usize>> {
+/// The statement above that is still open at the start of a line, if one is. `far`: whether other
+/// statements may lie between, as in a text of several lines that nobody closed.
+fn open_before(text: &str, end: usize, far: bool) -> Option<Range<usize>> {
     let mut start = end;
     for _ in 0..LINES_BACK {
         if start == 0 {
@@ -122,9 +123,17 @@ fn open_before(text: &str, end: usize) -> Option<Range<usize>> {
         }
         let line = line_of(text, start - 1);
         start = line.start;
-        if begins(text[line].trim()) {
-            let open = DeTable::parse(&text[start..end]).is_err();
-            return open.then_some(start..end);
+        if !begins(text[line].trim()) {
+            continue;
+        }
+        let statement = &text[start..end];
+        let wrong = DeTable::parse(statement).err().and_then(|e| e.span());
+        // What is only open has its fault at the end.
+        if wrong.is_some_and(|span| span.start >= statement.trim_end().len()) {
+            return Some(start..end);
+        }
+        if !far {
+            return None;
         }
     }
     None
@@ -211,6 +220,7 @@ mod tests {
             "\u{0}",
             "a.b.c = 1\na.b = 2",
             "x\n\r\n\ry = '\r'",
+            "a = \"\"\"\nb = 1\nc = 2\n",
         ] {
             let mut errors = Faults::default();
             let read = read(text, &mut errors);

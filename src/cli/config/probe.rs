@@ -91,7 +91,7 @@ pub fn all(config: &Config, mut tell: impl FnMut(Finding)) -> Result<(), Stop> {
 
 /// What a daemon says of itself at the socket, if one answers in time.
 fn running(socket: &Path) -> Option<Status> {
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(1);
     let socket = socket.to_path_buf();
     thread::spawn(move || {
         let status = Client::connect(&socket).and_then(|mut client| client.one(&Request::Status));
@@ -147,7 +147,7 @@ async fn reached(broker: &ExternalBroker) -> Result<String, String> {
     };
     match timeout(PATIENCE, TcpStream::connect(&found[..])).await {
         Ok(Ok(_)) => Ok(say::listens_there(&host, port)),
-        Ok(Err(e)) => Err(say::no_broker(&host, port, &e.to_string())),
+        Ok(Err(e)) => Err(say::no_broker(&host, port, e)),
         Err(_) => Err(say::no_broker(&host, port, say::NO_ANSWER)),
     }
 }
