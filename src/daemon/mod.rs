@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -79,8 +80,9 @@ pub fn run(config_path: &Path) -> anyhow::Result<()> {
         .context("starting the async runtime")?;
     runtime.block_on(async {
         let mut stop = stop_signal()?;
+        let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let running = start_from(Some(config_path), config, Clock::system()).await?;
-        reload_at_hangup(Arc::clone(&running.live))?;
+        tokio::spawn(reload_at(hangup, Arc::clone(&running.live)));
         for address in &running.mqtt {
             tracing::info!(%address, "taking devices");
         }
@@ -348,7 +350,6 @@ fn raise_open_files() {
 }
 
 fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (send, stop) = mpsc::channel(1);
@@ -364,13 +365,8 @@ fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
 }
 
 /// Has the configuration reloaded at each SIGHUP, one after the other, as long as the runtime runs.
-fn reload_at_hangup(live: Arc<Live>) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            live.reload("SIGHUP").await;
-        }
-    });
-    Ok(())
+async fn reload_at(mut hangup: Signal, live: Arc<Live>) {
+    while hangup.recv().await.is_some() {
+        live.reload("SIGHUP").await;
+    }
 }
