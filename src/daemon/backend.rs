@@ -14,8 +14,9 @@ use firmware_protocols::{Ident, Slot};
 use tokio::sync::{oneshot, watch};
 
 use super::live::Live;
-use super::parts::{Link, PartsStatus};
+use super::parts::Link;
 use super::shown::Shown;
+use super::supervised::PartsStatus;
 use crate::audit::Auditing;
 use crate::clock::Clock;
 use crate::cloud::Requests;

@@ -6,11 +6,13 @@
 //! reason, since a technician is then there to read it.
 
 mod backend;
+mod followers;
 mod live;
 mod opened;
 mod parts;
 pub mod service;
 mod shown;
+mod supervised;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -42,9 +45,10 @@ pub use opened::{Opened, open};
 
 use backend::DaemonBackend;
 use live::Live;
-use parts::{Cloud, CloudParts, LinkParts, PartsStatus, Router, StartedLink};
+use parts::{Cloud, CloudParts, LinkParts, Router, StartedLink};
 use service::Failures;
 use shown::Shown;
+use supervised::PartsStatus;
 
 /// How long the uplink may take to send what waits when the daemon stops.
 const UPLINK_MOMENT: Duration = Duration::from_secs(3);
@@ -102,10 +106,11 @@ async fn serve(
     failures: &Failures,
     stop: &mut mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
+    let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     service::status("starting: the store is read back");
     let config = Config::read(config_path)?;
     let running = start_from(Some(config_path), config, Clock::system()).await?;
-    reload_at_hangup(Arc::clone(&running.live))?;
+    tokio::spawn(reload_at(hangup, Arc::clone(&running.live)));
     for address in &running.mqtt {
         tracing::info!(%address, "taking devices");
     }
@@ -222,7 +227,7 @@ pub async fn start_from(
         ..ConfigurationReport::default()
     };
     let roster = link.roster();
-    let tls = tls_follower(&link);
+    let tls = followers::tls(&link);
     let shown = Arc::new(Shown::new(
         layout,
         link,
@@ -246,7 +251,7 @@ pub async fn start_from(
             clock: clock.clone(),
             followers: live::Followers {
                 tls,
-                mapped: Some(mapped_follower(Arc::clone(&makers))),
+                mapped: Some(followers::mapped(Arc::clone(&makers))),
             },
             told: told(&mqtt),
         },
@@ -280,7 +285,7 @@ pub async fn start_from(
         let socket = control_socket.clone();
         tokio::spawn(async move { control::serve(&socket, backend, control_stopped, ready).await })
     };
-    let control = parts::watched("control", serving_control, is_ready).await?;
+    let control = supervised::watched("control", serving_control, is_ready).await?;
     Ok(Running {
         mqtt,
         control_socket,
@@ -400,7 +405,6 @@ fn raise_open_files() {
 }
 
 fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (send, stop) = mpsc::channel(1);
@@ -415,7 +419,6 @@ fn stop_signal() -> anyhow::Result<mpsc::Receiver<()>> {
     Ok(stop)
 }
 
-/// Has the configuration reloaded at each SIGHUP, one after the other, as long as the runtime runs.
 /// A line for `systemctl status`: where devices are taken.
 fn told(mqtt: &[SocketAddr]) -> String {
     let addresses: Vec<String> = mqtt.iter().map(SocketAddr::to_string).collect();
@@ -425,45 +428,9 @@ fn told(mqtt: &[SocketAddr]) -> String {
     }
 }
 
-/// What makes the listener for MQTT over TLS go by a new configuration, if there is one.
-fn tls_follower(link: &parts::Link) -> Option<live::Follower> {
-    let listener = Arc::clone(link.tls()?);
-    Some(Box::new(move |old: &Config, new: &Config| {
-        let section = |config: &Config| config.broker.as_ref()?.tls.clone();
-        let Some(now) = section(new) else {
-            return Err("broker.tls is gone from the file: it ends at the next restart".to_owned());
-        };
-        let words = |e| format!("broker.tls goes on as before: {}", crate::disk::chain(&e));
-        listener.reload(&now).map_err(words)?;
-        let differs = section(old).is_some_and(|before| before != now);
-        Ok(differs
-            .then(|| "broker.tls".to_owned())
-            .into_iter()
-            .collect())
-    }))
-}
-
-/// What makes the profiles go by a new configuration.
-fn mapped_follower(makers: Arc<Mapped>) -> live::Follower {
-    Box::new(move |old: &Config, new: &Config| {
-        makers
-            .replace(new)
-            .map_err(|e| format!("bridges and profiles go on as before: {e:#}"))?;
-        let differs = live::mapped(old) != live::mapped(new);
-        Ok(differs
-            .then(|| "bridge, device.profile".to_owned())
-            .into_iter()
-            .collect())
-    })
-}
-
-fn reload_at_hangup(live: Arc<Live>) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            live.reload("SIGHUP").await;
-        }
-    });
-    Ok(())
+/// Has the configuration reloaded at each SIGHUP, one after the other, as long as the runtime runs.
+async fn reload_at(mut hangup: Signal, live: Arc<Live>) {
+    while hangup.recv().await.is_some() {
+        live.reload("SIGHUP").await;
+    }
 }

@@ -21,9 +21,10 @@ use anyhow::Context as _;
 use firmware_protocols::Ident;
 use tokio::sync::{Mutex, oneshot};
 
-use super::parts::{Cloud, CloudParts, Link, LinkParts, Part};
+use super::parts::{Cloud, CloudParts, Link, LinkParts};
 use super::service;
 use super::shown::Shown;
+use super::supervised::Part;
 use crate::clock::Clock;
 use crate::cloud::CloudConfig;
 use crate::config::Config;

@@ -85,7 +85,10 @@ fn report(seed: u64, broken: &Broken) -> ! {
 /// A day in which nothing happens shows nothing.
 fn check_that_enough_happened(seen: &BTreeMap<&str, u64>, days: u64) {
     let in_500_days = [
+        ("a layout that was refused", 200),
+        ("a layout that was taken", 1500),
         ("announced", 6360),
+        ("another layout", 500),
         ("arrived late", 1630),
         ("cancelled", 500),
         ("cancelled after deposit", 160),
