@@ -54,6 +54,9 @@ impl Program {
         let modules = Loader::new(defs)
             .load(&arena, file)
             .map_err(|errors| not_loaded(source, &errors))?;
+        // What is imported as data isn't asked of the loader.
+        load::import(&modules, |_| Err("modules aren't offered".to_owned()))
+            .map_err(|errors| not_loaded(source, &errors))?;
         let filter = Compiler::default()
             .with_funs(funs)
             .compile(modules)
