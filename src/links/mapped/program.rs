@@ -149,7 +149,7 @@ fn not_loaded(source: &str, errors: &load::Errors<&str, ()>) -> String {
     joined(told)
 }
 
-fn not_compiled<'s>(source: &str, errors: &jaq_core::compile::Errors<&'s str, ()>) -> String {
+fn not_compiled(source: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
     let told = errors.iter().flat_map(|(_, all)| {
         all.iter().map(|(at, undefined)| {
             told(
