@@ -54,6 +54,9 @@ impl Program {
         let modules = Loader::new(defs)
             .load(&arena, file)
             .map_err(|errors| not_loaded(source, &errors))?;
+        // What is imported as data isn't asked of the loader.
+        load::import(&modules, |_| Err("modules aren't offered".to_owned()))
+            .map_err(|errors| not_loaded(source, &errors))?;
         let filter = Compiler::default()
             .with_funs(funs)
             .compile(modules)
@@ -146,7 +149,7 @@ fn not_loaded(source: &str, errors: &load::Errors<&str, ()>) -> String {
     joined(told)
 }
 
-fn not_compiled<'s>(source: &str, errors: &jaq_core::compile::Errors<&'s str, ()>) -> String {
+fn not_compiled(source: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
     let told = errors.iter().flat_map(|(_, all)| {
         all.iter().map(|(at, undefined)| {
             told(
