@@ -32,7 +32,7 @@ impl PartsStatus {
     }
 
     /// It ended, and is going to be started again.
-    fn ended(&self, name: &str, why: &str) {
+    pub(super) fn ended(&self, name: &str, why: &str) {
         self.set(name, |part| {
             part.running = false;
             part.restarts += 1;
@@ -41,7 +41,7 @@ impl PartsStatus {
     }
 
     /// It isn't to run any more.
-    fn gone(&self, name: &str) {
+    pub(super) fn gone(&self, name: &str) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.retain(|part| part.name != name);
     }
