@@ -10,6 +10,7 @@ depends on the machine are masked (`masked`).
 
 import re
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from box import Failed
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What the documents have installed beside our packages.
 TOOLS = ["curl", "mosquitto-clients"]
+COMMAND_WITHIN_S = 300
 
 # In this order.
 MASKS = [
@@ -105,10 +107,18 @@ class Shell:
         self._shell.stdin.write(f"{{ {command}\n}} </dev/null\nprintf '\\n{self.END} %s\\n' $?\n")
         self._shell.stdin.flush()
         lines = []
+        late = threading.Timer(COMMAND_WITHIN_S, self._shell.kill)
+        late.start()
+        try:
+            return self._heard(command, lines)
+        finally:
+            late.cancel()
+
+    def _heard(self, command, lines):
         while True:
             line = self._shell.stdout.readline()
             if not line:
-                raise Failed(f"the shell ended in: {command}\n{''.join(lines)}")
+                raise Failed(f"the shell ended, or took more than {COMMAND_WITHIN_S} s, in: {command}\n{''.join(lines)}")
             if line.startswith(self.END):
                 return "".join(lines).strip("\n"), int(line.split()[1])
             lines.append(line)
@@ -129,7 +139,7 @@ def play(document, box, write=False, told=print):
         told(f"    {entry.prompt} {entry.command.splitlines()[0]} ({time.monotonic() - started:.1f} s)")
         if agrees(entry.answer, answer) and (code == 0 or entry.answer):
             return entry
-        if write and code == 0:
+        if write and code == 0 and "…" not in entry.answer.splitlines():
             return Entry(entry.prompt, entry.command, answer)
         raise Failed(
             f"{path.name} says\n{entry}\nand here it was (exit code {code})\n{answer}\n\n"
