@@ -23,6 +23,8 @@ COMMAND_WITHIN_S = 300
 
 # In this order.
 MASKS = [
+    # Only where the clock isn't kept right by somebody.
+    (re.compile(r"\n+~ the clock was estimated then.*"), ""),
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
     (re.compile(r"~?\b\d\d:\d\d(:\d\d)?(\.\d+)?\b"), "TIME"),
