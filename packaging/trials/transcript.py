@@ -116,6 +116,11 @@ class Shell:
         finally:
             late.cancel()
 
+    def close(self):
+        """Leaves."""
+        self._shell.stdin.close()
+        self._shell.wait(timeout=COMMAND_WITHIN_S)
+
     def _heard(self, command, lines):
         while True:
             line = self._shell.stdout.readline()
@@ -149,6 +154,7 @@ def play(document, box, write=False, told=print):
         )
 
     played = BLOCK.sub(run_block, text)
+    shell.close()
     if write:
         path.write_text(played)
     return time.monotonic() - begun
