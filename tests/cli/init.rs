@@ -191,7 +191,7 @@ fn a_wrong_flag_writes_nothing_and_says_what_is_allowed() {
                 "--board",
                 "bank-a@bus-1:0=1-16",
             ],
-            "no board opens",
+            "opens compartment 17, 18, 19, 20",
         ),
     ] {
         let done = ran(dir.path(), &[&base[..], more].concat());
