@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use crate::bed::PATIENCE;
@@ -191,7 +191,7 @@ fn a_wrong_flag_writes_nothing_and_says_what_is_allowed() {
                 "--board",
                 "bank-a@bus-1:0=1-16",
             ],
-            "no board opens",
+            "opens compartment 17, 18, 19, 20",
         ),
     ] {
         let done = ran(dir.path(), &[&base[..], more].concat());
@@ -243,7 +243,7 @@ impl AtTerminal {
         drop((pty.slave, shell, command));
         let terminal = fs::File::from(pty.master);
         let mut reading = terminal.try_clone().unwrap();
-        let (tell, shown) = channel();
+        let (tell, shown) = sync_channel(64);
         std::thread::spawn(move || {
             let mut some = [0; 4096];
             while let Ok(count @ 1..) = reading.read(&mut some) {
