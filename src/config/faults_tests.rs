@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::{judge, load};
 use super::{Config, Told};
-use cases::{ON_PORTS, SENSE, STRUCTURE};
+use cases::{NEIGHBOURS, ON_PORTS, SENSE, STRUCTURE};
 
 mod cases;
 
@@ -160,7 +160,11 @@ serial = { port = "link-1", address = 1 }
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
 fn all_cases() -> impl Iterator<Item = &'static Case> {
-    STRUCTURE.iter().chain(SENSE).chain(ON_PORTS)
+    STRUCTURE
+        .iter()
+        .chain(SENSE)
+        .chain(ON_PORTS)
+        .chain(NEIGHBOURS)
 }
 
 /// The text of a case, and the line that its fault is expected on, if it says.

@@ -88,7 +88,7 @@ pub(super) fn check(config: &Config, errors: &mut Faults) {
             errors.at(
                 key,
                 format!(
-                    "after '{PREFIX}' comes the name of a file in {FOLDER}: letters, digits, '-', '_' and '.', at most {NAME_MAX}, as in {PREFIX}cloud-token"
+                    "after '{PREFIX}' the name of a file in {FOLDER} is allowed: letters, digits, '-', '_' and '.', at most {NAME_MAX}, as in {PREFIX}cloud-token"
                 ),
             );
         }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::secret::secret_path;
 use super::texts::Address;
 use crate::ca::{NAMES_MAX, is_name};
 
@@ -47,6 +48,18 @@ pub enum ClientCertificates {
 }
 
 impl TlsSection {
+    /// The same with each credential of the service as the file that it is.
+    #[must_use]
+    pub fn with_secrets(&self) -> Self {
+        let path = |file: &Option<PathBuf>| file.as_deref().map(secret_path);
+        Self {
+            certificate_file: path(&self.certificate_file),
+            key_file: path(&self.key_file),
+            client_ca_file: path(&self.client_ca_file),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn check(&self, errors: &mut Faults) {
         let own = [
             ("certificate_file", self.certificate_file.is_some()),
@@ -57,8 +70,8 @@ impl TlsSection {
                 errors.at(
                     format!("broker.tls.{}", own[missing].0),
                     format!(
-                        "broker.tls.{} needs its other half: set broker.tls.{} too, or remove it to use the estate's own CA",
-                        own[there].0, own[missing].0
+                        "is missing, but broker.tls.{} is there: set both, or remove both to use the estate's own CA",
+                        own[there].0
                     ),
                 );
             }
@@ -66,13 +79,13 @@ impl TlsSection {
         if self.certificate_file.is_some() && !self.names.is_empty() {
             errors.at(
                 "broker.tls.names",
-                "broker.tls.names is for a certificate of the estate's own CA, but broker.tls.certificate_file brings its own names: remove one of them",
+                "is for a certificate of the estate's own CA, but broker.tls.certificate_file brings its own names: remove one of them",
             );
         }
         if self.client_ca_file.is_some() && self.client_certificates == ClientCertificates::Off {
             errors.at(
                 "broker.tls.client_ca_file",
-                "broker.tls.client_ca_file says whose certificates devices may show, but broker.tls.client_certificates is \"off\": set it to \"optional\" or \"required\", or remove the file",
+                "says whose certificates devices may show, but broker.tls.client_certificates is \"off\": set it to \"optional\" or \"required\", or remove the file",
             );
         }
         self.check_names(errors);
@@ -83,7 +96,7 @@ impl TlsSection {
             errors.at(
                 "broker.tls.names",
                 format!(
-                    "broker.tls.names has {} names, at most {NAMES_MAX} are allowed: a small device has to take the whole certificate",
+                    "has {} names, at most {NAMES_MAX} are allowed: a small device has to take the whole certificate",
                     self.names.len()
                 ),
             );
@@ -95,15 +108,12 @@ impl TlsSection {
                 errors.at(
                     key(),
                     format!(
-                        "broker.tls.names has {name:?}, which is neither a host's name nor an address: write it like \"box.example.cn\" or \"192.168.1.2\", without port or wildcard"
+                        "is {name:?}, which is neither a host's name nor an address: write it like \"box.example.cn\" or \"192.168.1.2\", without port or wildcard"
                     ),
                 );
             }
             if !seen.insert(name.to_ascii_lowercase()) {
-                errors.at(
-                    key(),
-                    format!("broker.tls.names has {name:?} twice: remove one"),
-                );
+                errors.at(key(), format!("{name:?} stands twice: remove one"));
             }
         }
     }
@@ -137,15 +147,15 @@ mod tests {
                 "neither a host's name nor an address",
             ),
             ("names = [\"box:8883\"]", "without port or wildcard"),
-            ("names = [\"box\", \"Box\"]", "twice: remove one"),
+            ("names = [\"box\", \"Box\"]", "stands twice: remove one"),
             (many.as_str(), "at most 24 are allowed"),
             (
                 "certificate_file = \"a.pem\"",
-                "set broker.tls.key_file too",
+                "broker.tls.key_file: is missing",
             ),
             (
                 "key_file = \"a.key\"",
-                "set broker.tls.certificate_file too",
+                "broker.tls.certificate_file: is missing",
             ),
             (
                 "certificate_file = \"a\"\nkey_file = \"b\"\nnames = [\"box\"]",
@@ -156,7 +166,7 @@ mod tests {
                 "is \"off\": set it to",
             ),
             ("client_certificates = \"maybe\"", "optional"),
-            ("cert = \"a.pem\"", "unknown field `cert`"),
+            ("cert = \"a.pem\"", "broker.tls.cert: isn't known"),
         ] {
             let parsed = Config::parse(&format!("{TLS}{wrong}"));
             let errors = parsed.err().unwrap_or_default().join("\n");

@@ -18,7 +18,7 @@ pub fn tls(link: &Link) -> Option<Follower> {
             return Err("broker.tls is gone from the file: it ends at the next restart".to_owned());
         };
         let words = |e| format!("broker.tls goes on as before: {}", chain(&e));
-        listener.reload(&now).map_err(words)?;
+        listener.reload(&now.with_secrets()).map_err(words)?;
         let differs = section(old).is_some_and(|before| before != now);
         Ok(differs
             .then(|| "broker.tls".to_owned())

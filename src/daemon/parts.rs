@@ -243,7 +243,8 @@ fn open_tls(
         disk: disk.clone(),
         knocks: knocks.clone(),
     };
-    let listener = TlsListener::open(section, house).context("MQTT over TLS can't be set up")?;
+    let listener = TlsListener::open(&section.with_secrets(), house)
+        .context("MQTT over TLS can't be set up")?;
     Ok(Some(TlsAt {
         listen: section.listen,
         listener: Arc::new(listener),

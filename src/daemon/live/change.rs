@@ -42,14 +42,14 @@ impl Change {
         let journal = old.layout() != config.layout()
             || old.retention() != config.retention()
             || old.journal.gather_ms != config.journal.gather_ms;
-        let may: BTreeSet<Ident> = config.mqtt_device_ids().into_iter().collect();
-        let could = old.mqtt_device_ids().into_iter();
+        let may: BTreeSet<_> = logins(&config).collect();
+        let could = logins(old).filter(|login| !may.contains(login));
         Self {
             journal,
             cloud: differs(&old.cloud, &config.cloud),
             tls,
             mapped: mapped(old) != mapped(&config),
-            dismissed: could.filter(|id| !may.contains(id)).collect(),
+            dismissed: could.map(|(id, _)| id).collect(),
             told: told(old, &config),
             after_restart,
             config,
@@ -107,6 +107,13 @@ fn hold_brokers(old: &Config, config: &mut Config, after_restart: &mut Vec<Strin
             false
         }
     }
+}
+
+/// Who may log in, and whether it speaks its maker's language: one that begins to must come anew.
+fn logins(config: &Config) -> impl Iterator<Item = (Ident, bool)> {
+    let own = config.mqtt_device_ids().into_iter();
+    let mapped = config.mapped_client_ids().into_iter();
+    own.map(|id| (id, false)).chain(mapped.map(|id| (id, true)))
 }
 
 /// What makes events out of others' messages.

@@ -249,7 +249,7 @@ impl Live {
         let (parts, config) = (&self.parts, &change.config);
         let layout = config.layout();
         parts.intake.relayout(&layout);
-        parts.pace.replace(config.limits(), config.device_ids());
+        parts.pace.replace(config.limits(), config.login_ids());
         self.shown.set_layout(layout);
         parts.clients.replace(Admitted::of(config));
         let broker = config.broker.clone().unwrap_or_default();

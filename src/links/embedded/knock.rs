@@ -74,7 +74,10 @@ fn reason(shared: &Shared, connect: &Connect, from: IpAddr, refusal: Refusal) ->
     if connect.password.as_ref().is_none_or(Vec::is_empty) {
         return why::NO_PASSWORD;
     }
-    if let Some(objection) = shared.pairing.objection(connect, &id, from) {
+    if let Some(objection) = shared
+        .pairing
+        .objection(connect, &id, from, mapped.is_some())
+    {
         return objection;
     }
     if shared.credentials.has_password(&id) {

@@ -133,12 +133,13 @@ impl Pairing {
     }
 
     /// Why a client that comes as the device that is waited for isn't taken; `None` if nothing speaks
-    /// against it, or another device is waited for, or none.
+    /// against it, or another device is waited for, or none. `mapped`: it speaks its maker's language.
     pub(super) fn objection(
         &self,
         connect: &Connect,
         device: &Ident,
         from: IpAddr,
+        mapped: bool,
     ) -> Option<&'static str> {
         let state = self.lock();
         let open = state.open.as_ref().filter(|open| open.device == *device)?;
@@ -149,7 +150,9 @@ impl Pairing {
         if !(PASSWORD_MIN_BYTES..=PASSWORD_MAX_BYTES).contains(&length) {
             return Some(why::SHORT_PASSWORD);
         }
-        will_fault(connect, device).map(knock::word)
+        // What speaks its maker's language may leave what it likes as its will.
+        let fault = (!mapped).then(|| will_fault(connect, device)).flatten();
+        fault.map(knock::word)
     }
 
     /// Takes the turn to store the password of the device that is waited for.
@@ -203,7 +206,16 @@ impl Turn {
 ///
 /// The password is stored even if the client goes away meanwhile: it was the first.
 pub(super) async fn take(shared: &Shared, connect: &Connect, device: &Ident, from: IpAddr) -> bool {
-    if shared.pairing.objection(connect, device, from).is_some() {
+    if shared
+        .pairing
+        .objection(
+            connect,
+            device,
+            from,
+            shared.clients.now().mapped.contains(device),
+        )
+        .is_some()
+    {
         return false;
     }
     let Some(password) = connect.password.clone() else {
