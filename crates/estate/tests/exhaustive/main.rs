@@ -55,6 +55,8 @@ mod entitled;
 mod field;
 #[path = "../days/follow.rs"]
 mod follow;
+#[path = "../days/layouts.rs"]
+mod layouts;
 #[path = "../days/model.rs"]
 mod model;
 #[path = "../days/office.rs"]
