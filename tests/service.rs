@@ -275,7 +275,7 @@ fn a_secret_comes_as_a_credential() {
     private(&credentials.path().join("linli_cloud-token"), "a-token");
     let mut daemon = Daemon(setup.spawn());
     manager.until("READY=1", &mut daemon.0);
-    sync_says(&setup, "can't be reached");
+    sync_says(&setup, "cannot connect to");
     daemon.terminate();
     assert_eq!(daemon.end(), 0);
     assert!(!setup.log_text().contains("a-token\""));
