@@ -104,7 +104,7 @@ pub(super) fn check(config: &Config, errors: &mut Faults) {
         if key_file.and_then(credential).is_some() {
             errors.at(
                 format!("{table}[{n}].serial.key_file"),
-                "this can't be a credential, as 'linli serial commission' writes it: name a file, as in /var/lib/linli/keys/reader.key",
+                "this can't be a credential, as 'linli serial commission' makes it: write the path of a file, as in /var/lib/linli/keys/reader.key",
             );
         }
     }

@@ -233,10 +233,10 @@ fn usual() -> Answers {
 /// hold an example are left out.
 fn uncommented(text: &str) -> String {
     let mut skip = false;
-    let lines = text.lines().filter_map(|line| {
+    let lines = text.lines().map(|line| {
         let Some(bare) = line.strip_prefix("# ") else {
             skip &= !line.is_empty();
-            return Some(line.to_string());
+            return line.to_string();
         };
         if bare.starts_with('[') {
             skip = matches!(
@@ -254,11 +254,11 @@ fn uncommented(text: &str) -> String {
             .split_once(" = ")
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         let sets = (bare.starts_with('[') && bare.ends_with(']')) || is_key;
-        Some(if sets && !skip {
+        if sets && !skip {
             bare.to_string()
         } else {
             line.to_string()
-        })
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
