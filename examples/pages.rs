@@ -1,7 +1,8 @@
 //! The pages for people and shells, from the one definition of the command line: a man page for each
 //! command, and completions for bash, zsh and fish. The same sources make the same bytes.
 //!
-//! `cargo run --example pages -- FOLDER` writes `FOLDER/man` and `FOLDER/completions`.
+//! `cargo run --example pages -- FOLDER [COMMAND…]` writes `FOLDER/man` and `FOLDER/completions`, without
+//! the commands that are named: a package's program hasn't all of them.
 
 use std::fs;
 use std::io;
@@ -19,13 +20,14 @@ const CONFIGURATION: &str = include_str!("linli.toml.5");
 
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from);
-    let folder = folder.context("usage: pages FOLDER")?;
+    let folder = folder.context("usage: pages FOLDER [COMMAND…]")?;
+    let without: Vec<String> = std::env::args().skip(2).collect();
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     for made in [&man, &completions] {
         fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
     }
     let version = env!("CARGO_PKG_VERSION");
-    pages(Args::command(), &man, &format!("linli {version}"))?;
+    pages(linli(&without), &man, &format!("linli {version}"))?;
     pages(
         Arguments::command(),
         &man,
@@ -41,9 +43,20 @@ fn main() -> anyhow::Result<()> {
         (Shell::Fish, "linli.fish"),
     ] {
         let mut file = fs::File::create(completions.join(name))?;
-        clap_complete::generate(shell, &mut shown(Args::command()), "linli", &mut file);
+        clap_complete::generate(shell, &mut shown(linli(&without)), "linli", &mut file);
     }
     Ok(())
+}
+
+/// The gateway's commands but those.
+fn linli(without: &[String]) -> Command {
+    let mut command = Args::command();
+    for name in without {
+        if command.find_subcommand(name).is_some() {
+            command = command.mut_subcommand(name, |sub| sub.hide(true));
+        }
+    }
+    command
 }
 
 /// A page for the command, and one for each below it that is shown.
