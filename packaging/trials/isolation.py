@@ -4,6 +4,7 @@ the kernel kills its processes and drops its mounts; nothing has to be undone.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,8 +31,10 @@ def isolated():
         left_out("only root can boot a root file system: run it with sudo")
     need("systemd-nspawn", "systemd-container")
     name = f"linli-trial-{os.getpid()}"
-    unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--uts", "--ipc"]
+    # However this process ends, the trial ends with it.
+    unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--pid", "--uts", "--ipc"]
     unshare += ["--fork", "--kill-child=KILL", "--mount-proc"]
+    signal.signal(signal.SIGTERM, _interrupted)
     child = subprocess.Popen([*unshare, sys.executable, *sys.argv], env={**os.environ, NAME: name})
     try:
         code = child.wait()
@@ -41,6 +44,10 @@ def isolated():
     child.wait()
     _remove_cgroup(name)
     sys.exit(code if code >= 0 else 1)
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def need(program, package):

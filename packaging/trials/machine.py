@@ -61,7 +61,7 @@ class Machine:
         if os.environ.get("LINLI_KVM"):
             command += ["-accel", "kvm", "-cpu", "host"]
         command += ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", self._image, "-initrd", memory]
-        command += ["-append", f"console={self._console} rdinit=/lib/systemd/systemd quiet"]
+        command += ["-append", f"console={self._console} rdinit=/lib/systemd/systemd no_timer_check panic=-1 quiet"]
         command += ["-serial", f"file:{self._folder}/console.log"]
         for name in ["shell", "scanner"]:
             path = self._folder / name
