@@ -92,7 +92,7 @@ fn check_devices(config: &Config, errors: &mut Faults) {
             at(
                 "profile",
                 format!(
-                    "no profile '{profile}' is shipped: there are {}, or name a file by its path",
+                    "no profile '{profile}' is shipped; allowed: {}, or the path of a file",
                     names()
                 ),
             );
