@@ -12,6 +12,7 @@ from box import Failed
 from mqtt import Client
 
 GATEWAY = ("127.0.0.1", 1883)
+SAID_LATE_S = 5
 
 
 class Bank:
@@ -54,19 +55,31 @@ class Bank:
         """Somebody scans; what the display says, or the compartment that opens."""
         return self._gesture({"kind": "scan", "symbol": symbol})
 
-    def type(self, digits):
-        """Somebody types; what the display says, or the compartment that opens."""
-        return self._gesture({"kind": "keypad", "code": digits})
-
     def opens_for_waybill(self, parcel):
-        return self._opens(self.scan(parcel), f"the waybill {parcel}")
+        """Somebody scans a waybill; the compartment that opens."""
+        return self._opens({"kind": "scan", "symbol": parcel}, f"the waybill {parcel}")
 
     def opens_for_code(self, code, whose):
-        return self._opens(self.type(code), f"the code of {whose}")
+        """Somebody types a code; the compartment that opens."""
+        return self._opens({"kind": "keypad", "code": code}, f"the code of {whose}")
 
-    def _opens(self, answer, what):
-        if not isinstance(answer, int):
-            raise Failed(f"{self.name} opened nothing for {what}: {answer!r}")
+    def refuses(self, code, words):
+        """Somebody types a code; nothing opens, and the display says these words."""
+        answer = self._gesture({"kind": "keypad", "code": code})
+        while words not in str(answer):
+            if isinstance(answer, int):
+                raise Failed(f"{self.name} opened compartment {answer} instead of saying {words!r}")
+            answer = self._obeyed(f"a code that is to be refused, but {answer!r}")
+
+    def _opens(self, event, what):
+        answer = self._gesture(event)
+        try:
+            # What the display says at first may still be about the gesture before.
+            while not isinstance(answer, int):
+                said = answer
+                answer = self._obeyed(what, SAID_LATE_S)
+        except Failed:
+            raise Failed(f"{self.name} opened nothing for {what}: {said!r}") from None
         return answer
 
     def put_in(self, number, parcel):
@@ -91,8 +104,8 @@ class Bank:
         self._report(event)
         return self._obeyed(f"a {event['kind']}")
 
-    def _obeyed(self, after):
-        end = time.monotonic() + box.patience_s
+    def _obeyed(self, after, within_s=None):
+        end = time.monotonic() + (within_s or box.patience_s)
         while True:
             with self._news:
                 if not self._news.wait_for(lambda: self._orders, timeout=max(0, end - time.monotonic())):
