@@ -458,4 +458,6 @@ fn boots_reused(devices: &[DeviceView]) -> Option<Trouble> {
 }
 
 #[cfg(test)]
+mod set_up_tests;
+#[cfg(test)]
 mod tests;

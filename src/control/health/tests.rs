@@ -3,12 +3,12 @@
 use super::cloud::{BACKLOG_MS, CERTIFICATE_DAYS, HELD_MS, SKEW_MS};
 use super::*;
 use crate::cloud::{CertificateView, CloudSnapshot, Direction, HeldLane, Level, LineView};
-use crate::control::reload::{ConfigurationReport, RefusedConfiguration};
+use crate::control::reload::ConfigurationReport;
 use crate::control::views::CompartmentState;
 use crate::control::views::{ClockReport, CompartmentView, JournalReport, LinksReport, PartReport};
 use crate::store::read::LaneRow;
 
-const NOW_MS: i64 = 1_700_000_000_000;
+pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 
 pub(super) fn report() -> StatusReport {
     StatusReport {
@@ -566,21 +566,6 @@ fn a_link_that_is_down_is_named_once() {
 }
 
 #[test]
-fn a_profile_that_is_not_run_should_be_looked_at() {
-    let down = super::super::profiles::ProfileDown {
-        profile: "/etc/linli/own.toml".to_string(),
-        why: "the program computes for more than 250 ms".to_string(),
-        until_ms: Some(NOW_MS + 60_000),
-        devices: 2,
-    };
-    let mut report = report();
-    report.links.profiles = vec![down.clone()];
-    let (health, troubles) = judge(&report, &[], &[], &lanes(None), &Concerns::default());
-    assert_eq!(health, Health::Attention);
-    assert_eq!(troubles, [Trouble::ProfileDown(down)]);
-}
-
-#[test]
 fn a_device_that_is_slowed_for_long_should_be_looked_at() {
     let slowed = |since_ms| SlowedView {
         device: "sensor-1".to_string(),
@@ -599,27 +584,4 @@ fn a_device_that_is_slowed_for_long_should_be_looked_at() {
     assert_eq!(health, Health::Attention);
     let devices = vec![slowed(NOW_MS - SLOWED_MS)];
     assert_eq!(troubles, [Trouble::DevicesSlowed { devices }]);
-}
-
-#[test]
-fn a_configuration_that_was_refused_is_named_until_a_good_one_comes() {
-    let mut report = report();
-    let of = |report: &StatusReport| {
-        let none = (LanesRow::default(), Concerns::default());
-        judge(report, &[], &[], &none.0, &none.1)
-    };
-    assert_eq!(of(&report).0, Health::Well);
-    let refused = RefusedConfiguration {
-        at_ms: NOW_MS,
-        by: "wang".to_owned(),
-        why: "no".to_owned(),
-    };
-    report.configuration = ConfigurationReport {
-        taken_ms: NOW_MS - 1,
-        refused: Some(refused.clone()),
-        ..ConfigurationReport::default()
-    };
-    let taken_ms = NOW_MS - 1;
-    let named = Trouble::ConfigurationRefused { refused, taken_ms };
-    assert_eq!(of(&report), (Health::Attention, vec![named]));
 }
